@@ -1,0 +1,70 @@
+/*
+ * The address bus of one VM: which guest physical addresses are RAM, ROM or a device's registers
+ * (MMIO), and which I/O ports a device answers. Vcpu slow paths and DMA meet here. Devices
+ * register regions when the machine is built; accesses come with the device lock held.
+ *
+ * An access nobody answers reads as all ones and writes nothing; it is counted, and logged under
+ * guest_errors. Accesses wider than a region allows are split, naturally aligned and low address
+ * first; narrower ones than it allows are not widened: the region's functions see them as they are
+ * unless min_size says otherwise.
+ */
+#ifndef MMU_BUS_H
+#define MMU_BUS_H
+
+#include "base/addr.h"
+#include "base/error.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct bus;
+struct log;
+struct machine_memory;
+
+/* A device's view of one of its regions. Offsets count from the region's base. */
+struct bus_region_ops {
+    const char *name; /* "hpet", "pit"; static */
+    /* size is 1, 2, 4 or 8 bytes, never beyond max_size; the value is in the low bits. */
+    uint64_t (*read)(void *device, uint64_t offset, unsigned size);
+    void (*write)(void *device, uint64_t offset, uint64_t value, unsigned size);
+    unsigned max_size; /* widest access the device takes: 1, 2, 4 or 8 */
+};
+
+struct bus *bus_create(struct machine_memory *memory, struct log *log);
+void bus_destroy(struct bus *bus);
+
+/* Registers [base, base + size) of the MMIO space; must not overlap RAM, ROM or another region
+ * (an overlap is an error that names both). base and size need not be page aligned. */
+bool bus_add_mmio(struct bus *bus, gpa_t base, uint64_t size, const struct bus_region_ops *ops,
+                  void *device, struct error *err);
+
+/* Removes the region registered at exactly this base. For BARs that move. */
+void bus_remove_mmio(struct bus *bus, gpa_t base);
+
+/* Registers ports [first, first + count); overlap is an error that names both devices. */
+bool bus_add_ports(struct bus *bus, uint16_t first, unsigned count,
+                   const struct bus_region_ops *ops, void *device, struct error *err);
+void bus_remove_ports(struct bus *bus, uint16_t first);
+
+/* IN and OUT: size is 1, 2 or 4. A wide access to byte-wide devices splits into bytes. */
+uint32_t bus_port_read(struct bus *bus, uint16_t port, unsigned size);
+void bus_port_write(struct bus *bus, uint16_t port, uint32_t value, unsigned size);
+
+/* A vCPU's access to MMIO: size is 1, 2, 4 or 8, not crossing a page. */
+uint64_t bus_mmio_read(struct bus *bus, gpa_t addr, unsigned size);
+void bus_mmio_write(struct bus *bus, gpa_t addr, uint64_t value, unsigned size);
+
+/* DMA and loaders: copies between a buffer and guest physical memory, whatever lies there. Writes
+ * honour watches (code is invalidated, tables posted), ROM ignores them. Returns false if some byte
+ * had nobody to answer it. */
+bool bus_read(struct bus *bus, gpa_t addr, void *buffer, size_t length);
+bool bus_write(struct bus *bus, gpa_t addr, const void *buffer, size_t length);
+
+/* Loader only: like bus_write, but writes ROM too. */
+bool bus_load(struct bus *bus, gpa_t addr, const void *buffer, size_t length);
+
+/* Accesses that nobody answered since creation: for the exit report. */
+uint64_t bus_unclaimed_count(const struct bus *bus);
+
+#endif
