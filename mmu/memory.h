@@ -1,0 +1,71 @@
+/*
+ * Machine memory: one reserved host region in which RAM and ROM lie at base + machine address, with
+ * holes that nothing may touch (a PC's window below 4 GiB), and one descriptor per 4 KiB frame.
+ * Pages are allocated by the host when first touched. Guest memory is read and written only
+ * through mmu/guest_access.h.
+ */
+#ifndef MMU_MEMORY_H
+#define MMU_MEMORY_H
+
+#include "base/addr.h"
+#include "base/error.h"
+#include "base/state.h"
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+/* Why stores to a frame must take the slow path. */
+enum frame_watch {
+    FRAME_WATCH_CODE = 1 << 0,      /* decoded or translated instructions come from it */
+    FRAME_WATCH_PAGETABLE = 1 << 1, /* holds guest table entries something was derived from */
+    FRAME_WATCH_DIRTY = 1 << 2,     /* somebody counts writes: snapshot, display */
+    FRAME_WATCH_PRIVATE = 1 << 3,   /* belongs to a TEE partition */
+    FRAME_WATCH_COW = 1 << 4,       /* shared copy-on-write */
+    FRAME_WATCH_IN_FLIGHT = 1 << 5, /* on its way in a message */
+};
+
+enum frame_kind { FRAME_HOLE, FRAME_RAM, FRAME_ROM };
+
+struct frame {
+    _Atomic uint32_t watch;    /* enum frame_watch bits; nonzero: never entered as writable */
+    uint8_t kind;              /* enum frame_kind; fixed once the machine is built */
+    _Atomic uint64_t holders;  /* bit n: vCPU n may hold a writable TLB entry for it */
+    _Atomic uint64_t consumers; /* bit n: vCPU n derived table entries from it */
+};
+
+struct machine_memory {
+    uint8_t *base;        /* host address of machine address 0 */
+    uint64_t size;        /* bytes of the reserved region, a multiple of the page size */
+    struct frame *frames; /* size / PAGE_SIZE descriptors, allocated lazily */
+    uint64_t ram_size;    /* bytes of RAM in all ranges */
+
+    /* A store hit [address, address + length) of a frame watched for CODE. Called before the bytes
+     * change, with the machine's device lock or from the only vCPU thread. */
+    void (*code_write)(void *opaque, mpa_t address, unsigned length);
+    void *code_write_opaque;
+};
+
+/* Reserves a region of `size` bytes, all holes. */
+struct machine_memory *machine_memory_create(uint64_t size, struct error *err);
+void machine_memory_destroy(struct machine_memory *m);
+
+/* Makes [start, start + size) RAM or ROM, page aligned, previously a hole. */
+bool machine_memory_add(struct machine_memory *m, mpa_t start, uint64_t size, enum frame_kind kind,
+                        struct error *err);
+
+static inline struct frame *machine_memory_frame(const struct machine_memory *m, mpa_t a)
+{
+    return &m->frames[mpa_frame(a)];
+}
+
+/* True if [a, a + length) lies in RAM or ROM entirely. */
+bool machine_memory_contains(const struct machine_memory *m, mpa_t a, uint64_t length);
+
+/* A 64-bit hash over the contents of all RAM, independent of the host. */
+uint64_t machine_memory_hash(const struct machine_memory *m);
+
+/* Saves or loads all RAM and ROM; pages of zeroes cost nothing. The layout must be equal. */
+void machine_memory_serialize(struct machine_memory *m, struct state *s);
+
+#endif

@@ -1,0 +1,233 @@
+/*
+ * The memory-management unit as one vCPU sees it: its context, the software TLB in it, and loads
+ * and stores by linear address. mmu/ never sees the processor: struct mmu_context is embedded in
+ * the vCPU, and a fault comes back as a struct mmu_fault which cpu/ turns into #PF.
+ *
+ *   hit    tlb_find_*() below, inlined into the interpreter: compare a tag, add an addend
+ *   miss   mmu_load/mmu_store/...: page walk (mmu/walk.h), fill, watches, MMIO, page crossing
+ *
+ * All functions run on the vCPU's own thread.
+ * Source: Intel SDM volume 3A, chapters 4 and 5.
+ */
+#ifndef MMU_MMU_H
+#define MMU_MMU_H
+
+#include "base/addr.h"
+#include "base/bits.h"
+#include "mmu/bus.h"
+#include "mmu/memory.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct mmu_events;
+
+/* Control register bits that matter for translation; cpu/ copies the registers in whole. */
+#define CR0_PG     BIT64(31)
+#define CR0_WP     BIT64(16)
+#define CR4_PSE    BIT64(4)
+#define CR4_PAE    BIT64(5)
+#define CR4_PGE    BIT64(7)
+#define CR4_LA57   BIT64(12)
+#define CR4_PCIDE  BIT64(17)
+#define CR4_SMEP   BIT64(20)
+#define CR4_SMAP   BIT64(21)
+#define CR4_PKE    BIT64(22)
+#define EFER_LMA   BIT64(10)
+#define EFER_NXE   BIT64(11)
+
+enum mmu_access {
+    MMU_READ,
+    MMU_WRITE,
+    MMU_FETCH,
+};
+
+/* Error code bits of #PF (SDM 3A 4.7). */
+enum pf_error {
+    PF_PRESENT = 1 << 0,
+    PF_WRITE = 1 << 1,
+    PF_USER = 1 << 2,
+    PF_RESERVED = 1 << 3,
+    PF_FETCH = 1 << 4,
+    PF_PROTECTION_KEY = 1 << 5,
+};
+
+enum mmu_status {
+    MMU_OK,
+    MMU_PAGE_FAULT,    /* fault filled: deliver #PF */
+    MMU_NOT_CANONICAL, /* fault.address filled: #GP(0) or #SS(0) */
+    /* Nothing has happened yet: the access must be the last thing in its block (a device access in
+     * exact mode, a store into code of the running block). See mmu_context.exact_point. */
+    MMU_RESTART,
+};
+
+struct mmu_fault {
+    gva_t address;       /* of the first byte that faulted: CR2 */
+    uint32_t error_code; /* enum pf_error bits */
+};
+
+/*
+ * One slot of the software TLB. A tag is the page's linear address, or TLB_NO_TAG. A probe indexes
+ * with the page of the first byte and compares with the page of the last one, so that an access
+ * that crosses pages can never hit.
+ */
+struct tlb_entry {
+    uint64_t read_tag;
+    uint64_t write_tag; /* only if dirty, writable and the frame has no watch */
+    uint64_t exec_tag;
+    uint64_t addend; /* host address = linear address + addend */
+};
+
+#define TLB_NO_TAG    UINT64_MAX
+#define TLB_SIZE_LOG2 12
+#define TLB_SIZE      (1u << TLB_SIZE_LOG2)
+
+/* Views of a space: translations differ by privilege, so each has a table of its own. */
+enum tlb_view {
+    TLB_VIEW_SUPERVISOR,    /* CPL 0-2, SMAP off or EFLAGS.AC clear */
+    TLB_VIEW_SUPERVISOR_AC, /* CPL 0-2, SMAP on and EFLAGS.AC set */
+    TLB_VIEW_USER,          /* CPL 3 */
+    TLB_VIEW_COUNT,
+};
+
+struct tlb;
+
+struct mmu_context {
+    struct tlb_entry *table; /* of the current view: TLB_SIZE slots */
+
+    /* What the guest set; changed only through the mmu_set_* functions. */
+    uint64_t cr0, cr3, cr4, efer;
+    uint64_t pdpte[4]; /* PAE paging: loaded with CR3 (SDM 3A 4.4.1) */
+    uint32_t pkru;
+    uint8_t cpl;
+    bool ac;                 /* EFLAGS.AC */
+    uint8_t physical_bits;   /* MAXPHYADDR */
+    bool gib_pages;          /* CPUID says that 1 GiB pages exist */
+    uint64_t a20_mask;       /* ANDed with every physical address: all ones, or bit 20 clear */
+
+    /* True if the current instruction may touch devices and change running code right now, because
+     * it is the last of its block and the clock is exact. The vCPU loop sets it per block; while it
+     * is false and `exact` is true, such an access returns MMU_RESTART with nothing done. */
+    bool exact_point;
+    bool exact;
+
+    struct bus *bus;               /* of the VM */
+    struct machine_memory *memory; /* of the machine */
+    struct tlb *tlb;               /* tables of all views, created by mmu_init */
+    struct mmu_events *events;     /* NULL: nobody listens */
+    unsigned vcpu;                 /* number, for frame masks and events */
+    struct log *log;
+
+    /* Block look-up caches follow the TLB: bumped whenever an exec translation may have gone. */
+    uint64_t code_epoch;
+
+    /* Where the processor is, filled in by cpu/ on slow paths, for event records. */
+    uint64_t origin_rip;
+    uint64_t origin_instructions;
+
+    /* Counters. */
+    uint64_t walks, fills, flushes, page_invalidations;
+};
+
+/* Prepares a context at processor reset state (paging off). */
+void mmu_init(struct mmu_context *m, struct bus *bus, struct machine_memory *memory,
+              struct log *log, unsigned vcpu);
+void mmu_destroy(struct mmu_context *m);
+
+/* --- Coherency events: the processor's own instructions, named as in the manual --- */
+
+/* MOV CR3 and its equals; the caller has loaded pdpte if PAE paging asks for it. Non-global
+ * translations are dropped (policy `flush`) unless keep (bit 63 with PCIDs). */
+void mmu_set_cr3(struct mmu_context *m, uint64_t cr3, bool keep);
+
+/* CR0, CR4, EFER as the processor now holds them; flushes when the change asks for it. */
+void mmu_set_control(struct mmu_context *m, uint64_t cr0, uint64_t cr4, uint64_t efer);
+
+/* CPL or EFLAGS.AC changed: switches the view, drops nothing. */
+void mmu_set_privilege(struct mmu_context *m, unsigned cpl, bool ac);
+void mmu_set_pkru(struct mmu_context *m, uint32_t pkru);
+void mmu_set_a20(struct mmu_context *m, bool enabled);
+
+/* INVLPG: drops what is derived for the page of this address, large pages and globals included. */
+void mmu_invlpg(struct mmu_context *m, gva_t address);
+
+/* INVPCID of SDM 2A; type 0 to 3, already checked. */
+void mmu_invpcid(struct mmu_context *m, unsigned type, uint64_t pcid, gva_t address);
+
+/* Drops everything, globals included: reset, snapshot, tool. */
+void mmu_flush_all(struct mmu_context *m);
+
+/* --- Loads and stores by linear address, the slow way; the fast way is below --- */
+
+/* size is 1, 2, 4 or 8; pages and devices may be crossed. A fault leaves everything as it was (both
+ * pages of a crossing access are probed first). */
+enum mmu_status mmu_load(struct mmu_context *m, gva_t address, unsigned size, uint64_t *value,
+                         struct mmu_fault *fault);
+enum mmu_status mmu_store(struct mmu_context *m, gva_t address, unsigned size, uint64_t value,
+                          struct mmu_fault *fault);
+
+/* Implicit supervisor accesses: descriptor tables, TSS, interrupt stacks (SDM 3A 4.6.1). */
+enum mmu_status mmu_load_system(struct mmu_context *m, gva_t address, unsigned size,
+                                uint64_t *value, struct mmu_fault *fault);
+enum mmu_status mmu_store_system(struct mmu_context *m, gva_t address, unsigned size,
+                                 uint64_t value, struct mmu_fault *fault);
+
+/* Makes sure that a following mmu_store of [address, + size) cannot fault (size up to 4096). In exact
+ * mode also that it will not answer MMU_RESTART. Reads nothing, writes nothing but A/D bits. */
+enum mmu_status mmu_probe_write(struct mmu_context *m, gva_t address, unsigned size,
+                                struct mmu_fault *fault);
+enum mmu_status mmu_probe_read(struct mmu_context *m, gva_t address, unsigned size,
+                               struct mmu_fault *fault);
+
+/* Compare-and-store on memory as LOCK asks for it; size 1, 2, 4, 8. *expected receives what was
+ * found; returns MMU_OK whether or not it matched (compare to see). Page-crossing and device
+ * operands are done as a load and a store. */
+enum mmu_status mmu_compare_exchange(struct mmu_context *m, gva_t address, unsigned size,
+                                     uint64_t *expected, uint64_t desired,
+                                     struct mmu_fault *fault);
+
+/*
+ * Instruction fetch: the host address of the byte and its machine address, valid to the end of the
+ * page. Watching the frame for writes is the block cache's business. Code outside RAM and
+ * ROM (MMIO) gives MMU_OK with *host NULL and *where undefined: fetch byte-wise with bus_read.
+ */
+enum mmu_status mmu_fetch(struct mmu_context *m, gva_t address, const uint8_t **host, mpa_t *where,
+                          struct mmu_fault *fault);
+
+/* Sets or clears watch bits of a frame; setting one revokes every writable TLB entry for it. */
+void mmu_frame_watch(struct mmu_context *m, mpa_t frame, uint32_t watch);
+void mmu_frame_unwatch(struct mmu_context *m, mpa_t frame, uint32_t watch);
+
+/* --- The fast way --- */
+
+static inline struct tlb_entry *tlb_slot(const struct mmu_context *m, uint64_t address)
+{
+    return &m->table[(address >> PAGE_SHIFT) & (TLB_SIZE - 1)];
+}
+
+/* Host address of [address, + size), or NULL: take the slow way. size is 1 to 64. */
+static inline void *tlb_find_read(const struct mmu_context *m, uint64_t address, unsigned size)
+{
+    const struct tlb_entry *e = tlb_slot(m, address);
+    if (likely(((address + size - 1) & PAGE_MASK) == e->read_tag))
+        return (void *)(uintptr_t)(address + e->addend);
+    return NULL;
+}
+
+static inline void *tlb_find_write(const struct mmu_context *m, uint64_t address, unsigned size)
+{
+    const struct tlb_entry *e = tlb_slot(m, address);
+    if (likely(((address + size - 1) & PAGE_MASK) == e->write_tag))
+        return (void *)(uintptr_t)(address + e->addend);
+    return NULL;
+}
+
+static inline const uint8_t *tlb_find_exec(const struct mmu_context *m, uint64_t address)
+{
+    const struct tlb_entry *e = tlb_slot(m, address);
+    if (likely((address & PAGE_MASK) == e->exec_tag))
+        return (const uint8_t *)(uintptr_t)(address + e->addend);
+    return NULL;
+}
+
+#endif
