@@ -157,7 +157,7 @@ void state_u64(struct state *s, uint64_t *v)
 
 void state_bool(struct state *s, bool *v)
 {
-    uint8_t byte = *v ? 1 : 0;
+    uint8_t byte = !s->loading && *v; /* *v may be uninitialised when loading */
 
     state_u8(s, &byte);
     if (s->loading && byte > 1) {
