@@ -1,0 +1,362 @@
+/*
+ * One virtual processor: architectural state, and the calls by which a machine builds, runs, stops
+ * and saves it. The processor leaves to the machine only through the structs in here that the
+ * machine fills (struct vcpu_platform, the bus in mmu.bus, the clock); with a zeroed platform it is
+ * a bare processor without an interrupt controller.
+ *
+ * Threads: everything on the vCPU's own thread, except vcpu_signal.
+ * Source: Intel SDM volumes 1 and 3A.
+ */
+#ifndef CPU_CPU_H
+#define CPU_CPU_H
+
+#include "base/bits.h"
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/state.h"
+#include "cpu/insn.h"
+#include "mmu/mmu.h"
+
+#include <setjmp.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#define EFLAGS_CF   BIT(0)
+#define EFLAGS_ONE  BIT(1)
+#define EFLAGS_PF   BIT(2)
+#define EFLAGS_AF   BIT(4)
+#define EFLAGS_ZF   BIT(6)
+#define EFLAGS_SF   BIT(7)
+#define EFLAGS_TF   BIT(8)
+#define EFLAGS_IF   BIT(9)
+#define EFLAGS_DF   BIT(10)
+#define EFLAGS_OF   BIT(11)
+#define EFLAGS_IOPL (3u << 12)
+#define EFLAGS_NT   BIT(14)
+#define EFLAGS_RF   BIT(16)
+#define EFLAGS_VM   BIT(17)
+#define EFLAGS_AC   BIT(18)
+#define EFLAGS_VIF  BIT(19)
+#define EFLAGS_VIP  BIT(20)
+#define EFLAGS_ID   BIT(21)
+#define EFLAGS_STATUS                                                                              \
+    (EFLAGS_CF | EFLAGS_PF | EFLAGS_AF | EFLAGS_ZF | EFLAGS_SF | EFLAGS_OF)
+
+#define CR0_PE BIT64(0)
+#define CR0_MP BIT64(1)
+#define CR0_EM BIT64(2)
+#define CR0_TS BIT64(3)
+#define CR0_ET BIT64(4)
+#define CR0_NE BIT64(5)
+#define CR0_AM BIT64(18)
+#define CR0_NW BIT64(29)
+#define CR0_CD BIT64(30)
+
+#define CR4_VME        BIT64(0)
+#define CR4_PVI        BIT64(1)
+#define CR4_TSD        BIT64(2)
+#define CR4_DE         BIT64(3)
+#define CR4_MCE        BIT64(6)
+#define CR4_PCE        BIT64(8)
+#define CR4_OSFXSR     BIT64(9)
+#define CR4_OSXMMEXCPT BIT64(10)
+#define CR4_UMIP       BIT64(11)
+#define CR4_FSGSBASE   BIT64(16)
+#define CR4_OSXSAVE    BIT64(18)
+
+#define EFER_SCE BIT64(0)
+#define EFER_LME BIT64(8)
+
+/* Exceptions (SDM 3A table 6-1). */
+enum exception_vector {
+    EXC_DE = 0,
+    EXC_DB = 1,
+    EXC_NMI = 2,
+    EXC_BP = 3,
+    EXC_OF = 4,
+    EXC_BR = 5,
+    EXC_UD = 6,
+    EXC_NM = 7,
+    EXC_DF = 8,
+    EXC_TS = 10,
+    EXC_NP = 11,
+    EXC_SS = 12,
+    EXC_GP = 13,
+    EXC_PF = 14,
+    EXC_MF = 16,
+    EXC_AC = 17,
+    EXC_MC = 18,
+    EXC_XM = 19,
+};
+
+/* A segment register with its hidden part. */
+struct segment {
+    uint64_t base;
+    uint32_t limit;      /* in bytes, expanded by G */
+    uint16_t selector;
+    uint16_t attributes; /* SEGMENT_* */
+    bool usable;         /* false: a null selector was loaded */
+};
+
+/* Bits 8 to 23 of a descriptor's upper half, shifted down (SDM 3A 3.4.5). */
+enum segment_attributes {
+    SEGMENT_TYPE = 0xf,
+    SEGMENT_ACCESSED = 1 << 0,
+    SEGMENT_WRITABLE = 1 << 1, /* data; readable for code */
+    SEGMENT_EXPAND_DOWN = 1 << 2, /* data; conforming for code */
+    SEGMENT_CODE = 1 << 3,
+    SEGMENT_S = 1 << 4, /* code or data, not system */
+    SEGMENT_DPL_SHIFT = 5,
+    SEGMENT_PRESENT = 1 << 7,
+    SEGMENT_LONG = 1 << 13,
+    SEGMENT_DB = 1 << 14,
+    SEGMENT_GRANULARITY = 1 << 15,
+};
+
+struct descriptor_table {
+    uint64_t base;
+    uint16_t limit;
+};
+
+/* A vector register, wide enough for every extension; 64-bit parts in host order, part 0 lowest.
+ * Narrower lanes go through the VREG_* macros, which work on hosts of either byte order. */
+union vreg {
+    uint64_t q[8];
+    uint32_t d_[16];
+    uint16_t w_[32];
+    uint8_t b_[64];
+    double f64_[8];
+    float f32_[16];
+};
+
+#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+#define LANE_FLIP(n, per_quad) ((n) ^ ((per_quad)-1))
+#else
+#define LANE_FLIP(n, per_quad) (n)
+#endif
+#define VREG_B(r, n)   ((r).b_[LANE_FLIP(n, 8)])
+#define VREG_W(r, n)   ((r).w_[LANE_FLIP(n, 4)])
+#define VREG_D(r, n)   ((r).d_[LANE_FLIP(n, 2)])
+#define VREG_F32(r, n) ((r).f32_[LANE_FLIP(n, 2)])
+#define VREG_F64(r, n) ((r).f64_[n])
+
+/* An x87 register. Layout in memory as FSTP m80 on little-endian hosts. MMX registers are the
+ * significands. */
+struct float80 {
+    uint64_t significand;
+    uint16_t sign_exponent; /* bit 15: sign */
+} __attribute__((aligned(16)));
+
+struct x87 {
+    struct float80 r[8]; /* physical registers R0 to R7; ST(n) is r[(top + n) & 7] */
+    uint16_t control;
+    uint16_t status;     /* without TOP: bits 11 to 13 are 0 here */
+    uint8_t top;         /* 0 to 7 */
+    uint8_t valid;       /* bit n: physical register n is not empty */
+    uint16_t opcode;     /* last instruction: 11 bits */
+    uint64_t ip, dp;     /* its address and that of its operand */
+    uint16_t cs, ds;
+};
+
+/* Model-specific registers that are plain storage or belong to the processor; the table of all is
+ * cpu/msr.def. */
+struct vcpu_msrs {
+    uint64_t star, lstar, cstar, fmask;
+    uint64_t kernel_gs_base;
+    uint64_t sysenter_cs, sysenter_esp, sysenter_eip;
+    uint64_t tsc_aux;
+    uint64_t tsc_adjust;
+    uint64_t pat;
+    uint64_t misc_enable;
+    uint64_t mtrr_def_type, mtrr_fixed[11], mtrr_base[8], mtrr_mask[8];
+    uint64_t mcg_status;
+    uint64_t feature_control;
+    uint64_t microcode_rev;
+};
+
+/* Reasons to look up from running blocks; polled at block boundaries. */
+enum vcpu_pending {
+    VCPU_PENDING_INTR = 1 << 0,  /* the INTR wire is up (level) */
+    VCPU_PENDING_NMI = 1 << 1,
+    VCPU_PENDING_SMI = 1 << 2,
+    VCPU_PENDING_INIT = 1 << 3,
+    VCPU_PENDING_RESET = 1 << 4, /* the machine wants vcpu_run to return: a reset was asked for */
+    VCPU_PENDING_EXIT = 1 << 5,  /* vcpu_run returns at the next boundary: clock or user wants it */
+};
+
+enum vcpu_exit {
+    VCPU_EXIT_BUDGET,   /* all instructions of the budget retired */
+    VCPU_EXIT_HALTED,   /* HLT or MWAIT: nothing to do until something is pending */
+    VCPU_EXIT_REQUEST,  /* VCPU_PENDING_EXIT or _RESET was set (the bits are cleared) */
+    VCPU_EXIT_SHUTDOWN, /* triple fault */
+};
+
+/* What the machine provides. Every pointer may be NULL. Called on the vCPU's thread; the machine
+ * takes its device lock inside. */
+struct vcpu_platform {
+    void *opaque;
+    /* INTA: the vector to deliver, or -1 if the interrupt has gone. */
+    int (*acknowledge)(void *opaque);
+    /* MSRs that live in the local APIC (0x1b, 0x6e0, 0x800-0x8ff): false means #GP(0). */
+    bool (*apic_msr_read)(void *opaque, uint32_t msr, uint64_t *value);
+    bool (*apic_msr_write)(void *opaque, uint32_t msr, uint64_t value);
+    uint8_t (*cr8_read)(void *opaque);
+    void (*cr8_write)(void *opaque, uint8_t value);
+    /* Device lock around port and MMIO accesses. */
+    void (*lock)(void *opaque);
+    void (*unlock)(void *opaque);
+};
+
+struct block;
+struct block_cache;
+struct decoder;
+struct cpu_model;
+
+struct vcpu {
+    /* --- Hot: what op functions touch all the time --- */
+    uint64_t gpr[GPR_SLOT_COUNT];
+    uint64_t flags_result; /* lazy status flags, cpu/flags.h */
+    uint32_t flags_aux;
+    uint32_t eflags;       /* all but the status flags; bit 1 set */
+    uint64_t rip;          /* of the next instruction, at block boundaries */
+    const struct insn *current;   /* the instruction that took a slow path */
+    const struct block *block;    /* the block that runs */
+    struct segment seg[SEG_COUNT];
+    int64_t budget;        /* instructions left in this slice, this block already taken off */
+    uint64_t slice_end;    /* instruction count at which budget is 0 */
+    _Atomic uint32_t pending; /* enum vcpu_pending */
+    uint32_t mode;         /* cpu/mode.h: what decoding depends on */
+    uint64_t ip_mask;      /* 0xffff, 0xffffffff or all ones, by mode */
+
+    struct mmu_context mmu; /* control registers CR0, CR3, CR4, EFER, CPL live here */
+
+    /* --- Rest of the architectural state --- */
+    union vreg vreg[32];
+    uint32_t mxcsr;     /* control bits always; sticky flags via fpu_mxcsr_read, cpu/fpu.h */
+    struct x87 x87;
+    uint64_t cr2;
+    uint64_t dr[8];     /* 0 to 3, 6, 7 */
+    uint64_t xcr0;
+    struct segment ldtr, tr;
+    struct descriptor_table gdtr, idtr;
+    struct vcpu_msrs msr;
+    uint64_t monitor_address; /* armed by MONITOR; ~0: not */
+    uint8_t cr8_shadow;       /* when there is no platform */
+    bool halted;              /* in HLT or MWAIT */
+    bool interrupt_shadow;    /* STI, MOV SS or POP SS just ran: no interrupt before the next one */
+    bool nmi_blocked;         /* until IRET */
+    bool delivering;          /* an exception or interrupt is being delivered */
+    uint8_t delivering_vector;
+    bool x87_error_pin;       /* FERR# for CR0.NE = 0 (not wired yet) */
+    uint64_t instructions;    /* retired, at block boundaries; inside: vcpu_instructions */
+    uint64_t tsc_offset;      /* TSC = clock * tsc_hz + this */
+    uint64_t random_state;    /* RDRAND: seeded, deterministic */
+
+    /* --- What it is built of --- */
+    const struct cpu_model *model;
+    const struct decoder *decoder;
+    struct block_cache *blocks;
+    struct clock *clock;
+    struct log *log;
+    uint64_t tsc_hz;
+    unsigned index;  /* number of this vCPU; its APIC id */
+    uint64_t features[(FEATURE_COUNT + 63) / 64]; /* bit n: enum cpu_feature n is on */
+    struct vcpu_platform platform;
+    jmp_buf landing; /* where cpu_raise returns to */
+    bool reset_asked; /* vcpu_run was left by a guest's wish to reset (triple fault is an exit) */
+
+    /* --- Counters --- */
+    uint64_t blocks_decoded, blocks_invalidated, restarts, interrupts, exceptions[32];
+    uint64_t gap_count;      /* #UD raised for bytes that no row knows */
+    struct {
+        uint8_t bytes[15];
+        uint8_t length;
+        uint64_t rip, count;
+    } gaps[16];              /* the first distinct ones */
+};
+
+struct vcpu_config {
+    unsigned index;
+    const struct cpu_model *model; /* cpu/cpuid.h */
+    struct bus *bus;
+    struct machine_memory *memory;
+    struct clock *clock;
+    struct log *log;
+    uint64_t tsc_hz;
+    struct vcpu_platform platform;
+};
+
+/* A processor in the state after power-on (SDM 3A table 9-1). Aborts when out of memory. */
+struct vcpu *vcpu_create(const struct vcpu_config *config);
+void vcpu_destroy(struct vcpu *cpu);
+
+/* RESET (or INIT, which keeps caches, FPU and most MSRs). */
+void vcpu_reset(struct vcpu *cpu, bool init);
+
+/* Runs until `instructions` more have retired (exactly, when mmu.exact) or something else ends it. */
+enum vcpu_exit vcpu_run(struct vcpu *cpu, uint64_t instructions);
+
+/* Any thread: sets or clears pending bits. */
+void vcpu_signal(struct vcpu *cpu, uint32_t set, uint32_t clear);
+
+/* True if something pending would wake a halted processor. */
+bool vcpu_wakeable(const struct vcpu *cpu);
+
+/* Exact number of retired instructions, also from inside an op or device callback. */
+uint64_t vcpu_instructions(const struct vcpu *cpu);
+
+/* Time-stamp counter. */
+uint64_t vcpu_tsc(struct vcpu *cpu);
+
+/* All of RFLAGS, status flags computed. */
+uint64_t vcpu_rflags(const struct vcpu *cpu);
+
+/* Drops all derived state (TLB, decoded blocks): snapshots do it at a logged instruction. */
+void vcpu_drop_derived(struct vcpu *cpu);
+
+void vcpu_serialize(struct vcpu *cpu, struct state *s);
+
+/* For loaders: sets a segment register with its hidden part as given. */
+void vcpu_set_segment(struct vcpu *cpu, enum segment_index n, uint16_t selector, uint64_t base,
+                      uint32_t limit, uint16_t attributes);
+
+/* For loaders: writes CR0, CR3, CR4, EFER, RFLAGS and RIP together and updates everything that
+ * depends on them. No checks. */
+void vcpu_set_control(struct vcpu *cpu, uint64_t cr0, uint64_t cr3, uint64_t cr4, uint64_t efer);
+void vcpu_set_rflags(struct vcpu *cpu, uint64_t rflags);
+
+/* Registers, segments, tables, control registers, in the manner of a crash report. */
+void vcpu_dump(const struct vcpu *cpu, FILE *out);
+
+/* Prints the instructions that raised #UD because Gnomon does not have them, if any. */
+void vcpu_report_gaps(const struct vcpu *cpu, FILE *out);
+
+static inline bool cpu_has(const struct vcpu *cpu, enum cpu_feature f)
+{
+    return (cpu->features[f / 64] >> (f % 64)) & 1;
+}
+
+static inline unsigned cpu_cpl(const struct vcpu *cpu)
+{
+    return cpu->mmu.cpl;
+}
+
+/* ---- Leaving an instruction --------------------------------------------------------------- */
+
+/* Raises an exception at instruction i (NULL: at vcpu.current) and leaves for the run loop. The
+ * instruction has changed nothing. Faults without an error code. */
+_Noreturn void cpu_raise(struct vcpu *cpu, const struct insn *i, enum exception_vector vector);
+
+/* The same with an error code (#TS, #NP, #SS, #GP, #PF, #AC). */
+_Noreturn void cpu_raise_code(struct vcpu *cpu, const struct insn *i, enum exception_vector vector,
+                              uint32_t error_code);
+
+/* Abandons instruction i and runs it again as the only one of its block: exact mode. */
+_Noreturn void cpu_restart(struct vcpu *cpu, const struct insn *i);
+
+/* Makes clock and vcpu_instructions exact before time is read; call in ops that read time. */
+void cpu_sync_time(struct vcpu *cpu, const struct insn *i);
+
+#endif
