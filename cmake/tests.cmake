@@ -1,0 +1,98 @@
+# Everything that ctest runs. Labels: unit, lint, guest, diff, boot, fuzz.
+#
+#   tests/unit/<layer>/<file>_test.c   one program each, linked only to what that layer may use
+#   tests/fuzz/<name>_fuzz.c           one harness each; preset fuzz fuzzes, the others replay
+#                                      tests/fuzz/corpus/<name>/
+#   tests/{lint,guest,diff,boot}/CMakeLists.txt   add their own tests
+
+# The environment of every test; long matrices ask for GNOMON_FULL=1, which passes through.
+set(GNOMON_TEST_ENVIRONMENT
+    "GNOMON_SOURCE=${CMAKE_SOURCE_DIR}"
+    "GNOMON_BINARY=${CMAKE_BINARY_DIR}/gnomon"
+    "ASAN_OPTIONS=abort_on_error=0:allocator_may_return_null=1"
+    "UBSAN_OPTIONS=print_stacktrace=1"
+    "TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1")
+
+# gnomon_test(<name> LABEL <label> [TIMEOUT <seconds>] [SERIAL] COMMAND <command...>)
+function(gnomon_test name)
+    cmake_parse_arguments(PARSE_ARGV 1 test "SERIAL" "LABEL;TIMEOUT" "COMMAND")
+    if(NOT test_TIMEOUT)
+        set(test_TIMEOUT 120)
+    endif()
+    add_test(NAME ${name} COMMAND ${test_COMMAND} WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
+    set_tests_properties(${name} PROPERTIES
+        LABELS "${test_LABEL}" TIMEOUT ${test_TIMEOUT} SKIP_RETURN_CODE 77
+        ENVIRONMENT "${GNOMON_TEST_ENVIRONMENT}")
+    if(test_SERIAL)
+        set_tests_properties(${name} PROPERTIES RUN_SERIAL ON)
+    endif()
+endfunction()
+
+# gnomon_test_program(<target> <source> LIBRARIES <libraries...>): plain code, quick to link.
+function(gnomon_test_program target source)
+    cmake_parse_arguments(PARSE_ARGV 2 program "" "" "LIBRARIES")
+    add_executable(${target} ${source})
+    target_link_libraries(${target} PRIVATE ${program_LIBRARIES})
+    if(GNOMON_LTO)
+        target_compile_options(${target} PRIVATE -fno-lto)
+        target_link_options(${target} PRIVATE -fno-lto)
+    endif()
+endfunction()
+
+if(NOT GNOMON_CROSS AND NOT GNOMON_FUZZ)
+    pkg_check_modules(check REQUIRED IMPORTED_TARGET check)
+    file(GLOB unit_tests CONFIGURE_DEPENDS RELATIVE ${CMAKE_SOURCE_DIR}/tests/unit
+         ${CMAKE_SOURCE_DIR}/tests/unit/*/*_test.c)
+    foreach(file IN LISTS unit_tests)
+        string(REGEX MATCH "^([^/]+)/(.+)_test\\.c$" matched ${file})
+        set(layer ${CMAKE_MATCH_1})
+        set(subject ${CMAKE_MATCH_2})
+        if(TARGET gnomon_${layer})
+            gnomon_test_program(unit_${layer}_${subject} ${CMAKE_SOURCE_DIR}/tests/unit/${file}
+                                LIBRARIES gnomon_${layer} PkgConfig::check Threads::Threads)
+            gnomon_test(unit/${layer}/${subject} LABEL unit
+                        COMMAND unit_${layer}_${subject})
+        else()
+            message(WARNING "tests/unit/${file}: the layer ${layer} has no sources yet")
+        endif()
+    endforeach()
+endif()
+
+if(NOT GNOMON_CROSS)
+    file(GLOB fuzz_harnesses CONFIGURE_DEPENDS RELATIVE ${CMAKE_SOURCE_DIR}/tests/fuzz
+         ${CMAKE_SOURCE_DIR}/tests/fuzz/*_fuzz.c)
+    if(TARGET gnomon_machine)
+        set(fuzz_libraries gnomon_machine)
+    else()
+        foreach(layer IN ITEMS devices vmm cpu mmu base)
+            if(TARGET gnomon_${layer})
+                list(APPEND fuzz_libraries gnomon_${layer})
+            endif()
+        endforeach()
+    endif()
+    foreach(file IN LISTS fuzz_harnesses)
+        string(REGEX REPLACE "_fuzz\\.c$" "" name ${file})
+        set(corpus ${CMAKE_SOURCE_DIR}/tests/fuzz/corpus/${name})
+        if(GNOMON_FUZZ)
+            gnomon_test_program(fuzz_${name} ${CMAKE_SOURCE_DIR}/tests/fuzz/${file}
+                                LIBRARIES ${fuzz_libraries})
+            target_link_options(fuzz_${name} PRIVATE -fsanitize=fuzzer)
+            gnomon_test(fuzz/${name} LABEL fuzz TIMEOUT 7200
+                        COMMAND ${CMAKE_SOURCE_DIR}/tests/fuzz/run.sh
+                                $<TARGET_FILE:fuzz_${name}> ${corpus})
+        else()
+            gnomon_test_program(fuzz_${name} ${CMAKE_SOURCE_DIR}/tests/fuzz/${file}
+                                LIBRARIES ${fuzz_libraries})
+            target_sources(fuzz_${name} PRIVATE ${CMAKE_SOURCE_DIR}/tests/fuzz/replay.c)
+            gnomon_test(replay/${name} LABEL fuzz COMMAND fuzz_${name} ${corpus})
+        endif()
+    endforeach()
+endif()
+
+if(NOT GNOMON_CROSS AND NOT GNOMON_FUZZ)
+    foreach(folder IN ITEMS lint guest diff boot)
+        if(EXISTS ${CMAKE_SOURCE_DIR}/tests/${folder}/CMakeLists.txt)
+            add_subdirectory(${CMAKE_SOURCE_DIR}/tests/${folder} tests/${folder})
+        endif()
+    endforeach()
+endif()
