@@ -17,15 +17,15 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define NS_PER_SECOND  1000000000ull
-#define CLOCK_NEVER    UINT64_MAX
+#define NS_PER_SECOND 1000000000ull
+#define CLOCK_NEVER   UINT64_MAX
 
 enum clock_mode { CLOCK_PARALLEL, CLOCK_DETERMINISTIC };
 
 struct timer {
-    const char *name;                          /* "pit.irq0"; static string, unique per clock */
-    uint64_t deadline;                         /* virtual ns, or CLOCK_NEVER: not armed */
-    void (*fire)(void *opaque, uint64_t now);  /* now >= deadline; may arm the timer again */
+    const char *name;                         /* "pit.irq0"; static string, unique per clock */
+    uint64_t deadline;                        /* virtual ns, or CLOCK_NEVER: not armed */
+    void (*fire)(void *opaque, uint64_t now); /* now >= deadline; may arm the timer again */
     void *opaque;
     struct clock *clock;
     struct timer *next; /* all timers of the clock, in the order of registration */
@@ -33,16 +33,17 @@ struct timer {
 
 struct clock {
     enum clock_mode mode;
-    unsigned shift;        /* deterministic: one instruction is 1 << shift nanoseconds */
-    uint64_t instructions; /* deterministic: retired so far; the vCPU loop keeps it up to date
-                              before anything that can read the clock */
-    uint64_t skipped;      /* deterministic: ns that idle phases jumped over */
-    bool running;          /* parallel: false while the machine is stopped */
-    uint64_t host_origin;  /* parallel: host ns that corresponds to virtual 0 */
-    uint64_t stopped_at;   /* parallel: virtual ns at which the machine was stopped */
-    struct timer *timers;  /* registration order */
-    uint64_t next_deadline;               /* smallest deadline, CLOCK_NEVER if none */
-    void (*deadline_moved)(void *opaque); /* called when next_deadline became earlier; may be NULL */
+    unsigned shift;         /* deterministic: one instruction is 1 << shift nanoseconds */
+    uint64_t instructions;  /* deterministic: retired so far; the vCPU loop keeps it up to date
+                               before anything that can read the clock */
+    uint64_t skipped;       /* deterministic: ns that idle phases jumped over */
+    bool running;           /* parallel: false while the machine is stopped */
+    uint64_t host_origin;   /* parallel: host ns that corresponds to virtual 0 */
+    uint64_t stopped_at;    /* parallel: virtual ns at which the machine was stopped */
+    struct timer *timers;   /* registration order */
+    uint64_t next_deadline; /* smallest deadline, CLOCK_NEVER if none */
+    void (*deadline_moved)(
+        void *opaque); /* called when next_deadline became earlier; may be NULL */
     void *deadline_opaque;
 };
 

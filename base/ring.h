@@ -10,10 +10,10 @@
 #include <stdint.h>
 
 struct ring {
-    uint8_t *records;    /* capacity * record_size bytes */
-    size_t record_size;  /* bytes */
-    uint64_t capacity;   /* records, a power of two */
-    uint64_t written;    /* records ever written; the newest has number written - 1 */
+    uint8_t *records;   /* capacity * record_size bytes */
+    size_t record_size; /* bytes */
+    uint64_t capacity;  /* records, a power of two */
+    uint64_t written;   /* records ever written; the newest has number written - 1 */
 };
 
 /* Capacity is rounded up to a power of two. Aborts when the host is out of memory. */
