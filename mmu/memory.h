@@ -43,6 +43,8 @@ struct machine_memory {
     /* A store hit [address, address + length) of a frame watched for CODE. Called before the bytes
      * change, with the machine's device lock or from the only vCPU thread. */
     void (*code_write)(void *opaque, mpa_t address, unsigned length);
+    /* Would such a store invalidate anything? NULL: assume so. */
+    bool (*code_overlaps)(void *opaque, mpa_t address, unsigned length);
     void *code_write_opaque;
 };
 

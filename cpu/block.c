@@ -1,0 +1,409 @@
+#include "cpu/block.h"
+
+#include "base/check.h"
+#include "base/host/host.h"
+#include "base/log.h"
+#include "cpu/decode.h"
+#include "cpu/mode.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define HASH_SIZE   (1u << 16)
+#define LOOKUP_SIZE (1u << 12)
+#define FRAME_SIZE  (1u << 12)
+#define ARENA_SIZE  ((size_t)64 << 20)
+#define GRANULE_SHIFT 7 /* 128-byte granules: 32 in a frame */
+
+/* Linear look-up: follows the TLB through mmu.code_epoch. */
+struct lookup {
+    uint64_t linear;
+    uint64_t key; /* code_epoch << 16 | mode */
+    struct block *block;
+    uint64_t unused;
+};
+
+/* A frame that blocks come from. */
+struct code_frame {
+    uint64_t frame;          /* frame number */
+    uint32_t granules;       /* bit n: some block has bytes in granule n */
+    struct block *blocks;    /* through frame_next[0] or [1] */
+    struct code_frame *next; /* same hash slot */
+};
+
+struct block_cache {
+    struct lookup lookup[LOOKUP_SIZE];
+    struct block *hash[HASH_SIZE];
+    struct code_frame *frames[FRAME_SIZE];
+    uint8_t *arena;
+    size_t used; /* bytes of the arena */
+    struct vcpu *cpu;
+};
+
+static unsigned hash_slot(uint64_t address, uint32_t mode)
+{
+    uint64_t h = (address ^ ((uint64_t)mode << 40)) * 0x9e3779b97f4a7c15ull;
+
+    return (unsigned)(h >> 48) & (HASH_SIZE - 1);
+}
+
+static void *arena_take(struct block_cache *c, size_t size)
+{
+    void *p = c->arena + c->used;
+
+    c->used += align_up(size, 64);
+    CHECK(c->used <= ARENA_SIZE);
+    return p;
+}
+
+static struct code_frame **frame_slot(struct block_cache *c, uint64_t frame)
+{
+    struct code_frame **link = &c->frames[frame & (FRAME_SIZE - 1)];
+
+    while (*link != NULL && (*link)->frame != frame)
+        link = &(*link)->next;
+    return link;
+}
+
+static uint32_t granule_mask(unsigned offset, unsigned length)
+{
+    unsigned first = offset >> GRANULE_SHIFT, last = (offset + length - 1) >> GRANULE_SHIFT;
+
+    return (uint32_t)((BIT64(last + 1) - 1) & ~(BIT64(first) - 1));
+}
+
+/* The part of a block that lies in the frame: offset and length there. */
+static void block_part(const struct block *b, uint64_t frame, unsigned *offset, unsigned *length)
+{
+    unsigned first = MIN((unsigned)b->length, PAGE_SIZE - b->start);
+
+    if (frame == b->address >> PAGE_SHIFT) {
+        *offset = b->start;
+        *length = first;
+    } else {
+        *offset = 0;
+        *length = b->length - first;
+    }
+}
+
+static struct block **block_frame_link(struct block *b, uint64_t frame)
+{
+    return &b->frame_next[frame == b->address >> PAGE_SHIFT ? 0 : 1];
+}
+
+static void frame_attach(struct block_cache *c, struct block *b, uint64_t frame)
+{
+    struct code_frame **link = frame_slot(c, frame), *f = *link;
+    unsigned offset, length;
+
+    if (f == NULL) {
+        f = arena_take(c, sizeof(*f));
+        *f = (struct code_frame){.frame = frame};
+        *link = f;
+    }
+    if (f->blocks == NULL)
+        mmu_frame_watch(&c->cpu->mmu, mpa(frame << PAGE_SHIFT), FRAME_WATCH_CODE);
+    block_part(b, frame, &offset, &length);
+    f->granules |= granule_mask(offset, length);
+    *block_frame_link(b, frame) = f->blocks;
+    f->blocks = b;
+}
+
+static void frame_detach(struct block_cache *c, struct block *b, uint64_t frame)
+{
+    struct code_frame *f = *frame_slot(c, frame);
+    struct block **link = &f->blocks;
+
+    while (*link != b)
+        link = block_frame_link(*link, frame);
+    *link = *block_frame_link(b, frame);
+    f->granules = 0;
+    for (struct block *other = f->blocks; other != NULL;
+         other = *block_frame_link(other, frame)) {
+        unsigned offset, length;
+
+        block_part(other, frame, &offset, &length);
+        f->granules |= granule_mask(offset, length);
+    }
+    if (f->blocks == NULL)
+        mmu_frame_unwatch(&c->cpu->mmu, mpa(frame << PAGE_SHIFT), FRAME_WATCH_CODE);
+}
+
+static void block_invalidate(struct block_cache *c, struct block *b)
+{
+    struct block **link = &c->hash[hash_slot(b->address, b->mode)];
+
+    while (*link != b)
+        link = &(*link)->hash_next;
+    *link = b->hash_next;
+    frame_detach(c, b, b->address >> PAGE_SHIFT);
+    if (b->second != UINT64_MAX)
+        frame_detach(c, b, b->second >> PAGE_SHIFT);
+    b->valid = false;
+    c->cpu->blocks_invalidated++;
+    c->cpu->mmu.code_epoch++;
+}
+
+/* The next block of the frame, from `b` on, that has bytes in [offset, offset + length). */
+static struct block *overlapping(struct block *b, uint64_t frame, unsigned offset, unsigned length)
+{
+    for (; b != NULL; b = *block_frame_link(b, frame)) {
+        unsigned o, l;
+
+        block_part(b, frame, &o, &l);
+        if (offset < o + l && o < offset + length)
+            return b;
+    }
+    return NULL;
+}
+
+/* machine_memory.code_overlaps: would a store here invalidate something? Within one frame. */
+static bool code_overlaps(void *opaque, mpa_t address, unsigned length)
+{
+    struct block_cache *c = opaque;
+    const struct code_frame *f = *frame_slot(c, mpa_frame(address));
+    unsigned offset = address.v & 0xfff;
+
+    if (f == NULL || !(f->granules & granule_mask(offset, length)))
+        return false;
+    return overlapping(f->blocks, f->frame, offset, length) != NULL;
+}
+
+static void code_write(void *opaque, mpa_t address, unsigned length)
+{
+    struct block_cache *c = opaque;
+    struct code_frame *f = *frame_slot(c, mpa_frame(address));
+    unsigned offset = address.v & 0xfff;
+    struct block *b, *next;
+
+    if (f == NULL || !(f->granules & granule_mask(offset, length)))
+        return;
+    for (b = overlapping(f->blocks, f->frame, offset, length); b != NULL;
+         b = overlapping(next, f->frame, offset, length)) {
+        next = *block_frame_link(b, f->frame);
+        block_invalidate(c, b);
+    }
+}
+
+struct block_cache *block_cache_create(struct vcpu *cpu)
+{
+    struct block_cache *c = host_alloc_lazy(sizeof(*c));
+
+    c->arena = host_alloc_lazy(ARENA_SIZE);
+    c->cpu = cpu;
+    cpu->mmu.memory->code_write = code_write;
+    cpu->mmu.memory->code_overlaps = code_overlaps;
+    cpu->mmu.memory->code_write_opaque = c;
+    return c;
+}
+
+void block_cache_destroy(struct block_cache *c)
+{
+    if (c == NULL)
+        return;
+    host_free_lazy(c->arena, ARENA_SIZE);
+    host_free_lazy(c, sizeof(*c));
+}
+
+void block_cache_drop(struct vcpu *cpu)
+{
+    struct block_cache *c = cpu->blocks;
+
+    for (unsigned n = 0; n < FRAME_SIZE; n++)
+        for (struct code_frame *f = c->frames[n]; f != NULL; f = f->next)
+            mmu_frame_unwatch(&cpu->mmu, mpa(f->frame << PAGE_SHIFT), FRAME_WATCH_CODE);
+    memset(c->frames, 0, sizeof(c->frames));
+    memset(c->hash, 0, sizeof(c->hash));
+    c->used = 0;
+    cpu->mmu.code_epoch++;
+}
+
+/* Where the bytes of a block being decoded come from. */
+struct source {
+    const uint8_t *host; /* to the end of the page; NULL: not in RAM or ROM */
+    mpa_t where;
+    uint64_t linear;
+    uint64_t second; /* frame of the second page, once looked at */
+};
+
+static void fetch_fault(struct vcpu *cpu, enum mmu_status status, const struct mmu_fault *fault)
+{
+    if (status == MMU_PAGE_FAULT) {
+        cpu->cr2 = fault->address.v;
+        cpu_raise_code(cpu, NULL, EXC_PF, fault->error_code);
+    }
+    cpu_raise_code(cpu, NULL, EXC_GP, 0);
+}
+
+static void fetch_page(struct vcpu *cpu, uint64_t linear, const uint8_t **host, mpa_t *where)
+{
+    struct mmu_fault fault;
+    enum mmu_status status;
+
+    status = mmu_fetch(&cpu->mmu, gva(linear), host, where, &fault);
+    if (status != MMU_OK)
+        fetch_fault(cpu, status, &fault);
+    if (*host == NULL) {
+        LOG(cpu->log, LOG_GUEST_ERROR, "cpu: code fetch from a device or hole at %#llx\n",
+            (unsigned long long)linear);
+        cpu_raise_code(cpu, NULL, EXC_GP, 0);
+    }
+}
+
+/* Decodes the instruction that straddles this page and the next. */
+static void decode_straddling(struct vcpu *cpu, struct block *b, const struct source *s,
+                              unsigned offset)
+{
+    uint8_t bytes[INSN_MAX_LENGTH];
+    unsigned first = PAGE_SIZE - offset;
+    const uint8_t *host;
+    enum decode_result result;
+    uint32_t attrs;
+    mpa_t where;
+
+    memcpy(bytes, s->host + (offset - b->start), first);
+    fetch_page(cpu, (s->linear & PAGE_MASK) + PAGE_SIZE, &host, &where);
+    memcpy(bytes + first, host, INSN_MAX_LENGTH - first);
+    result = decode_insn(cpu, b->mode, bytes, INSN_MAX_LENGTH, offset, &b->insns[0], &attrs);
+    if (result != DECODE_OK)
+        cpu_raise_code(cpu, NULL, EXC_GP, 0);
+    b->second = where.v & PAGE_MASK;
+    b->count = 1;
+}
+
+/* Bytes of code that may still be fetched before the segment limit cuts in. */
+static uint64_t limit_room(const struct vcpu *cpu, uint64_t rip)
+{
+    if (cpu->mode & MODE_64)
+        return UINT64_MAX;
+    if (rip > cpu->seg[SEG_CS].limit)
+        return 0;
+    return cpu->seg[SEG_CS].limit - rip + 1;
+}
+
+static void decode_block(struct vcpu *cpu, struct block *b, const struct source *s)
+{
+    unsigned max = b->mode & MODE_SINGLE ? 1 : BLOCK_MAX_INSNS;
+    unsigned offset = b->start;
+    uint64_t room = limit_room(cpu, cpu->rip);
+    uint32_t attrs = 0;
+
+    while (b->count < max && offset < PAGE_SIZE) {
+        unsigned taken = offset - b->start;
+        unsigned available = (unsigned)MIN((uint64_t)(PAGE_SIZE - offset), room - taken);
+        enum decode_result result = DECODE_MORE;
+
+        if (room > taken)
+            result = decode_insn(cpu, b->mode, s->host + taken, available, offset,
+                                 &b->insns[b->count], &attrs);
+        if (result != DECODE_OK) {
+            if (b->count > 0)
+                break;
+            if (result == DECODE_TOO_LONG || room - taken < PAGE_SIZE - offset)
+                cpu_raise_code(cpu, NULL, EXC_GP, 0);
+            decode_straddling(cpu, b, s, offset);
+            offset = b->insns[0].ip_next;
+            break;
+        }
+        offset = b->insns[b->count++].ip_next;
+        if (attrs & A_END)
+            break;
+        if (attrs & A_JUMP)
+            break;
+    }
+    b->length = (uint16_t)(offset - b->start);
+    b->insns[b->count - 1].flags |= INSN_LAST;
+    b->insns[b->count] = (struct insn){
+        .op = op_block_end,
+        .row = INSN_ROW_NONE,
+        .ip_next = (uint16_t)offset,
+    };
+}
+
+static struct block *block_create(struct vcpu *cpu, const struct source *s, uint32_t mode)
+{
+    struct block_cache *c = cpu->blocks;
+    size_t most = sizeof(struct block) + (BLOCK_MAX_INSNS + 1) * sizeof(struct insn);
+    unsigned slot;
+    struct block *b;
+
+    if (c->used + most + 4 * sizeof(struct code_frame) + 256 > ARENA_SIZE)
+        block_cache_drop(cpu);
+    b = (struct block *)(c->arena + c->used);
+    *b = (struct block){
+        .address = s->where.v,
+        .second = UINT64_MAX,
+        .mode = mode,
+        .start = s->where.v & 0xfff,
+        .valid = true,
+    };
+    decode_block(cpu, b, s);
+    arena_take(c, sizeof(*b) + (b->count + 1u) * sizeof(struct insn));
+    slot = hash_slot(b->address, mode);
+    b->hash_next = c->hash[slot];
+    c->hash[slot] = b;
+    frame_attach(c, b, b->address >> PAGE_SHIFT);
+    if (b->second != UINT64_MAX)
+        frame_attach(c, b, b->second >> PAGE_SHIFT);
+    cpu->blocks_decoded++;
+    return b;
+}
+
+/* True if the block's second page, if any, is the one that is mapped there now. */
+static bool second_page_fits(struct vcpu *cpu, const struct block *b, uint64_t linear)
+{
+    const uint8_t *host;
+    mpa_t where;
+
+    if (b->second == UINT64_MAX)
+        return true;
+    fetch_page(cpu, (linear & PAGE_MASK) + PAGE_SIZE, &host, &where);
+    return (where.v & PAGE_MASK) == b->second;
+}
+
+static struct block *block_find_slow(struct vcpu *cpu, uint64_t linear, uint32_t mode)
+{
+    struct block_cache *c = cpu->blocks;
+    struct source s = {.linear = linear};
+    struct block *b;
+
+    cpu->block = NULL;
+    fetch_page(cpu, linear, &s.host, &s.where);
+    if (limit_room(cpu, cpu->rip) == 0)
+        cpu_raise_code(cpu, NULL, EXC_GP, 0);
+    for (b = c->hash[hash_slot(s.where.v, mode)]; b != NULL; b = b->hash_next)
+        if (b->address == s.where.v && b->mode == mode && second_page_fits(cpu, b, linear) &&
+            limit_room(cpu, cpu->rip) >= b->length)
+            return b;
+    return block_create(cpu, &s, mode);
+}
+
+const struct block *block_find(struct vcpu *cpu, uint32_t extra)
+{
+    uint32_t mode = cpu->mode | extra;
+    uint64_t linear = cpu->rip + cpu->seg[SEG_CS].base;
+    struct lookup *l;
+    uint64_t key;
+
+    if (!(mode & MODE_64))
+        linear = (uint32_t)linear;
+    key = cpu->mmu.code_epoch << 16 | mode;
+    l = &cpu->blocks->lookup[(linear ^ (linear >> 12)) & (LOOKUP_SIZE - 1)];
+    cpu->gpr[GPR_IP_BASE] = cpu->rip - (linear & 0xfff);
+    cpu->gpr[GPR_IP_FAR] = cpu->gpr[GPR_IP_BASE] + 8192;
+    if (likely(l->linear == linear && l->key == key))
+        return l->block;
+    l->block = block_find_slow(cpu, linear, mode);
+    l->linear = linear;
+    l->key = cpu->mmu.code_epoch << 16 | mode; /* decoding may have moved the epoch */
+    return l->block;
+}
+
+uint64_t cpu_insn_start(const struct vcpu *cpu, const struct insn *i)
+{
+    const struct block *b = cpu->block;
+    unsigned n = block_index(b, i);
+    unsigned offset = n == 0 ? b->start : b->insns[n - 1].ip_next;
+
+    return (cpu->gpr[GPR_IP_BASE] + offset) & cpu->ip_mask;
+}

@@ -1,0 +1,584 @@
+#include "cpu/decode.h"
+
+#include "base/check.h"
+#include "base/host/host.h"
+#include "cpu/mode.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define NO_ENTRY 0xffff
+
+/* How the immediate bytes of a row are read. */
+enum imm_kind {
+    IMM_NONE,
+    IMM_B,     /* one byte, zero-extended */
+    IMM_BS,    /* one byte, sign-extended */
+    IMM_W,     /* two bytes */
+    IMM_Z,     /* two or four by operand size, sign-extended */
+    IMM_V,     /* two, four or eight by operand size */
+    IMM_WB,    /* ENTER: a word, then a byte in bits 16 to 23 */
+    IMM_JB,    /* branch displacement, one byte */
+    IMM_JZ,    /* branch displacement, two or four by operand size */
+    IMM_FAR,   /* offset by operand size, then selector */
+    IMM_MOFFS, /* an address by address size */
+};
+
+/* A row, prepared for the decoder. */
+struct row_info {
+    uint8_t imm;       /* enum imm_kind */
+    bool modrm;        /* a ModRM byte follows the opcode */
+    bool rm_is_byte;   /* the E operand is a byte register or byte in memory */
+    bool reg_is_byte;  /* likewise G */
+    bool in_opcode;    /* Z: register in the opcode */
+    bool ends;         /* the block ends after it */
+};
+
+struct entry {
+    uint16_t row;
+    uint16_t next; /* next entry of the same opcode, or NO_ENTRY */
+};
+
+struct decoder {
+    uint16_t first[4][256];
+    struct row_info *info; /* one for each row */
+    struct entry *entries;
+    unsigned entry_count;
+};
+
+static uint8_t imm_kind_of(const char *operand)
+{
+    static const struct {
+        const char *token;
+        uint8_t kind;
+    } kinds[] = {
+        {"Ib", IMM_B},  {"Ibs", IMM_BS}, {"Iw", IMM_W},   {"Iz", IMM_Z},     {"Iv", IMM_V},
+        {"Jb", IMM_JB}, {"Jz", IMM_JZ},  {"Ap", IMM_FAR}, {"Ob", IMM_MOFFS}, {"Ov", IMM_MOFFS},
+    };
+
+    for (unsigned n = 0; n < ARRAY_SIZE(kinds); n++)
+        if (strcmp(operand, kinds[n].token) == 0)
+            return kinds[n].kind;
+    return IMM_NONE;
+}
+
+static void row_info_fill(struct row_info *info, const struct insn_row *row)
+{
+    char text[64], *rest = text, *token;
+
+    CHECK(strlen(row->operands) < sizeof(text));
+    strcpy(text, row->operands);
+    while ((token = strsep(&rest, ",")) != NULL) {
+        uint8_t imm = imm_kind_of(token);
+
+        if (imm != IMM_NONE) {
+            /* ENTER is the only row with two immediates. */
+            CHECK(info->imm == IMM_NONE || (info->imm == IMM_W && imm == IMM_B));
+            info->imm = info->imm == IMM_NONE ? imm : IMM_WB;
+        }
+        if (strcmp(token, "Eb") == 0 || strcmp(token, "Rb") == 0)
+            info->rm_is_byte = true;
+        if (strcmp(token, "Gb") == 0)
+            info->reg_is_byte = true;
+        if (token[0] == 'Z') {
+            info->in_opcode = true;
+            info->rm_is_byte = strcmp(token, "Zb") == 0;
+        }
+    }
+    info->modrm = row->modrm_class != MODRM_NONE;
+    info->ends = row->attrs & (A_END | A_JUMP | A_IO);
+}
+
+/* Appends an entry to the chain of an opcode. */
+static void index_add(struct decoder *d, unsigned map, unsigned opcode, uint16_t row)
+{
+    uint16_t *link = &d->first[map][opcode];
+
+    while (*link != NO_ENTRY)
+        link = &d->entries[*link].next;
+    *link = (uint16_t)d->entry_count;
+    d->entries[d->entry_count++] = (struct entry){row, NO_ENTRY};
+}
+
+struct decoder *decoder_create(void)
+{
+    struct decoder *d = host_alloc(sizeof(*d));
+
+    CHECK(insn_row_count < NO_ENTRY / 8);
+    memset(d->first, 0xff, sizeof(d->first));
+    d->info = host_alloc(insn_row_count * sizeof(d->info[0]));
+    d->entries = host_alloc(insn_row_count * 8 * sizeof(d->entries[0]));
+    for (unsigned n = 0; n < insn_row_count; n++) {
+        const struct insn_row *row = &insn_rows[n];
+
+        row_info_fill(&d->info[n], row);
+        if (d->info[n].in_opcode)
+            CHECK((row->opcode & 7) == 0);
+        for (unsigned low = 0; low < (d->info[n].in_opcode ? 8u : 1u); low++)
+            index_add(d, row->map, row->opcode + low, (uint16_t)n);
+    }
+    return d;
+}
+
+void decoder_destroy(struct decoder *d)
+{
+    if (d == NULL)
+        return;
+    free(d->info);
+    free(d->entries);
+    free(d);
+}
+
+/* An instruction while it is being taken apart. */
+struct parse {
+    const struct vcpu *cpu;
+    uint32_t mode;
+    const uint8_t *bytes;
+    unsigned available;
+    unsigned length; /* bytes taken so far */
+    bool overrun;    /* more bytes were wanted than there are */
+    uint8_t rex;
+    uint8_t rep;     /* 0, 0xf2 or 0xf3: the last one */
+    bool prefix66, prefix67, lock;
+    uint8_t segment; /* override, or SEG_COUNT */
+    uint8_t map, opcode;
+    uint8_t modrm;
+    bool has_modrm;
+    unsigned operand_bits, address_bits;
+};
+
+#define REX_W 8
+#define REX_R 4
+#define REX_X 2
+#define REX_B 1
+
+static uint64_t take(struct parse *p, unsigned size)
+{
+    uint64_t v = 0;
+
+    if (p->length + size > p->available) {
+        p->overrun = true;
+        return 0;
+    }
+    for (unsigned n = 0; n < size; n++)
+        v |= (uint64_t)p->bytes[p->length + n] << (8 * n);
+    p->length += size;
+    return v;
+}
+
+static bool parse_prefix(struct parse *p, uint8_t byte)
+{
+    static const uint8_t segment_prefixes[] = {0x26, 0x2e, 0x36, 0x3e, 0x64, 0x65};
+
+    switch (byte) {
+    case 0x66:
+        p->prefix66 = true;
+        return true;
+    case 0x67:
+        p->prefix67 = true;
+        return true;
+    case 0xf0:
+        p->lock = true;
+        return true;
+    case 0xf2:
+    case 0xf3:
+        p->rep = byte;
+        return true;
+    }
+    for (unsigned n = 0; n < ARRAY_SIZE(segment_prefixes); n++) {
+        if (byte == segment_prefixes[n]) {
+            /* In 64-bit mode the first four are ignored, even as the last of several. */
+            if (!(p->mode & MODE_64) || n >= SEG_FS)
+                p->segment = (uint8_t)n;
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Prefixes, REX and opcode bytes. */
+static void parse_opcode(struct parse *p)
+{
+    uint8_t byte = (uint8_t)take(p, 1);
+
+    while (!p->overrun) {
+        if ((p->mode & MODE_64) && (byte & 0xf0) == 0x40)
+            p->rex = byte;
+        else if (parse_prefix(p, byte))
+            p->rex = 0; /* a REX that is not the last prefix is ignored */
+        else
+            break;
+        byte = (uint8_t)take(p, 1);
+    }
+    p->map = MAP_1B;
+    if (byte == 0x0f) {
+        p->map = MAP_0F;
+        byte = (uint8_t)take(p, 1);
+        if (byte == 0x38 || byte == 0x3a) {
+            p->map = byte == 0x38 ? MAP_0F38 : MAP_0F3A;
+            byte = (uint8_t)take(p, 1);
+        }
+    }
+    p->opcode = byte;
+    if (p->mode & MODE_64)
+        p->address_bits = p->prefix67 ? 32 : 64;
+    else
+        p->address_bits = !!(p->mode & MODE_CS32) ^ p->prefix67 ? 32 : 16;
+}
+
+static bool prefix_fits(const struct parse *p, uint8_t prefix)
+{
+    switch (prefix) {
+    case PFX_NP:
+        return !p->prefix66 && p->rep == 0;
+    case PFX_66:
+        return p->prefix66 && p->rep == 0;
+    case PFX_F3:
+        return p->rep == 0xf3;
+    case PFX_F2:
+        return p->rep == 0xf2;
+    case PFX_NO_REP:
+        return p->rep == 0;
+    default:
+        return true;
+    }
+}
+
+static bool mode_fits(const struct parse *p, uint8_t modes)
+{
+    switch (modes) {
+    case IN_NO64:
+        return !(p->mode & MODE_64);
+    case IN_64:
+        return p->mode & MODE_64;
+    case IN_PROT:
+        return p->mode & MODE_PROT;
+    default:
+        return true;
+    }
+}
+
+static bool modrm_fits(struct parse *p, const struct insn_row *row)
+{
+    unsigned mod, ext;
+
+    if (row->modrm_class == MODRM_NONE)
+        return true;
+    if (!p->has_modrm) {
+        if (p->length >= p->available) {
+            p->overrun = true;
+            return false;
+        }
+        p->modrm = p->bytes[p->length];
+        p->has_modrm = true;
+    }
+    mod = p->modrm >> 6;
+    ext = (p->modrm >> 3) & 7;
+    switch (row->modrm_class) {
+    case MODRM_MEM:
+        return mod != 3;
+    case MODRM_REG:
+        return mod == 3;
+    case MODRM_EXT:
+        return ext == row->modrm_value;
+    case MODRM_MEM_EXT:
+        return mod != 3 && ext == row->modrm_value;
+    case MODRM_REG_EXT:
+        return mod == 3 && ext == row->modrm_value;
+    case MODRM_EXACT:
+        return p->modrm == row->modrm_value;
+    default:
+        return true;
+    }
+}
+
+/* The row for the opcode, or NO_ENTRY. *known tells whether some row fits but is gated off. */
+static uint16_t find_row(struct parse *p, bool *known)
+{
+    const struct decoder *d = p->cpu->decoder;
+
+    *known = false;
+    for (uint16_t e = d->first[p->map][p->opcode]; e != NO_ENTRY; e = d->entries[e].next) {
+        const struct insn_row *row = &insn_rows[d->entries[e].row];
+
+        if (!prefix_fits(p, row->prefix) || !modrm_fits(p, row)) {
+            if (p->overrun)
+                return NO_ENTRY;
+            continue;
+        }
+        *known = true;
+        if (mode_fits(p, row->modes) &&
+            (row->feature == FEATURE_BASE || cpu_has(p->cpu, row->feature)))
+            return d->entries[e].row;
+    }
+    return NO_ENTRY;
+}
+
+/* Operand size in bits. */
+static unsigned operand_size(const struct parse *p, uint8_t size)
+{
+    bool long_mode = p->mode & MODE_64;
+    unsigned by_prefix = !!(p->mode & MODE_CS32) ^ p->prefix66 ? 32 : 16;
+
+    switch (size) {
+    case SZ_B:
+        return 8;
+    case SZ_W:
+        return 16;
+    case SZ_D:
+        return 32;
+    case SZ_Q:
+        return 64;
+    case SZ_Y:
+        return p->rex & REX_W ? 64 : 32;
+    case SZ_F64:
+        return long_mode ? 64 : by_prefix;
+    case SZ_V64:
+        if (long_mode)
+            return p->prefix66 && !(p->rex & REX_W) ? 16 : 64;
+        return by_prefix;
+    default:
+        if (long_mode)
+            return p->rex & REX_W ? 64 : p->prefix66 ? 16 : 32;
+        return by_prefix;
+    }
+}
+
+/* Byte register number to byte offset in vcpu.gpr. */
+static uint8_t byte_register(unsigned n, bool rex)
+{
+    unsigned offset = !rex && n >= 4 && n < 8 ? (n - 4) * 8 + 1 : n * 8;
+
+#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+    offset ^= 7;
+#endif
+    return (uint8_t)offset;
+}
+
+static void memory_16(struct parse *p, struct insn *i, unsigned *segment)
+{
+    static const uint8_t bases[8] = {GPR_RBX, GPR_RBX, GPR_RBP,  GPR_RBP,
+                                     GPR_RSI, GPR_RDI, GPR_RBP, GPR_RBX};
+    static const uint8_t indices[8] = {GPR_RSI,  GPR_RDI,  GPR_RSI,  GPR_RDI,
+                                       GPR_ZERO, GPR_ZERO, GPR_ZERO, GPR_ZERO};
+    unsigned mod = p->modrm >> 6, rm = p->modrm & 7;
+
+    i->base = bases[rm];
+    i->index = indices[rm];
+    if (mod == 0 && rm == 6) {
+        i->base = GPR_ZERO;
+        i->disp = (int16_t)take(p, 2);
+    } else if (mod == 1) {
+        i->disp = (int8_t)take(p, 1);
+    } else if (mod == 2) {
+        i->disp = (int16_t)take(p, 2);
+    }
+    if (i->base == GPR_RBP)
+        *segment = SEG_SS;
+}
+
+/* Returns true if the operand is relative to RIP. */
+static bool memory_32_64(struct parse *p, struct insn *i, unsigned *segment)
+{
+    unsigned mod = p->modrm >> 6, rm = p->modrm & 7;
+    bool rip_relative = false;
+
+    i->base = (uint8_t)(rm | (p->rex & REX_B ? 8 : 0));
+    if (rm == 4) {
+        uint8_t sib = (uint8_t)take(p, 1);
+        unsigned index = ((sib >> 3) & 7) | (p->rex & REX_X ? 8 : 0);
+
+        i->scale = sib >> 6;
+        i->index = index == 4 ? GPR_ZERO : (uint8_t)index;
+        i->base = (uint8_t)((sib & 7) | (p->rex & REX_B ? 8 : 0));
+        if ((sib & 7) == 5 && mod == 0) {
+            i->base = GPR_ZERO;
+            i->disp = (int32_t)take(p, 4);
+        }
+    } else if (rm == 5 && mod == 0) {
+        i->base = GPR_ZERO;
+        i->disp = (int32_t)take(p, 4);
+        rip_relative = p->mode & MODE_64;
+    }
+    if (i->base == GPR_RSP || i->base == GPR_RBP)
+        *segment = SEG_SS;
+    if (mod == 1)
+        i->disp = (int8_t)take(p, 1);
+    else if (mod == 2)
+        i->disp = (int32_t)take(p, 4);
+    return rip_relative;
+}
+
+/* ModRM, SIB, displacement and the segment. Returns true if relative to RIP. */
+static bool parse_operands(struct parse *p, struct insn *i, const struct row_info *info)
+{
+    unsigned segment = SEG_DS;
+    bool rip_relative = false, rex = p->rex != 0;
+
+    i->base = i->index = GPR_ZERO;
+    if (info->modrm) {
+        unsigned reg = ((p->modrm >> 3) & 7) | (p->rex & REX_R ? 8 : 0);
+        unsigned rm = (p->modrm & 7) | (p->rex & REX_B ? 8 : 0);
+
+        p->length++;
+        i->reg = info->reg_is_byte ? byte_register(reg, rex) : (uint8_t)reg;
+        if (p->modrm >> 6 == 3) {
+            i->rm = info->rm_is_byte ? byte_register(rm, rex) : (uint8_t)rm;
+        } else {
+            i->flags |= INSN_MEM;
+            if (p->address_bits == 16)
+                memory_16(p, i, &segment);
+            else
+                rip_relative = memory_32_64(p, i, &segment);
+        }
+    } else if (info->in_opcode) {
+        unsigned rm = (p->opcode & 7) | (p->rex & REX_B ? 8 : 0);
+
+        i->rm = info->rm_is_byte ? byte_register(rm, rex) : (uint8_t)rm;
+    }
+    if (p->segment != SEG_COUNT)
+        segment = p->segment;
+    if (p->mode & MODE_64) {
+        i->seg = segment >= SEG_FS ? (uint8_t)segment : SEG_NONE;
+        i->flags |= INSN_FLAT;
+    } else {
+        i->seg = (uint8_t)segment;
+        if ((p->mode & MODE_FLAT) && segment < SEG_FS && segment != SEG_CS)
+            i->flags |= INSN_FLAT;
+    }
+    if (p->address_bits == 32)
+        i->flags |= INSN_A32;
+    else if (p->address_bits == 16)
+        i->flags |= INSN_A16;
+    return rip_relative;
+}
+
+static int64_t take_signed(struct parse *p, unsigned bits)
+{
+    return (int64_t)sign_extend(take(p, bits / 8), bits - 1);
+}
+
+static int64_t parse_immediate(struct parse *p, uint8_t kind)
+{
+    unsigned z = p->operand_bits == 16 ? 16 : 32;
+    uint64_t low;
+
+    switch (kind) {
+    case IMM_B:
+        return (int64_t)take(p, 1);
+    case IMM_BS:
+    case IMM_JB:
+        return take_signed(p, 8);
+    case IMM_W:
+        return (int64_t)take(p, 2);
+    case IMM_Z:
+    case IMM_JZ:
+        return take_signed(p, z);
+    case IMM_V:
+        return take_signed(p, p->operand_bits);
+    case IMM_WB:
+        low = take(p, 2);
+        return (int64_t)(low | take(p, 1) << 16);
+    case IMM_FAR:
+        low = take(p, z / 8);
+        return (int64_t)(low | take(p, 2) << 32);
+    case IMM_MOFFS:
+        return (int64_t)take(p, p->address_bits / 8);
+    default:
+        return 0;
+    }
+}
+
+/* Puts in place of the row's op what its gates say: privilege, FPU availability, LOCK. */
+static op_fn *gated_op(const struct parse *p, const struct insn_row *row, const struct insn *i,
+                       op_fn *op)
+{
+    if (op == NULL)
+        return op_ud;
+    if (p->lock && !((row->attrs & A_LOCK) && (i->flags & INSN_MEM)))
+        return op_ud;
+    if ((row->attrs & (A_MMX | A_SSE)) && (p->mode & MODE_EM))
+        return op_ud;
+    if ((row->attrs & A_SSE) && !(p->mode & MODE_OSFXSR))
+        return op_ud;
+    if ((row->attrs & (A_X87 | A_MMX | A_SSE)) && (p->mode & MODE_TS))
+        return op_nm;
+    if ((row->attrs & A_X87) && (p->mode & MODE_EM))
+        return op_nm;
+    if ((row->attrs & A_CPL0) && !(p->mode & MODE_CPL0))
+        return op_gp0;
+    return op;
+}
+
+static void set_ip_relative(struct insn *i)
+{
+    int64_t disp = (int64_t)i->disp + i->ip_next;
+
+    i->base = GPR_IP_BASE;
+    if (disp > INT32_MAX) {
+        i->base = GPR_IP_FAR;
+        disp -= 8192;
+    }
+    i->disp = (int32_t)disp;
+}
+
+static enum decode_result overrun_result(const struct parse *p)
+{
+    return p->available >= INSN_MAX_LENGTH ? DECODE_TOO_LONG : DECODE_MORE;
+}
+
+enum decode_result decode_insn(const struct vcpu *cpu, uint32_t mode, const uint8_t *bytes,
+                               unsigned available, unsigned offset, struct insn *out,
+                               uint32_t *attrs)
+{
+    struct parse p = {.cpu = cpu, .mode = mode, .bytes = bytes, .segment = SEG_COUNT};
+    const struct insn_row *row;
+    const struct row_info *info;
+    bool known, rip_relative;
+    uint16_t n;
+
+    p.available = MIN(available, INSN_MAX_LENGTH);
+    *out = (struct insn){.row = INSN_ROW_NONE};
+    parse_opcode(&p);
+    if (p.overrun)
+        return overrun_result(&p);
+    n = find_row(&p, &known);
+    if (p.overrun)
+        return overrun_result(&p);
+    if (n == NO_ENTRY) {
+        out->op = known ? op_ud : op_gap;
+        out->ip_next = (uint16_t)(offset + p.length);
+        *attrs = A_JUMP;
+        return DECODE_OK;
+    }
+    row = &insn_rows[n];
+    info = &cpu->decoder->info[n];
+    p.operand_bits = operand_size(&p, row->size);
+    rip_relative = parse_operands(&p, out, info);
+    out->imm = parse_immediate(&p, info->imm);
+    if (p.overrun)
+        return overrun_result(&p);
+    out->row = n;
+    out->ip_next = (uint16_t)(offset + p.length);
+    if (rip_relative)
+        set_ip_relative(out);
+    if (info->imm == IMM_JB || info->imm == IMM_JZ)
+        out->imm += out->ip_next;
+    if (info->imm == IMM_MOFFS)
+        out->flags |= INSN_MEM;
+    if (p.lock)
+        out->flags |= INSN_LOCK;
+    if (p.rep == 0xf3 && row->prefix != PFX_F3)
+        out->flags |= INSN_REP;
+    if (p.rep == 0xf2 && row->prefix != PFX_F2)
+        out->flags |= INSN_REPNE;
+    *attrs = row->attrs;
+    out->op = (out->flags & INSN_MEM ? row->ops.mem
+                                     : row->ops.reg)[__builtin_ctz(p.operand_bits) - 3];
+    out->op = gated_op(&p, row, out, out->op);
+    if (out->op == op_ud || out->op == op_gp0 || out->op == op_nm)
+        *attrs = A_JUMP;
+    else if (info->ends)
+        *attrs |= A_END;
+    return DECODE_OK;
+}
