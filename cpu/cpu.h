@@ -186,6 +186,15 @@ enum vcpu_pending {
     VCPU_PENDING_EXIT = 1 << 5,  /* vcpu_run returns at the next boundary: clock or user wants it */
 };
 
+/* The same, known to the vCPU's own thread only. */
+enum vcpu_attention {
+    VCPU_ATTENTION_HALTED = 1 << 0, /* in HLT or MWAIT */
+    VCPU_ATTENTION_SHADOW = 1 << 1, /* STI, MOV SS or POP SS just ran: no interrupt before the
+                                       next instruction has run */
+    VCPU_ATTENTION_SINGLE = 1 << 2, /* the next instruction runs as a block of its own */
+    VCPU_ATTENTION_TRAP = 1 << 3,   /* EFLAGS.TF is set */
+};
+
 enum vcpu_exit {
     VCPU_EXIT_BUDGET,   /* all instructions of the budget retired */
     VCPU_EXIT_HALTED,   /* HLT or MWAIT: nothing to do until something is pending */
@@ -227,6 +236,7 @@ struct vcpu {
     int64_t budget;        /* instructions left in this slice, this block already taken off */
     uint64_t slice_end;    /* instruction count at which budget is 0 */
     _Atomic uint32_t pending; /* enum vcpu_pending */
+    uint32_t attention;    /* enum vcpu_attention: own reasons to leave the fast loop */
     uint32_t mode;         /* cpu/mode.h: what decoding depends on */
     uint64_t ip_mask;      /* 0xffff, 0xffffffff or all ones, by mode */
 
@@ -244,8 +254,6 @@ struct vcpu {
     struct vcpu_msrs msr;
     uint64_t monitor_address; /* armed by MONITOR; ~0: not */
     uint8_t cr8_shadow;       /* when there is no platform */
-    bool halted;              /* in HLT or MWAIT */
-    bool interrupt_shadow;    /* STI, MOV SS or POP SS just ran: no interrupt before the next one */
     bool nmi_blocked;         /* until IRET */
     bool delivering;          /* an exception or interrupt is being delivered */
     uint8_t delivering_vector;
@@ -265,7 +273,12 @@ struct vcpu {
     uint64_t features[(FEATURE_COUNT + 63) / 64]; /* bit n: enum cpu_feature n is on */
     struct vcpu_platform platform;
     jmp_buf landing; /* where cpu_raise returns to */
-    bool reset_asked; /* vcpu_run was left by a guest's wish to reset (triple fault is an exit) */
+    struct {
+        uint8_t vector;
+        uint32_t error_code;
+    } raised; /* what cpu_raise carries to the landing point */
+    uint64_t recent[64];    /* linear addresses of the last blocks, for crash reports */
+    unsigned recent_count;  /* blocks ever entered; the newest is recent[(count - 1) % 64] */
 
     /* --- Counters --- */
     uint64_t blocks_decoded, blocks_invalidated, restarts, interrupts, exceptions[32];

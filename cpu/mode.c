@@ -1,0 +1,51 @@
+#include "cpu/mode.h"
+
+/* Base 0, limit 4 GiB, present, and usable the way its register is used without a check. */
+static bool flat_data(const struct segment *s)
+{
+    return s->usable && s->base == 0 && s->limit == UINT32_MAX &&
+           (s->attributes & (SEGMENT_CODE | SEGMENT_EXPAND_DOWN | SEGMENT_WRITABLE)) ==
+               SEGMENT_WRITABLE;
+}
+
+static bool flat_segments(const struct vcpu *cpu)
+{
+    return cpu->seg[SEG_CS].base == 0 && cpu->seg[SEG_CS].limit == UINT32_MAX &&
+           flat_data(&cpu->seg[SEG_SS]) && flat_data(&cpu->seg[SEG_DS]) &&
+           flat_data(&cpu->seg[SEG_ES]);
+}
+
+void mode_update(struct vcpu *cpu)
+{
+    const struct mmu_context *m = &cpu->mmu;
+    uint16_t cs = cpu->seg[SEG_CS].attributes;
+    uint32_t mode = 0;
+    bool prot = m->cr0 & CR0_PE;
+
+    if (prot)
+        mode |= cpu->eflags & EFLAGS_VM ? MODE_V86 : MODE_PROT;
+    if (m->efer & EFER_LMA)
+        mode |= MODE_LONG;
+    if ((mode & MODE_LONG) && (cs & SEGMENT_LONG)) {
+        mode |= MODE_64 | MODE_FLAT;
+    } else {
+        mode |= cs & SEGMENT_DB ? MODE_CS32 : 0;
+        mode |= cpu->seg[SEG_SS].attributes & SEGMENT_DB ? MODE_SS32 : 0;
+        /* The flat fast path relies on 32-bit offsets and stacks. */
+        if ((mode & (MODE_CS32 | MODE_SS32)) == (MODE_CS32 | MODE_SS32) && flat_segments(cpu))
+            mode |= MODE_FLAT;
+    }
+    mode |= m->cpl == 0 ? MODE_CPL0 : m->cpl == 3 ? MODE_CPL3 : 0;
+    mode |= m->cr0 & CR0_EM ? MODE_EM : 0;
+    mode |= m->cr0 & CR0_TS ? MODE_TS : 0;
+    mode |= m->cr0 & CR0_MP ? MODE_MP : 0;
+    mode |= m->cr4 & CR4_OSFXSR ? MODE_OSFXSR : 0;
+    mode |= m->cr4 & CR4_OSXSAVE ? MODE_OSXSAVE : 0;
+    cpu->mode = mode;
+    cpu->ip_mask = mode & MODE_64 ? UINT64_MAX : UINT32_MAX;
+    if (cpu->eflags & EFLAGS_TF)
+        cpu->attention |= VCPU_ATTENTION_TRAP;
+    else
+        cpu->attention &= ~VCPU_ATTENTION_TRAP;
+    mmu_set_privilege(&cpu->mmu, m->cpl, cpu->eflags & EFLAGS_AC);
+}

@@ -1,0 +1,270 @@
+/* The run loop of a vCPU, and how instructions leave it. */
+#include "base/check.h"
+#include "base/log.h"
+#include "cpu/block.h"
+#include "cpu/cpu.h"
+#include "cpu/decode.h"
+#include "cpu/exception.h"
+#include "cpu/fpu.h"
+#include "cpu/mode.h"
+
+/* Values that longjmp carries to the landing point. */
+enum landing { LANDING_NONE, LANDING_RAISED, LANDING_RESTART };
+
+/* Takes the state back to the start of the current instruction: nothing of it has happened. */
+static void unwind(struct vcpu *cpu, const struct insn *i)
+{
+    if (i != NULL)
+        cpu->current = i;
+    if (cpu->block == NULL)
+        return;
+    cpu->rip = cpu_insn_start(cpu, cpu->current);
+    cpu->budget += cpu->block->count - block_index(cpu->block, cpu->current);
+    cpu->block = NULL;
+}
+
+_Noreturn void cpu_raise_code(struct vcpu *cpu, const struct insn *i, enum exception_vector vector,
+                              uint32_t error_code)
+{
+    unwind(cpu, i);
+    cpu->raised.vector = (uint8_t)vector;
+    cpu->raised.error_code = error_code;
+    _longjmp(cpu->landing, LANDING_RAISED);
+}
+
+_Noreturn void cpu_raise(struct vcpu *cpu, const struct insn *i, enum exception_vector vector)
+{
+    cpu_raise_code(cpu, i, vector, 0);
+}
+
+_Noreturn void cpu_restart(struct vcpu *cpu, const struct insn *i)
+{
+    CHECK(cpu->block == NULL || !(cpu->block->mode & MODE_SINGLE));
+    unwind(cpu, i);
+    cpu->restarts++;
+    _longjmp(cpu->landing, LANDING_RESTART);
+}
+
+void cpu_sync_time(struct vcpu *cpu, const struct insn *i)
+{
+    cpu->current = i;
+    cpu->clock->instructions = vcpu_instructions(cpu);
+}
+
+uint64_t vcpu_instructions(const struct vcpu *cpu)
+{
+    int64_t left = cpu->budget;
+
+    if (cpu->block != NULL)
+        left += cpu->block->count - block_index(cpu->block, cpu->current);
+    return cpu->slice_end - (uint64_t)left;
+}
+
+void vcpu_signal(struct vcpu *cpu, uint32_t set, uint32_t clear)
+{
+    if (clear != 0)
+        atomic_fetch_and(&cpu->pending, ~clear);
+    if (set != 0)
+        atomic_fetch_or(&cpu->pending, set);
+}
+
+bool vcpu_wakeable(const struct vcpu *cpu)
+{
+    uint32_t pending = atomic_load(&cpu->pending);
+
+    if ((pending & VCPU_PENDING_NMI) && !cpu->nmi_blocked)
+        return true;
+    if (pending & VCPU_PENDING_INIT)
+        return true;
+    return (pending & VCPU_PENDING_INTR) && (cpu->eflags & EFLAGS_IF);
+}
+
+/* Runs the instructions of a block. */
+static inline void block_run(struct vcpu *cpu, const struct block *b)
+{
+    cpu->budget -= b->count;
+    cpu->block = b;
+    cpu->recent[cpu->recent_count++ % ARRAY_SIZE(cpu->recent)] =
+        cpu->gpr[GPR_IP_BASE] + b->start + cpu->seg[SEG_CS].base;
+#if defined(GNOMON_THREADED)
+    b->insns[0].op(cpu, &b->insns[0]);
+#else
+    const struct insn *i = b->insns;
+
+    for (; !(i->flags & INSN_LAST); i++)
+        i->op(cpu, i);
+    cpu->rip = cpu_insn_next(cpu, i); /* a jump overwrites it */
+    i->op(cpu, i);
+#endif
+}
+
+/* Runs one instruction, with everything that asks for one at a time. */
+static void run_single(struct vcpu *cpu)
+{
+    uint32_t before = cpu->attention;
+    const struct block *b = block_find(cpu, MODE_SINGLE);
+
+    cpu->mmu.exact_point = true;
+    block_run(cpu, b);
+    cpu->mmu.exact_point = false;
+    cpu->block = NULL;
+    cpu->attention &= ~(before & (VCPU_ATTENTION_SHADOW | VCPU_ATTENTION_SINGLE));
+    if (before & VCPU_ATTENTION_TRAP) {
+        cpu->dr[6] |= BIT(14); /* BS (SDM 3B 17.2.3) */
+        cpu_raise(cpu, NULL, EXC_DB);
+    }
+}
+
+static void deliver_interrupt(struct vcpu *cpu, uint8_t vector)
+{
+    struct event e = {.kind = EVENT_INTERRUPT, .vector = vector, .return_rip = cpu->rip};
+
+    LOG(cpu->log, LOG_INT, "cpu%u: interrupt %#x at %#llx, instruction %llu\n", cpu->index, vector,
+        (unsigned long long)cpu->rip, (unsigned long long)vcpu_instructions(cpu));
+    cpu->interrupts++;
+    cpu->delivering = true;
+    cpu->delivering_vector = vector;
+    event_deliver(cpu, &e);
+    cpu->delivering = false;
+}
+
+/* Interrupts that may be taken now. */
+static void take_interrupts(struct vcpu *cpu, uint32_t pending)
+{
+    if ((pending & VCPU_PENDING_NMI) && !cpu->nmi_blocked) {
+        vcpu_signal(cpu, 0, VCPU_PENDING_NMI);
+        cpu->nmi_blocked = true;
+        deliver_interrupt(cpu, EXC_NMI);
+    } else if ((pending & VCPU_PENDING_INTR) && (cpu->eflags & EFLAGS_IF) &&
+               cpu->platform.acknowledge != NULL) {
+        int vector;
+
+        cpu->clock->instructions = vcpu_instructions(cpu);
+        vector = cpu->platform.acknowledge(cpu->platform.opaque);
+        if (vector >= 0)
+            deliver_interrupt(cpu, (uint8_t)vector);
+    }
+}
+
+/* Looks at everything that is not just running the next block. Returns false when vcpu_run has to
+ * return *exit. */
+static bool attend(struct vcpu *cpu, enum vcpu_exit *exit)
+{
+    uint32_t pending = atomic_load(&cpu->pending);
+
+    cpu->block = NULL;
+    if (pending & (VCPU_PENDING_EXIT | VCPU_PENDING_RESET)) {
+        vcpu_signal(cpu, 0, VCPU_PENDING_EXIT | VCPU_PENDING_RESET);
+        *exit = VCPU_EXIT_REQUEST;
+        return false;
+    }
+    if (pending & VCPU_PENDING_INIT) {
+        vcpu_signal(cpu, 0, VCPU_PENDING_INIT);
+        vcpu_reset(cpu, true);
+    }
+    if (cpu->attention & VCPU_ATTENTION_HALTED) {
+        if (!vcpu_wakeable(cpu)) {
+            *exit = VCPU_EXIT_HALTED;
+            return false;
+        }
+        cpu->attention &= ~VCPU_ATTENTION_HALTED;
+    }
+    if (!(cpu->attention & VCPU_ATTENTION_SHADOW))
+        take_interrupts(cpu, pending);
+    return true;
+}
+
+static enum vcpu_exit run_loop(struct vcpu *cpu)
+{
+    enum vcpu_exit exit = VCPU_EXIT_BUDGET;
+
+    for (;;) {
+        const struct block *b;
+
+        if (unlikely(atomic_load_explicit(&cpu->pending, memory_order_relaxed) |
+                     cpu->attention)) {
+            if (!attend(cpu, &exit))
+                return exit;
+            if (cpu->attention != 0) {
+                if (cpu->budget <= 0)
+                    return VCPU_EXIT_BUDGET;
+                run_single(cpu);
+                continue;
+            }
+        }
+        if (unlikely(cpu->budget <= 0))
+            return VCPU_EXIT_BUDGET;
+        b = block_find(cpu, 0);
+        if (unlikely(b->count > cpu->budget)) {
+            run_single(cpu);
+            continue;
+        }
+        block_run(cpu, b);
+    }
+}
+
+/* Delivers what cpu_raise brought. Returns false on a triple fault. */
+static bool deliver_raised(struct vcpu *cpu)
+{
+    struct event e = {
+        .kind = EVENT_EXCEPTION,
+        .vector = cpu->raised.vector,
+        .error_code = cpu->raised.error_code,
+        .return_rip = cpu->rip,
+    };
+
+    cpu->attention &= ~(VCPU_ATTENTION_SHADOW | VCPU_ATTENTION_SINGLE);
+    cpu->mmu.exact_point = false;
+    switch (fault_merge(cpu->delivering, cpu->delivering_vector, e.vector)) {
+    case MERGE_SHUTDOWN:
+        cpu->delivering = false;
+        return false;
+    case MERGE_DOUBLE_FAULT:
+        e.vector = EXC_DF;
+        e.error_code = 0;
+        break;
+    case MERGE_SERIAL:
+        break;
+    }
+    e.has_error_code = exception_has_error_code(e.vector);
+    LOG(cpu->log, LOG_INT, "cpu%u: exception %u error %#x at %#llx cr2 %#llx, instruction %llu\n",
+        cpu->index, e.vector, e.error_code, (unsigned long long)cpu->rip,
+        (unsigned long long)cpu->cr2, (unsigned long long)vcpu_instructions(cpu));
+    cpu->exceptions[e.vector & 31]++;
+    cpu->delivering = true;
+    cpu->delivering_vector = e.vector;
+    event_deliver(cpu, &e);
+    cpu->delivering = false;
+    return true;
+}
+
+enum vcpu_exit vcpu_run(struct vcpu *cpu, uint64_t instructions)
+{
+    enum vcpu_exit exit;
+
+    if (instructions > INT64_MAX)
+        instructions = INT64_MAX;
+    cpu->budget = (int64_t)instructions;
+    cpu->slice_end = cpu->instructions + instructions;
+    cpu->block = NULL;
+    fpu_host_enter(cpu);
+    switch (_setjmp(cpu->landing)) {
+    case LANDING_RAISED:
+        exit = VCPU_EXIT_SHUTDOWN;
+        if (!deliver_raised(cpu))
+            break;
+        exit = run_loop(cpu);
+        break;
+    case LANDING_RESTART:
+        cpu->attention |= VCPU_ATTENTION_SINGLE;
+        exit = run_loop(cpu);
+        break;
+    default:
+        exit = run_loop(cpu);
+        break;
+    }
+    fpu_host_leave(cpu);
+    cpu->block = NULL;
+    cpu->instructions = cpu->slice_end - (uint64_t)cpu->budget;
+    return exit;
+}
