@@ -9,6 +9,7 @@
 set(GNOMON_TEST_ENVIRONMENT
     "GNOMON_SOURCE=${CMAKE_SOURCE_DIR}"
     "GNOMON_BINARY=${CMAKE_BINARY_DIR}/gnomon"
+    "CK_DEFAULT_TIMEOUT=60"
     "ASAN_OPTIONS=abort_on_error=0:allocator_may_return_null=1"
     "UBSAN_OPTIONS=print_stacktrace=1"
     "TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1")
@@ -39,8 +40,22 @@ function(gnomon_test_program target source)
     endif()
 endfunction()
 
-if(NOT GNOMON_CROSS AND NOT GNOMON_FUZZ)
+# Cross builds run their unit tests in the user-mode emulator of the preset, if it is installed,
+# on a stand-in for the library check.
+if(GNOMON_CROSS)
+    find_program(emulator "${GNOMON_EMULATOR}")
+    if(emulator)
+        set(CMAKE_CROSSCOMPILING_EMULATOR ${emulator})
+        add_library(portable_check STATIC ${CMAKE_SOURCE_DIR}/tests/portable/check.c)
+        target_include_directories(portable_check PUBLIC ${CMAKE_SOURCE_DIR}/tests/portable)
+        set(unit_libraries portable_check -static)
+    endif()
+elseif(NOT GNOMON_FUZZ)
     pkg_check_modules(check REQUIRED IMPORTED_TARGET check)
+    set(unit_libraries PkgConfig::check Threads::Threads)
+endif()
+
+if(unit_libraries)
     file(GLOB unit_tests CONFIGURE_DEPENDS RELATIVE ${CMAKE_SOURCE_DIR}/tests/unit
          ${CMAKE_SOURCE_DIR}/tests/unit/*/*_test.c)
     foreach(file IN LISTS unit_tests)
@@ -49,10 +64,10 @@ if(NOT GNOMON_CROSS AND NOT GNOMON_FUZZ)
         set(subject ${CMAKE_MATCH_2})
         if(TARGET gnomon_${layer})
             gnomon_test_program(unit_${layer}_${subject} ${CMAKE_SOURCE_DIR}/tests/unit/${file}
-                                LIBRARIES gnomon_${layer} PkgConfig::check Threads::Threads)
+                                LIBRARIES gnomon_${layer} ${unit_libraries})
             gnomon_test(unit/${layer}/${subject} LABEL unit
                         COMMAND unit_${layer}_${subject})
-        else()
+        elseif(NOT GNOMON_CROSS)
             message(WARNING "tests/unit/${file}: the layer ${layer} has no sources yet")
         endif()
     endforeach()

@@ -85,21 +85,36 @@ bool host_commit(void *base, size_t offset, size_t size, struct error *err)
     return true;
 }
 
+#ifdef __linux__
+/* True if the pages are gone. Rounded up to whole host pages, which may be larger than the guest's,
+ * the range would hold bytes of others: then nothing is done. */
+static bool give_back(volatile uint8_t *base, size_t size)
+{
+    size_t mask = (size_t)sysconf(_SC_PAGESIZE) - 1;
+    bool done;
+
+    if (((uintptr_t)base & mask) != 0 || (size & mask) != 0 || size == 0)
+        return false;
+    *base = 1;
+    done = madvise((void *)base, size, MADV_REMOVE) == 0;
+    /* EINVAL: not a shared file mapping. Only a private one reads zero after DONTNEED. */
+    if (!done && errno == EINVAL)
+        done = madvise((void *)base, size, MADV_DONTNEED) == 0;
+    return done && *base == 0; /* user-mode emulators say yes and do nothing */
+}
+#else
+static bool give_back(volatile uint8_t *base, size_t size)
+{
+    (void)base;
+    (void)size;
+    return false;
+}
+#endif
+
 void host_discard(void *base, size_t size)
 {
-#ifdef __linux__
-    size_t mask = (size_t)sysconf(_SC_PAGESIZE) - 1;
-
-    /* madvise would round the size up to whole host pages, which may be larger than the guest's. */
-    if (((uintptr_t)base & mask) == 0 && (size & mask) == 0) {
-        if (madvise(base, size, MADV_REMOVE) == 0)
-            return;
-        /* EINVAL: not a shared file mapping. Only a private one reads zero after DONTNEED. */
-        if (errno == EINVAL && madvise(base, size, MADV_DONTNEED) == 0)
-            return;
-    }
-#endif
-    memset(base, 0, size);
+    if (!give_back(base, size))
+        memset(base, 0, size);
 }
 
 void host_release(void *base, size_t size)
