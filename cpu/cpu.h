@@ -257,6 +257,7 @@ struct vcpu {
     bool nmi_blocked;         /* until IRET */
     bool delivering;          /* an exception or interrupt is being delivered */
     uint8_t delivering_vector;
+    uint8_t event_ext;        /* ERROR_EXT while an event from outside is being delivered */
     bool x87_error_pin;       /* FERR# for CR0.NE = 0 (not wired yet) */
     uint64_t instructions;    /* retired, at block boundaries; inside: vcpu_instructions */
     uint64_t tsc_offset;      /* TSC = clock * tsc_hz + this */

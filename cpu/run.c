@@ -124,7 +124,9 @@ static void deliver_interrupt(struct vcpu *cpu, uint8_t vector)
     cpu->interrupts++;
     cpu->delivering = true;
     cpu->delivering_vector = vector;
+    cpu->mmu.exact_point = true; /* between two instructions */
     event_deliver(cpu, &e);
+    cpu->mmu.exact_point = false;
     cpu->delivering = false;
 }
 
@@ -215,6 +217,7 @@ static bool deliver_raised(struct vcpu *cpu)
 
     cpu->attention &= ~(VCPU_ATTENTION_SHADOW | VCPU_ATTENTION_SINGLE);
     cpu->mmu.exact_point = false;
+    cpu->event_ext = 0;
     switch (fault_merge(cpu->delivering, cpu->delivering_vector, e.vector)) {
     case MERGE_SHUTDOWN:
         cpu->delivering = false;
@@ -233,7 +236,9 @@ static bool deliver_raised(struct vcpu *cpu)
     cpu->exceptions[e.vector & 31]++;
     cpu->delivering = true;
     cpu->delivering_vector = e.vector;
+    cpu->mmu.exact_point = true; /* between two instructions */
     event_deliver(cpu, &e);
+    cpu->mmu.exact_point = false;
     cpu->delivering = false;
     return true;
 }
