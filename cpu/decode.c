@@ -31,6 +31,7 @@ struct row_info {
     bool rm_is_byte;   /* the E operand is a byte register or byte in memory */
     bool reg_is_byte;  /* likewise G */
     bool in_opcode;    /* Z: register in the opcode */
+    bool mod_reg;      /* ModRM.mod is taken for 3 */
     bool ends;         /* the block ends after it */
 };
 
@@ -86,6 +87,7 @@ static void row_info_fill(struct row_info *info, const struct insn_row *row)
         }
     }
     info->modrm = row->modrm_class != MODRM_NONE;
+    info->mod_reg = row->attrs & A_MOD_REG;
     info->ends = row->attrs & (A_END | A_JUMP | A_IO);
 }
 
@@ -422,7 +424,7 @@ static bool parse_operands(struct parse *p, struct insn *i, const struct row_inf
 
         p->length++;
         i->reg = info->reg_is_byte ? byte_register(reg, rex) : (uint8_t)reg;
-        if (p->modrm >> 6 == 3) {
+        if (p->modrm >> 6 == 3 || info->mod_reg) {
             i->rm = info->rm_is_byte ? byte_register(rm, rex) : (uint8_t)rm;
         } else {
             i->flags |= INSN_MEM;
@@ -580,5 +582,8 @@ enum decode_result decode_insn(const struct vcpu *cpu, uint32_t mode, const uint
         *attrs = A_JUMP;
     else if (info->ends)
         *attrs |= A_END;
+    /* A string instruction that is not repeated neither jumps nor ends its block. */
+    if ((row->attrs & (A_REP | A_IO)) == A_REP && !(out->flags & (INSN_REP | INSN_REPNE)))
+        *attrs &= ~(uint32_t)(A_JUMP | A_END);
     return DECODE_OK;
 }

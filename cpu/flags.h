@@ -104,7 +104,7 @@ static inline bool flags_condition(const struct vcpu *cpu, unsigned cc)
         r = flag_zf(cpu);
         break;
     case 3:
-        r = flag_cf(cpu) | flag_zf(cpu);
+        r = flag_cf(cpu) || flag_zf(cpu);
         break;
     case 4:
         r = flag_sf(cpu);
@@ -116,7 +116,7 @@ static inline bool flags_condition(const struct vcpu *cpu, unsigned cc)
         r = flag_sf(cpu) != flag_of(cpu);
         break;
     default:
-        r = flag_zf(cpu) | (flag_sf(cpu) != flag_of(cpu));
+        r = flag_zf(cpu) || flag_sf(cpu) != flag_of(cpu);
         break;
     }
     return r ^ (cc & 1);

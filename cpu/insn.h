@@ -182,6 +182,7 @@ enum cpu_feature {
 
 /* Attributes of a row. */
 enum insn_attr {
+    A_NONE = 0,
     A_END = 1 << 0,   /* the block ends after it: it can change what follows (mode, interrupts, mapping) */
     A_JUMP = 1 << 1,  /* control transfer: it sets RIP itself; ends the block */
     A_LOCK = 1 << 2,  /* LOCK allowed with a memory operand */
@@ -196,6 +197,7 @@ enum insn_attr {
     A_STACK = 1 << 11, /* implicit stack access */
     A_ALIGN16 = 1 << 12, /* legacy SSE: #GP(0) unless the memory operand is 16-byte aligned (checked
                             by the op through mem_load128_aligned and its sisters) */
+    A_MOD_REG = 1 << 14,   /* the mod field is ignored: ModRM.rm always names a register */
     A_WAIT_SKIP = 1 << 13, /* x87 without wait: does not look at pending exceptions (FNxxx) */
 };
 

@@ -15,6 +15,7 @@
 #define OPS_VM(s) op_fn op_##s##_m16, op_##s##_m32, op_##s##_m64;
 #define OPS_VR(s) op_fn op_##s##_16, op_##s##_32, op_##s##_64;
 #define OPS_V0(s) op_fn op_##s##_16, op_##s##_32, op_##s##_64;
+#define OPS_Y0(s) op_fn op_##s##_32, op_##s##_64;
 #define OPS_Y(s)  op_fn op_##s##_r32, op_##s##_r64, op_##s##_m32, op_##s##_m64;
 #define INSN(id, mnemonic, map, opcode, prefix, modrm, modes, size, operands, feature, fr, fw, fu, \
              attrs, ops, policy, manual)                                                           \
@@ -31,6 +32,7 @@
 #undef OPS_VM
 #undef OPS_VR
 #undef OPS_V0
+#undef OPS_Y0
 #undef OPS_Y
 
 /* Second pass: the rows. */

@@ -77,7 +77,7 @@ static inline void reg_set64(struct vcpu *cpu, unsigned n, uint64_t v)
  *   OPS_VM(s)   only memory: op_s_m16/m32/m64
  *   OPS_VR(s)   register or no ModRM: op_s_16/32/64
  *   OPS_V0(s)   op_s_16/32/64 for register and memory alike
- *   OPS_Y(s)    op_s_r32/r64/m32/m64
+ *   OPS_Y(s)    op_s_r32/r64/m32/m64         OPS_Y0(s)  only register: op_s_32/64
  */
 #define OPS_1(s)                                                                                   \
     {                                                                                              \
@@ -121,6 +121,10 @@ static inline void reg_set64(struct vcpu *cpu, unsigned n, uint64_t v)
     {                                                                                              \
         .reg = {0, op_##s##_16, op_##s##_32, op_##s##_64},                                         \
         .mem = {0, op_##s##_16, op_##s##_32, op_##s##_64}                                          \
+    }
+#define OPS_Y0(s)                                                                                  \
+    {                                                                                              \
+        .reg = {0, 0, op_##s##_32, op_##s##_64}                                                    \
     }
 #define OPS_Y(s)                                                                                   \
     {                                                                                              \
