@@ -122,6 +122,8 @@ struct pci_host {
     uint8_t reset_control;               /* RC bits 1 and 3 */
     bool irq_level[16];                  /* what wiring.irq was last told */
     bool pirq_level[4];                  /* what wiring.pirq was last told */
+    uint8_t shadow[13];                  /* what wiring.shadow was last told, by PAM field:
+                                            bit 0 reads, bit 1 writes go to RAM */
     struct pci_function *functions[256]; /* by devfn; NULL: nobody answers, reads are all ones */
     struct pci_function bridge;          /* 00:00.0, the 440FX */
     struct pci_function isa;             /* 00:01.0, the PIIX3 */
@@ -134,7 +136,8 @@ struct pci_host *pci_create(struct bus *bus, struct log *log, const struct pci_w
  * unmapped, INTx released); the owners reset the rest of their functions. */
 void pci_reset(struct pci_host *h);
 void pci_destroy(struct pci_host *h);
-/* Saves or loads host, bridges and nothing of other functions: see pci_function_serialize. */
+/* Saves or loads host and bridges, and nothing of other functions: see pci_function_serialize. A
+ * load drives no interrupt line: whoever listens loads the levels itself. It does tell shadow. */
 void pci_serialize(struct pci_host *h, struct state *s);
 
 /* Makes a function with its header: interrupt_pin 0 means none, 1 to 4 INTA#..INTD#; class_code is
