@@ -1,0 +1,365 @@
+/* Control and debug registers, MSRs, interrupt flag, halt, time, CPUID, TLB invalidation. */
+#include "cpu/system.h"
+
+#include "base/log.h"
+#include "cpu/block.h"
+#include "cpu/cpuid.h"
+#include "cpu/mode.h"
+#include "cpu/ops/ops.h"
+
+/* ---- Interrupt flag and halt ---- */
+
+static bool may_change_if(const struct vcpu *cpu)
+{
+    return cpu_cpl(cpu) <= (cpu->eflags & EFLAGS_IOPL) >> 12;
+}
+
+OP(cli)
+{
+    if (!may_change_if(cpu))
+        cpu_raise_code(cpu, i, EXC_GP, 0);
+    cpu->eflags &= ~EFLAGS_IF;
+    NEXT;
+}
+
+OP(sti)
+{
+    if (!may_change_if(cpu))
+        cpu_raise_code(cpu, i, EXC_GP, 0);
+    if (!(cpu->eflags & EFLAGS_IF))
+        cpu->attention |= VCPU_ATTENTION_SHADOW;
+    cpu->eflags |= EFLAGS_IF;
+    NEXT;
+}
+
+OP(hlt)
+{
+    cpu->attention |= VCPU_ATTENTION_HALTED;
+    NEXT;
+}
+
+OP(monitor)
+{
+    uint64_t offset = cpu->gpr[GPR_RAX];
+
+    if (i->flags & INSN_A32)
+        offset = (uint32_t)offset;
+    if (cpu->gpr[GPR_RCX] != 0)
+        cpu_raise_code(cpu, i, EXC_GP, 0);
+    cpu->monitor_address = mem_linear_at(cpu, i, i->seg == SEG_NONE ? SEG_DS : i->seg, offset, 1,
+                                         MMU_READ);
+    mem_load8(cpu, i, cpu->monitor_address);
+    NEXT;
+}
+
+/* With one processor nobody else can write to the monitored line: MWAIT waits like HLT. Bit 0 of
+ * ECX, interrupts wake even if masked, makes it return at once, which is allowed. */
+OP(mwait)
+{
+    if (cpu->gpr[GPR_RCX] & ~1ull)
+        cpu_raise_code(cpu, i, EXC_GP, 0);
+    if (cpu->monitor_address != UINT64_MAX && !(cpu->gpr[GPR_RCX] & 1))
+        cpu->attention |= VCPU_ATTENTION_HALTED;
+    cpu->monitor_address = UINT64_MAX;
+    NEXT;
+}
+
+/* ---- Control registers ---- */
+
+static void check_control_register(struct vcpu *cpu, const struct insn *i)
+{
+    if (i->reg > 8 || i->reg == 1 || (i->reg >= 5 && i->reg <= 7))
+        cpu_raise(cpu, i, EXC_UD);
+    cpu->current = i;
+}
+
+OP(mov_RC)
+{
+    uint64_t value = 0;
+
+    check_control_register(cpu, i);
+    switch (i->reg) {
+    case 0:
+        value = cpu->mmu.cr0;
+        break;
+    case 2:
+        value = cpu->cr2;
+        break;
+    case 3:
+        value = cpu->mmu.cr3;
+        break;
+    case 4:
+        value = cpu->mmu.cr4;
+        break;
+    case 8:
+        value = cpu_read_cr8(cpu);
+        break;
+    }
+    cpu->gpr[i->rm] = cpu->mode & MODE_64 ? value : (uint32_t)value;
+    NEXT;
+}
+
+OP(mov_CR)
+{
+    uint64_t value = cpu->gpr[i->rm];
+
+    check_control_register(cpu, i);
+    if (!(cpu->mode & MODE_64))
+        value = (uint32_t)value;
+    switch (i->reg) {
+    case 0:
+        cpu_write_cr0(cpu, value);
+        break;
+    case 2:
+        cpu->cr2 = value;
+        break;
+    case 3:
+        cpu_write_cr3(cpu, value);
+        break;
+    case 4:
+        cpu_write_cr4(cpu, value);
+        break;
+    case 8:
+        cpu_write_cr8(cpu, value);
+        break;
+    }
+    NEXT;
+}
+
+OP(lmsw_r)
+{
+    uint64_t low = reg_get16(cpu, i->rm) & 15;
+
+    cpu->current = i;
+    /* LMSW sets PE, MP, EM and TS; it cannot clear PE. */
+    cpu_write_cr0(cpu, (cpu->mmu.cr0 & ~14ull) | low);
+    NEXT;
+}
+
+OP(lmsw_m)
+{
+    uint64_t low = mem_read16(cpu, i) & 15;
+
+    cpu->current = i;
+    cpu_write_cr0(cpu, (cpu->mmu.cr0 & ~14ull) | low);
+    NEXT;
+}
+
+OP(clts)
+{
+    mmu_set_control(&cpu->mmu, cpu->mmu.cr0 & ~CR0_TS, cpu->mmu.cr4, cpu->mmu.efer);
+    mode_update(cpu);
+    NEXT;
+}
+
+/* ---- Debug registers: stored; breakpoints are not implemented ---- */
+
+#define DR7_GD      BIT64(13)
+#define DR7_ENABLES 0xffull
+
+/* DR4 and DR5 are DR6 and DR7 unless CR4.DE forbids (SDM 3B 17.2.2). */
+static unsigned debug_register(struct vcpu *cpu, const struct insn *i)
+{
+    unsigned n = i->reg;
+
+    if (n > 7 || ((n == 4 || n == 5) && (cpu->mmu.cr4 & CR4_DE)))
+        cpu_raise(cpu, i, EXC_UD);
+    if (cpu->dr[7] & DR7_GD) {
+        cpu->dr[6] |= BIT64(13);
+        cpu->dr[7] &= ~DR7_GD;
+        cpu_raise(cpu, i, EXC_DB);
+    }
+    return n == 4 || n == 5 ? n + 2 : n;
+}
+
+OP(mov_RD)
+{
+    uint64_t value = cpu->dr[debug_register(cpu, i)];
+
+    cpu->gpr[i->rm] = cpu->mode & MODE_64 ? value : (uint32_t)value;
+    NEXT;
+}
+
+OP(mov_DR)
+{
+    unsigned n = debug_register(cpu, i);
+    uint64_t value = cpu->gpr[i->rm];
+
+    if (!(cpu->mode & MODE_64))
+        value = (uint32_t)value;
+    if (n >= 6 && value >> 32)
+        cpu_raise_code(cpu, i, EXC_GP, 0);
+    if (n == 6)
+        value = (value & 0x1e00full) | 0xfffe0ff0;
+    if (n == 7) {
+        value = (value & 0xffff2bffull) | 0x400;
+        if (value & DR7_ENABLES)
+            LOG(cpu->log, LOG_UNIMP,
+                "cpu: hardware breakpoints are not implemented (DR7 = %#llx)\n",
+                (unsigned long long)value);
+    }
+    cpu->dr[n] = value;
+    NEXT;
+}
+
+/* ---- MSRs, time, identification ---- */
+
+static uint64_t edx_eax(const struct vcpu *cpu)
+{
+    return cpu->gpr[GPR_RDX] << 32 | (uint32_t)cpu->gpr[GPR_RAX];
+}
+
+static void set_edx_eax(struct vcpu *cpu, uint64_t value)
+{
+    cpu->gpr[GPR_RAX] = (uint32_t)value;
+    cpu->gpr[GPR_RDX] = value >> 32;
+}
+
+OP(rdmsr)
+{
+    uint64_t value;
+
+    cpu_sync_time(cpu, i);
+    if (!cpu_read_msr(cpu, (uint32_t)cpu->gpr[GPR_RCX], &value))
+        cpu_raise_code(cpu, i, EXC_GP, 0);
+    set_edx_eax(cpu, value);
+    NEXT;
+}
+
+OP(wrmsr)
+{
+    cpu_sync_time(cpu, i);
+    if (!cpu_write_msr(cpu, (uint32_t)cpu->gpr[GPR_RCX], edx_eax(cpu)))
+        cpu_raise_code(cpu, i, EXC_GP, 0);
+    NEXT;
+}
+
+static void check_tsd(struct vcpu *cpu, const struct insn *i)
+{
+    if ((cpu->mmu.cr4 & CR4_TSD) && cpu_cpl(cpu) > 0)
+        cpu_raise_code(cpu, i, EXC_GP, 0);
+}
+
+OP(rdtsc)
+{
+    check_tsd(cpu, i);
+    cpu_sync_time(cpu, i);
+    set_edx_eax(cpu, vcpu_tsc(cpu));
+    NEXT;
+}
+
+OP(rdtscp)
+{
+    check_tsd(cpu, i);
+    cpu_sync_time(cpu, i);
+    set_edx_eax(cpu, vcpu_tsc(cpu));
+    cpu->gpr[GPR_RCX] = (uint32_t)cpu->msr.tsc_aux;
+    NEXT;
+}
+
+OP(rdpid)
+{
+    if (cpu->mode & MODE_64)
+        cpu->gpr[i->rm] = cpu->msr.tsc_aux;
+    else
+        reg_set32(cpu, i->rm, (uint32_t)cpu->msr.tsc_aux);
+    NEXT;
+}
+
+/* CPUID leaf 0Ah says that there are no counters. */
+OP(rdpmc)
+{
+    cpu_raise_code(cpu, i, EXC_GP, 0);
+}
+
+OP(cpuid)
+{
+    uint32_t out[4];
+
+    cpu_cpuid(cpu, (uint32_t)cpu->gpr[GPR_RAX], (uint32_t)cpu->gpr[GPR_RCX], out);
+    cpu->gpr[GPR_RAX] = out[0];
+    cpu->gpr[GPR_RBX] = out[1];
+    cpu->gpr[GPR_RCX] = out[2];
+    cpu->gpr[GPR_RDX] = out[3];
+    NEXT;
+}
+
+/* ---- SMAP and protection keys ---- */
+
+static void set_ac(struct vcpu *cpu, bool on)
+{
+    cpu->eflags = on ? cpu->eflags | EFLAGS_AC : cpu->eflags & ~EFLAGS_AC;
+    mmu_set_privilege(&cpu->mmu, cpu_cpl(cpu), on);
+}
+
+OP(clac)
+{
+    set_ac(cpu, false);
+    NEXT;
+}
+
+OP(stac)
+{
+    set_ac(cpu, true);
+    NEXT;
+}
+
+static void check_pku(struct vcpu *cpu, const struct insn *i)
+{
+    if (!(cpu->mmu.cr4 & CR4_PKE))
+        cpu_raise(cpu, i, EXC_UD);
+    if ((uint32_t)cpu->gpr[GPR_RCX] != 0)
+        cpu_raise_code(cpu, i, EXC_GP, 0);
+}
+
+OP(rdpkru)
+{
+    check_pku(cpu, i);
+    set_edx_eax(cpu, cpu->mmu.pkru);
+    NEXT;
+}
+
+OP(wrpkru)
+{
+    check_pku(cpu, i);
+    if ((uint32_t)cpu->gpr[GPR_RDX] != 0)
+        cpu_raise_code(cpu, i, EXC_GP, 0);
+    mmu_set_pkru(&cpu->mmu, (uint32_t)cpu->gpr[GPR_RAX]);
+    NEXT;
+}
+
+/* ---- TLB and caches ---- */
+
+/* INVLPG: a non-canonical address in 64-bit mode does nothing (SDM 2A "INVLPG"). */
+OP(invlpg)
+{
+    uint64_t linear = insn_ea(cpu, i) + cpu->seg[i->seg].base;
+
+    if (!(cpu->mode & MODE_64))
+        linear = (uint32_t)linear;
+    if (cpu_canonical(cpu, linear))
+        mmu_invlpg(&cpu->mmu, gva(linear));
+    NEXT;
+}
+
+OP(invpcid)
+{
+    uint64_t type = cpu->mode & MODE_64 ? cpu->gpr[i->reg] : (uint32_t)cpu->gpr[i->reg];
+    uint64_t descriptor[2];
+
+    mem_read128(cpu, i, descriptor);
+    if (type > 3 || (type < 2 && (descriptor[0] >> 12) != 0))
+        cpu_raise_code(cpu, i, EXC_GP, 0);
+    if (type < 2 && descriptor[0] != 0 && !(cpu->mmu.cr4 & CR4_PCIDE))
+        cpu_raise_code(cpu, i, EXC_GP, 0);
+    if (type == 0 && !cpu_canonical(cpu, descriptor[1]))
+        cpu_raise_code(cpu, i, EXC_GP, 0);
+    mmu_invpcid(&cpu->mmu, (unsigned)type, descriptor[0], gva(descriptor[1]));
+    NEXT;
+}
+
+/* INVD and WBINVD: there are no caches to write back or drop. */
+OP(cache_nop)
+{
+    NEXT;
+}
