@@ -23,7 +23,8 @@
 
 #define OP(name)                                                                                   \
     void op_##name(struct vcpu *cpu, const struct insn *i);                                        \
-    void op_##name(struct vcpu *cpu, const struct insn *i)
+    void op_##name(struct vcpu *cpu __attribute__((unused)),                                       \
+                   const struct insn *i __attribute__((unused)))
 
 /* Byte, word, dword and qword registers by the number that struct insn holds. A 32-bit write
  * clears the upper half (SDM 1 3.4.1.1). */
