@@ -160,6 +160,8 @@ enum insn_size {
     X(INVPCID, "invpcid", 7, 0, EBX, 10)                                                           \
     X(RDSEED, "rdseed", 7, 0, EBX, 18)                                                             \
     X(SMAP, "smap", 7, 0, EBX, 20)                                                                 \
+    X(CLFLUSHOPT, "clflushopt", 7, 0, EBX, 23)                                                     \
+    X(CLWB, "clwb", 7, 0, EBX, 24)                                                                 \
     X(UMIP, "umip", 7, 0, ECX, 2)                                                                  \
     X(PKU, "pku", 7, 0, ECX, 3)                                                                    \
     X(LA57, "la57", 7, 0, ECX, 16)                                                                 \
@@ -199,6 +201,7 @@ enum insn_attr {
                             by the op through mem_load128_aligned and its sisters) */
     A_MOD_REG = 1 << 14,   /* the mod field is ignored: ModRM.rm always names a register */
     A_WAIT_SKIP = 1 << 13, /* x87 without wait: does not look at pending exceptions (FNxxx) */
+    A_LOCKED = 1 << 15, /* a memory operand is locked without the prefix too: XCHG */
 };
 
 /* Status flags in the columns fr (read), fw (written), fu (left undefined). */
