@@ -139,7 +139,7 @@ static void block_invalidate(struct block_cache *c, struct block *b)
     frame_detach(c, b, b->address >> PAGE_SHIFT);
     if (b->second != UINT64_MAX)
         frame_detach(c, b, b->second >> PAGE_SHIFT);
-    b->valid = false;
+    b->chain_cost = BLOCK_STALE;
     c->cpu->blocks_invalidated++;
     c->cpu->mmu.code_epoch++;
 }
@@ -215,6 +215,7 @@ void block_cache_drop(struct vcpu *cpu)
     memset(c->frames, 0, sizeof(c->frames));
     memset(c->hash, 0, sizeof(c->hash));
     c->used = 0;
+    cpu->chain_slot = NULL;
     cpu->mmu.code_epoch++;
 }
 
@@ -335,9 +336,9 @@ static struct block *block_create(struct vcpu *cpu, const struct source *s, uint
         .second = UINT64_MAX,
         .mode = mode,
         .start = s->where.v & 0xfff,
-        .valid = true,
     };
     decode_block(cpu, b, s);
+    b->chain_cost = b->count;
     arena_take(c, sizeof(*b) + (b->count + 1u) * sizeof(struct insn));
     slot = hash_slot(b->address, mode);
     b->hash_next = c->hash[slot];

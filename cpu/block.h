@@ -11,8 +11,10 @@
 #define CPU_BLOCK_H
 
 #include "cpu/cpu.h"
+#include "cpu/mode.h"
 
 #define BLOCK_MAX_INSNS 64
+#define BLOCK_STALE     0xffff
 
 struct block {
     uint64_t address;     /* machine address of the first byte */
@@ -21,13 +23,23 @@ struct block {
     uint16_t count;       /* instructions, the sentinel not counted */
     uint16_t start;       /* offset of the first byte in its page */
     uint16_t length;      /* bytes */
-    bool valid;
+    uint16_t chain_cost;  /* count; BLOCK_STALE once invalidated, so that no chain enters it */
+    /* Where a direct branch within the page goes: 0 not taken (or only way), 1 taken. NULL: unknown
+     * yet. Valid wherever the block is mapped, since both lie in the same frame. */
+    struct block *chain[2];
     struct block *hash_next;
     struct block *frame_next[2]; /* other blocks of the same frame: first, second */
     struct insn insns[]; /* count + 1: the last is op_block_end */
 };
 
-struct block_cache;
+/* Accounts for a block that is about to run, and remembers it for crash reports. */
+static inline void block_account(struct vcpu *cpu, const struct block *b)
+{
+    cpu->budget -= b->count;
+    cpu->block = b;
+    cpu->recent[cpu->recent_count++ % ARRAY_SIZE(cpu->recent)] =
+        cpu->gpr[GPR_IP_BASE] + b->start;
+}
 
 struct block_cache *block_cache_create(struct vcpu *cpu);
 void block_cache_destroy(struct block_cache *cache);
@@ -38,6 +50,38 @@ const struct block *block_find(struct vcpu *cpu, uint32_t extra);
 
 /* Drops every block. Only at a block boundary. */
 void block_cache_drop(struct vcpu *cpu);
+
+/* Links the block that follows into the one that asked for it (vcpu.chain_slot), if any. */
+static inline void block_link(struct vcpu *cpu, const struct block *next)
+{
+    if (cpu->chain_slot != NULL) {
+        *cpu->chain_slot = (struct block *)next;
+        cpu->chain_slot = NULL;
+    }
+}
+
+/*
+ * Leaves a block by a direct branch to vcpu.rip, at `offset` from GPR_IP_BASE: straight into the
+ * following block when it is known, lies in the same page, fits the budget and nothing is pending;
+ * else back to the run loop, which finds it and links it.
+ */
+static inline void block_chain(struct vcpu *cpu, unsigned slot, uint64_t offset)
+{
+    struct block *b = (struct block *)cpu->block, *next;
+
+    if (offset >= PAGE_SIZE || (b->mode & MODE_SINGLE))
+        return;
+    next = b->chain[slot];
+    if (likely(next != NULL) && likely(next->chain_cost <= cpu->budget) &&
+        likely((atomic_load_explicit(&cpu->pending, memory_order_relaxed) | cpu->attention) ==
+               0)) {
+        block_account(cpu, next);
+        next->insns[0].op(cpu, &next->insns[0]);
+        return;
+    }
+    if (next == NULL || next->chain_cost == BLOCK_STALE)
+        cpu->chain_slot = &b->chain[slot];
+}
 
 /* RIP of an instruction of the running block. */
 uint64_t cpu_insn_start(const struct vcpu *cpu, const struct insn *i);

@@ -234,6 +234,7 @@ struct vcpu {
     const struct block *block;    /* the block that runs */
     struct segment seg[SEG_COUNT];
     int64_t budget;        /* instructions left in this slice, this block already taken off */
+    struct block **chain_slot; /* where the run loop links the next block to; NULL: nowhere */
     uint64_t slice_end;    /* instruction count at which budget is 0 */
     _Atomic uint32_t pending; /* enum vcpu_pending */
     uint32_t attention;    /* enum vcpu_attention: own reasons to leave the fast loop */
@@ -278,7 +279,7 @@ struct vcpu {
         uint8_t vector;
         uint32_t error_code;
     } raised; /* what cpu_raise carries to the landing point */
-    uint64_t recent[64];    /* linear addresses of the last blocks, for crash reports */
+    uint64_t recent[64];    /* RIP of the last blocks, for crash reports */
     unsigned recent_count;  /* blocks ever entered; the newest is recent[(count - 1) % 64] */
 
     /* --- Counters --- */

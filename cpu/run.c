@@ -16,6 +16,7 @@ static void unwind(struct vcpu *cpu, const struct insn *i)
 {
     if (i != NULL)
         cpu->current = i;
+    cpu->chain_slot = NULL;
     if (cpu->block == NULL)
         return;
     cpu->rip = cpu_insn_start(cpu, cpu->current);
@@ -82,10 +83,7 @@ bool vcpu_wakeable(const struct vcpu *cpu)
 /* Runs the instructions of a block. */
 static inline void block_run(struct vcpu *cpu, const struct block *b)
 {
-    cpu->budget -= b->count;
-    cpu->block = b;
-    cpu->recent[cpu->recent_count++ % ARRAY_SIZE(cpu->recent)] =
-        cpu->gpr[GPR_IP_BASE] + b->start + cpu->seg[SEG_CS].base;
+    block_account(cpu, b);
 #if defined(GNOMON_THREADED)
     b->insns[0].op(cpu, &b->insns[0]);
 #else
@@ -155,6 +153,7 @@ static bool attend(struct vcpu *cpu, enum vcpu_exit *exit)
     uint32_t pending = atomic_load(&cpu->pending);
 
     cpu->block = NULL;
+    cpu->chain_slot = NULL;
     if (pending & (VCPU_PENDING_EXIT | VCPU_PENDING_RESET)) {
         vcpu_signal(cpu, 0, VCPU_PENDING_EXIT | VCPU_PENDING_RESET);
         *exit = VCPU_EXIT_REQUEST;
@@ -197,6 +196,7 @@ static enum vcpu_exit run_loop(struct vcpu *cpu)
         if (unlikely(cpu->budget <= 0))
             return VCPU_EXIT_BUDGET;
         b = block_find(cpu, 0);
+        block_link(cpu, b);
         if (unlikely(b->count > cpu->budget)) {
             run_single(cpu);
             continue;
@@ -252,6 +252,7 @@ enum vcpu_exit vcpu_run(struct vcpu *cpu, uint64_t instructions)
     cpu->budget = (int64_t)instructions;
     cpu->slice_end = cpu->instructions + instructions;
     cpu->block = NULL;
+    cpu->chain_slot = NULL;
     fpu_host_enter(cpu);
     switch (_setjmp(cpu->landing)) {
     case LANDING_RAISED:

@@ -69,6 +69,13 @@ void op_gap(struct vcpu *cpu, const struct insn *i)
 
 /* ---- Near branches ---- */
 
+/* Continues in the next block without a return to the run loop, where calls are tail calls. */
+#if defined(GNOMON_THREADED)
+#define CHAIN(slot, offset) block_chain(cpu, slot, offset)
+#else
+#define CHAIN(slot, offset) (void)0
+#endif
+
 /* Continues at target (already cut to the operand size), or #GP(0) if that is outside the code. */
 static inline void branch(struct vcpu *cpu, const struct insn *i, uint64_t target)
 {
@@ -93,8 +100,13 @@ static inline uint64_t target_64(const struct vcpu *cpu, const struct insn *i)
 #define JCC(name, cc)                                                                              \
     OP(j_##name##_64)                                                                              \
     {                                                                                              \
-        uint64_t offset = flags_condition(cpu, cc) ? (uint64_t)i->imm : i->ip_next;                \
-        cpu->rip = cpu->gpr[GPR_IP_BASE] + offset;                                                 \
+        if (flags_condition(cpu, cc)) {                                                            \
+            cpu->rip = target_64(cpu, i);                                                          \
+            CHAIN(1, (uint64_t)i->imm);                                                            \
+        } else {                                                                                   \
+            cpu->rip = cpu->gpr[GPR_IP_BASE] + i->ip_next;                                         \
+            CHAIN(0, i->ip_next);                                                                  \
+        }                                                                                          \
     }                                                                                              \
     OP(j_##name##_32)                                                                              \
     {                                                                                              \
@@ -131,6 +143,7 @@ JCC(g, 15)
 OP(jmp_J_64)
 {
     cpu->rip = target_64(cpu, i);
+    CHAIN(0, (uint64_t)i->imm);
 }
 
 OP(jmp_J_32)
@@ -157,6 +170,7 @@ OP(call_J_64)
 {
     push64(cpu, i, cpu_insn_next(cpu, i));
     cpu->rip = target_64(cpu, i);
+    CHAIN(0, (uint64_t)i->imm);
 }
 
 OP(call_E_r64)
