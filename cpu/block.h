@@ -55,7 +55,9 @@ void block_cache_drop(struct vcpu *cpu);
 static inline void block_link(struct vcpu *cpu, const struct block *next)
 {
     if (cpu->chain_slot != NULL) {
-        *cpu->chain_slot = (struct block *)next;
+        /* What the second page of a straddling block maps to can change: always looked up. */
+        if (next->second == UINT64_MAX)
+            *cpu->chain_slot = (struct block *)next;
         cpu->chain_slot = NULL;
     }
 }
