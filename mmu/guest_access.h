@@ -12,17 +12,31 @@
 
 #include <endian.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <string.h>
 
+/* Accesses that the host does in one instruction although C has no atomic type for them. */
+#define GUEST_ACCESS_RACY __attribute__((no_sanitize("thread")))
+
 #define GUEST_ACCESS_DEFINE(bits, swap_in, swap_out)                                               \
+    GUEST_ACCESS_RACY static inline uint##bits##_t guest_unaligned_load##bits(const void *p)       \
+    {                                                                                              \
+        uint##bits##_t v;                                                                          \
+        memcpy(&v, p, sizeof(v));                                                                  \
+        return v;                                                                                  \
+    }                                                                                              \
+    GUEST_ACCESS_RACY static inline void guest_unaligned_store##bits(void *p, uint##bits##_t v)    \
+    {                                                                                              \
+        memcpy(p, &v, sizeof(v));                                                                  \
+    }                                                                                              \
     static inline uint##bits##_t guest_load##bits(const void *p)                                   \
     {                                                                                              \
         uint##bits##_t v;                                                                          \
         if (likely(((uintptr_t)p & (bits / 8 - 1)) == 0))                                          \
             v = __atomic_load_n((const uint##bits##_t *)p, __ATOMIC_RELAXED);                      \
         else                                                                                       \
-            memcpy(&v, p, sizeof(v));                                                              \
+            v = guest_unaligned_load##bits(p);                                                     \
         return swap_in(v);                                                                         \
     }                                                                                              \
     static inline void guest_store##bits(void *p, uint##bits##_t value)                            \
@@ -31,7 +45,7 @@
         if (likely(((uintptr_t)p & (bits / 8 - 1)) == 0))                                          \
             __atomic_store_n((uint##bits##_t *)p, v, __ATOMIC_RELAXED);                            \
         else                                                                                       \
-            memcpy(p, &v, sizeof(v));                                                              \
+            guest_unaligned_store##bits(p, v);                                                     \
     }                                                                                              \
     /* p must be aligned. Stores desired if *p equals *expected and returns true; else loads      \
      * *expected and returns false. Sequentially consistent. */                                    \
@@ -81,6 +95,67 @@ static inline void guest_store(void *p, uint64_t value, unsigned size)
         guest_store64(p, value);
         break;
     }
+}
+
+/* As guest_cas8..64 for size 1, 2, 4 or 8; p must be aligned to size. */
+static inline bool guest_cas(void *p, unsigned size, uint64_t *expected, uint64_t desired)
+{
+    uint8_t e8 = (uint8_t)*expected;
+    uint16_t e16 = (uint16_t)*expected;
+    uint32_t e32 = (uint32_t)*expected;
+    bool done;
+
+    switch (size) {
+    case 1:
+        done = guest_cas8(p, &e8, (uint8_t)desired);
+        *expected = e8;
+        return done;
+    case 2:
+        done = guest_cas16(p, &e16, (uint16_t)desired);
+        *expected = e16;
+        return done;
+    case 4:
+        done = guest_cas32(p, &e32, (uint32_t)desired);
+        *expected = e32;
+        return done;
+    default:
+        return guest_cas64(p, expected, desired);
+    }
+}
+
+/* Copies bytes out of and into guest memory, word by word where both the address and the length
+ * allow. The bytes of one aligned 8-byte word are never torn. */
+static inline void guest_copy_out(void *buffer, const void *p, size_t length)
+{
+    const uint8_t *from = p;
+    uint8_t *to = buffer;
+
+    for (; length > 0 && ((uintptr_t)from & 7) != 0; length--)
+        *to++ = guest_load8(from++);
+    for (; length >= 8; length -= 8, from += 8, to += 8) {
+        uint64_t word = __atomic_load_n((const uint64_t *)(const void *)from, __ATOMIC_RELAXED);
+
+        memcpy(to, &word, 8);
+    }
+    for (; length > 0; length--)
+        *to++ = guest_load8(from++);
+}
+
+static inline void guest_copy_in(void *p, const void *buffer, size_t length)
+{
+    const uint8_t *from = buffer;
+    uint8_t *to = p;
+
+    for (; length > 0 && ((uintptr_t)to & 7) != 0; length--)
+        guest_store8(to++, *from++);
+    for (; length >= 8; length -= 8, from += 8, to += 8) {
+        uint64_t word;
+
+        memcpy(&word, from, 8);
+        __atomic_store_n((uint64_t *)(void *)to, word, __ATOMIC_RELAXED);
+    }
+    for (; length > 0; length--)
+        guest_store8(to++, *from++);
 }
 
 #endif

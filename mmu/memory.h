@@ -19,7 +19,8 @@
 enum frame_watch {
     FRAME_WATCH_CODE = 1 << 0,      /* decoded or translated instructions come from it */
     FRAME_WATCH_PAGETABLE = 1 << 1, /* holds guest table entries something was derived from */
-    FRAME_WATCH_DIRTY = 1 << 2,     /* somebody counts writes: snapshot, display */
+    FRAME_WATCH_DIRTY = 1 << 2,     /* somebody counts writes (snapshot, display); the first write
+                                       clears the bit: a frame whose bit is gone was written */
     FRAME_WATCH_PRIVATE = 1 << 3,   /* belongs to a TEE partition */
     FRAME_WATCH_COW = 1 << 4,       /* shared copy-on-write */
     FRAME_WATCH_IN_FLIGHT = 1 << 5, /* on its way in a message */
@@ -27,18 +28,39 @@ enum frame_watch {
 
 enum frame_kind { FRAME_HOLE, FRAME_RAM, FRAME_ROM };
 
+/* vCPUs of one machine: the width of the masks below. */
+#define MACHINE_VCPU_MAX 64
+
 struct frame {
-    _Atomic uint32_t watch;    /* enum frame_watch bits; nonzero: never entered as writable */
-    uint8_t kind;              /* enum frame_kind; fixed once the machine is built */
-    _Atomic uint64_t holders;  /* bit n: vCPU n may hold a writable TLB entry for it */
+    _Atomic uint32_t watch;     /* enum frame_watch bits; nonzero: never entered as writable */
+    uint8_t kind;               /* enum frame_kind; fixed once the machine is built */
+    _Atomic uint64_t holders;   /* bit n: vCPU n may hold a writable TLB entry for it */
     _Atomic uint64_t consumers; /* bit n: vCPU n derived table entries from it */
 };
+
+struct mmu_context;
+
+/* One machine_memory_add: the frames [start, start + size) are all of this kind. */
+struct memory_range {
+    mpa_t start;
+    uint64_t size; /* bytes, a multiple of the page size */
+    enum frame_kind kind;
+};
+
+#define MEMORY_RANGE_MAX 64
 
 struct machine_memory {
     uint8_t *base;        /* host address of machine address 0 */
     uint64_t size;        /* bytes of the reserved region, a multiple of the page size */
     struct frame *frames; /* size / PAGE_SIZE descriptors, allocated lazily */
     uint64_t ram_size;    /* bytes of RAM in all ranges */
+
+    struct memory_range ranges[MEMORY_RANGE_MAX]; /* sorted by start, no two overlap */
+    unsigned range_count;
+
+    /* The contexts that may hold translations to this memory, by vCPU number; mmu_init enters and
+     * mmu_destroy removes them. NULL: no such vCPU. */
+    struct mmu_context *contexts[MACHINE_VCPU_MAX];
 
     /* A store hit [address, address + length) of a frame watched for CODE. Called before the bytes
      * change, with the machine's device lock or from the only vCPU thread. */
@@ -48,11 +70,12 @@ struct machine_memory {
     void *code_write_opaque;
 };
 
-/* Reserves a region of `size` bytes, all holes. */
+/* Reserves a region of `size` bytes (a multiple of the page size, not 0), all holes. */
 struct machine_memory *machine_memory_create(uint64_t size, struct error *err);
 void machine_memory_destroy(struct machine_memory *m);
 
-/* Makes [start, start + size) RAM or ROM, page aligned, previously a hole. */
+/* Makes [start, start + size) RAM or ROM, page aligned, previously a hole; it reads as zero. At most
+ * MEMORY_RANGE_MAX times. Before any vCPU runs. */
 bool machine_memory_add(struct machine_memory *m, mpa_t start, uint64_t size, enum frame_kind kind,
                         struct error *err);
 
@@ -61,13 +84,38 @@ static inline struct frame *machine_memory_frame(const struct machine_memory *m,
     return &m->frames[mpa_frame(a)];
 }
 
-/* True if [a, a + length) lies in RAM or ROM entirely. */
+/* What lies at an address; beyond the end of the region there is a hole. */
+static inline enum frame_kind machine_memory_kind(const struct machine_memory *m, mpa_t a)
+{
+    return a.v < m->size ? (enum frame_kind)m->frames[mpa_frame(a)].kind : FRAME_HOLE;
+}
+
+/* The host address of a machine address that is not in a hole; for guest_access.h only. */
+static inline uint8_t *machine_memory_host(const struct machine_memory *m, mpa_t a)
+{
+    return m->base + a.v;
+}
+
+/* True if [a, a + length) lies in RAM or ROM entirely. True for length 0. */
 bool machine_memory_contains(const struct machine_memory *m, mpa_t a, uint64_t length);
 
-/* A 64-bit hash over the contents of all RAM, independent of the host. */
+/* To be called before bytes [a, a + length) of one frame of RAM or ROM change, whoever changes them:
+ * serves the frame's watches (code_write, DIRTY). Device lock held, or from the only vCPU thread. */
+void machine_memory_watched_write(struct machine_memory *m, mpa_t a, unsigned length);
+
+static inline void machine_memory_prepare_write(struct machine_memory *m, mpa_t a, unsigned length)
+{
+    if (atomic_load_explicit(&machine_memory_frame(m, a)->watch, memory_order_relaxed) != 0)
+        machine_memory_watched_write(m, a, length);
+}
+
+/* A 64-bit hash over the contents of all RAM, independent of the host. The machine is stopped: pages
+ * that hold only zeroes may be given back to the host. */
 uint64_t machine_memory_hash(const struct machine_memory *m);
 
-/* Saves or loads all RAM and ROM; pages of zeroes cost nothing. The layout must be equal. */
+/* Saves or loads all RAM and ROM; pages of zeroes cost nothing. The layout must be equal. The
+ * machine is stopped; after a load the caller drops everything derived from memory (mmu_flush_all,
+ * decoded code). */
 void machine_memory_serialize(struct machine_memory *m, struct state *s);
 
 #endif
