@@ -4,9 +4,13 @@
  * register regions when the machine is built; accesses come with the device lock held.
  *
  * An access nobody answers reads as all ones and writes nothing; it is counted, and logged under
- * guest_errors. Accesses wider than a region allows are split, naturally aligned and low address
- * first; narrower ones than it allows are not widened: the region's functions see them as they are
- * unless min_size says otherwise.
+ * guest_errors. Accesses are split, low address first, where they are wider than a region allows or
+ * reach past its end. MMIO pieces are always naturally aligned (a device never sees four bytes at
+ * offset 2); a port access that is not wider than the region allows arrives as it is, aligned or
+ * not. Narrow accesses are not widened.
+ *
+ * RAM and ROM lie at GPA = MPA. All functions run with the device lock held (or from the only
+ * thread); a region's functions may add and remove regions, their own included.
  */
 #ifndef MMU_BUS_H
 #define MMU_BUS_H
@@ -31,6 +35,7 @@ struct bus_region_ops {
     unsigned max_size; /* widest access the device takes: 1, 2, 4 or 8 */
 };
 
+/* log may be NULL. */
 struct bus *bus_create(struct machine_memory *memory, struct log *log);
 void bus_destroy(struct bus *bus);
 
@@ -39,7 +44,7 @@ void bus_destroy(struct bus *bus);
 bool bus_add_mmio(struct bus *bus, gpa_t base, uint64_t size, const struct bus_region_ops *ops,
                   void *device, struct error *err);
 
-/* Removes the region registered at exactly this base. For BARs that move. */
+/* Removes the region registered at exactly this base, if there is one. For BARs that move. */
 void bus_remove_mmio(struct bus *bus, gpa_t base);
 
 /* Registers ports [first, first + count); overlap is an error that names both devices. */
@@ -51,7 +56,7 @@ void bus_remove_ports(struct bus *bus, uint16_t first);
 uint32_t bus_port_read(struct bus *bus, uint16_t port, unsigned size);
 void bus_port_write(struct bus *bus, uint16_t port, uint32_t value, unsigned size);
 
-/* A vCPU's access to MMIO: size is 1, 2, 4 or 8, not crossing a page. */
+/* A vCPU's access to MMIO: size is 1, 2, 4 or 8. On RAM and ROM as bus_read and bus_write. */
 uint64_t bus_mmio_read(struct bus *bus, gpa_t addr, unsigned size);
 void bus_mmio_write(struct bus *bus, gpa_t addr, uint64_t value, unsigned size);
 
