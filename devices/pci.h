@@ -5,7 +5,7 @@
  *
  *   CF8h  CONFADD: dword only; narrower accesses go elsewhere (CF9h is the reset control register)
  *   CFCh  CONFDATA: byte, word and dword at CFCh..CFFh select the bytes of the dword in CONFADD
- *   CF9h  RC, byte only: a 0 to 1 step of bit 2 resets; bit 1 says whether the chips or only the CPU
+ *   CF9h  RC, byte only: a 0 to 1 step of bit 2 resets; bit 1 says if all chips or the CPU only
  *
  * PCI Local Bus Specification 2.3 (3.2.2.3.2 mechanism #1, 6.1 header, 6.2.5 base addresses);
  * 82441FX and 82371SB (PIIX3) datasheets. Every call wants the machine's device lock.
