@@ -180,6 +180,7 @@ static inline uint64_t muladd(const struct format *f, struct softfloat_env *env,
                               uint64_t b, uint64_t c, unsigned negate)
 {
     struct sf_value va = unpack(f, env, a), vb = unpack(f, env, b), vc = unpack(f, env, c), r;
+    uint8_t flags;
 
     if (sf_is_nan(&va) || sf_is_nan(&vb) || sf_is_nan(&vc)) {
         if (va.kind == SF_SNAN || vb.kind == SF_SNAN || vc.kind == SF_SNAN)
@@ -190,9 +191,12 @@ static inline uint64_t muladd(const struct format *f, struct softfloat_env *env,
         va.n.sign ^= 1;
     if (negate & SOFTFLOAT_NEGATE_ADDEND)
         vc.n.sign ^= 1;
+    flags = env->flags;
     r = sf_value_mul(env, &va, &vb);
     if (r.kind != SF_QNAN)
         r = sf_value_add(env, &r, &vc);
+    if (r.kind == SF_QNAN) /* before denormals are looked at */
+        env->flags = flags | SOFTFLOAT_INVALID;
     return finish(f, env, &r);
 }
 
@@ -204,8 +208,6 @@ static inline uint64_t round_to_int(const struct format *f, struct softfloat_env
     if (sf_is_nan(&v))
         return propagate(f, env, a, &v, a, &v);
     sf_value_round_to_int(env, &v, rounding, suppress_inexact);
-    if (v.kind == SF_FINITE && v.n.exp >= (int32_t)f->fraction_bits)
-        return a;
     return finish(f, env, &v);
 }
 
