@@ -246,6 +246,8 @@ struct vcpu {
     /* --- Rest of the architectural state --- */
     union vreg vreg[32];
     uint32_t mxcsr;     /* control bits always; sticky flags via fpu_mxcsr_read, cpu/fpu.h */
+    uint32_t host_mxcsr;  /* the host's own, while the guest's is loaded: host_fpu_loaded */
+    bool host_fpu_loaded; /* between fpu_host_enter and fpu_host_leave, on x86 hosts */
     struct x87 x87;
     uint64_t cr2;
     uint64_t dr[8];     /* 0 to 3, 6, 7 */

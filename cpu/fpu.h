@@ -28,7 +28,59 @@ void fpu_host_leave(struct vcpu *cpu);
 uint32_t fpu_mxcsr_read(struct vcpu *cpu);
 void fpu_mxcsr_write(struct vcpu *cpu, uint32_t value);
 
-/* FNINIT state and reset state (SDM 3A table 9-1) of x87; clears nothing else. */
+/* x87 control word (SDM 1 8.1.5). The low six bits mask the exceptions of SW_*. */
+#define CW_MASKS    0x003fu
+#define CW_RESERVED 0x0040u /* always reads as 1 */
+#define CW_PC       0x0300u
+#define CW_PC_SHIFT 8
+#define CW_RC       0x0c00u
+#define CW_RC_SHIFT 10
+#define CW_INIT     0x037fu
+#define CW_WRITABLE 0x1f3fu
+
+/* x87 status word (SDM 1 8.1.3). TOP is not kept in it: struct x87. */
+#define SW_IE         0x0001u
+#define SW_DE         0x0002u
+#define SW_ZE         0x0004u
+#define SW_OE         0x0008u
+#define SW_UE         0x0010u
+#define SW_PE         0x0020u
+#define SW_EXCEPTIONS 0x003fu
+#define SW_SF         0x0040u /* stack fault: C1 tells overflow from underflow */
+#define SW_ES         0x0080u /* an unmasked exception is pending */
+#define SW_C0         0x0100u
+#define SW_C1         0x0200u
+#define SW_C2         0x0400u
+#define SW_TOP_SHIFT  11
+#define SW_TOP        0x3800u
+#define SW_C3         0x4000u
+#define SW_B          0x8000u /* same as ES */
+
+/* Control and status word, TOP included. Setting either brings ES and B up to date. */
+static inline uint16_t fpu_x87_status(const struct vcpu *cpu)
+{
+    return (uint16_t)(cpu->x87.status | cpu->x87.top << SW_TOP_SHIFT);
+}
+void fpu_x87_set_control(struct vcpu *cpu, uint16_t value);
+void fpu_x87_set_status(struct vcpu *cpu, uint16_t value);
+
+/* What waiting x87 and MMX instructions do first while SW_ES is set: #MF at i (SDM 1 8.7.1). With
+ * CR0.NE = 0 a processor asks for help through FERR# and an interrupt (SDM 1 8.7.2) instead; then
+ * vcpu.x87_error_pin is set and the call returns. */
+void fpu_raise_pending(struct vcpu *cpu, const struct insn *i);
+
+/* Start of every MMX instruction but EMMS's last part, when nothing else in it can fault any more:
+ * raises a pending exception, then the x87 stack is full and starts at register 0 (SDM 1 9.5.1).
+ * An MMX register that is written gets the sign and exponent 0xffff besides. */
+static inline void fpu_mmx_enter(struct vcpu *cpu, const struct insn *i)
+{
+    if (unlikely(cpu->x87.status & SW_ES))
+        fpu_raise_pending(cpu, i);
+    cpu->x87.top = 0;
+    cpu->x87.valid = 0xff;
+}
+
+/* FNINIT: control, status, tags and pointers of x87; the registers keep their contents. */
 void fpu_x87_init(struct vcpu *cpu);
 
 /* FPU part of a snapshot: x87, vector registers, MXCSR, XCR0. */

@@ -95,7 +95,7 @@ uint32_t sf32_max(struct softfloat_env *env, uint32_t a, uint32_t b);
 /* a * b + c, rounded once; negate is a set of enum softfloat_muladd. NaN priority a, b, c. */
 uint32_t sf32_muladd(struct softfloat_env *env, uint32_t a, uint32_t b, uint32_t c,
                      unsigned negate);
-/* quiet: INVALID only for signalling NaNs (UCOMISS, CMPEQSS); else for any NaN (COMISS, CMPLTSS). */
+/* quiet: INVALID only for signalling NaNs (UCOMISS, CMPEQSS), else for any NaN (COMISS, CMPLTSS) */
 enum softfloat_relation sf32_compare(struct softfloat_env *env, uint32_t a, uint32_t b, bool quiet);
 /* ROUNDSS: to an integral value in the rounding given; exact: do not set INEXACT. */
 uint32_t sf32_round_to_int(struct softfloat_env *env, uint32_t a, enum softfloat_rounding rounding,

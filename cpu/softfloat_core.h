@@ -11,7 +11,7 @@
 
 __extension__ typedef unsigned __int128 u128;
 
-/* sign * m / 2^127 * 2^exp. Normalised: bit 127 of m is set. m is 0 only where a comment says so. */
+/* sign * m / 2^127 * 2^exp. Normalised: bit 127 of m is set; m is 0 only where a comment says so */
 struct sf_number {
     u128 m;
     int32_t exp;
