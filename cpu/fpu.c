@@ -1,0 +1,171 @@
+#include "cpu/fpu.h"
+
+#include "base/log.h"
+
+#if defined(__x86_64__)
+
+static uint32_t host_mxcsr_get(void)
+{
+    uint32_t value;
+
+    __asm__ volatile("stmxcsr %0" : "=m"(value));
+    return value;
+}
+
+static void host_mxcsr_set(uint32_t value)
+{
+    __asm__ volatile("ldmxcsr %0" : : "m"(value) : "memory");
+}
+
+static const bool host_has_mxcsr = true;
+
+#else
+
+/* SSE arithmetic runs on cpu/softfloat.h; vcpu.mxcsr is all there is. */
+static uint32_t host_mxcsr_get(void)
+{
+    return 0;
+}
+
+static void host_mxcsr_set(uint32_t value)
+{
+    (void)value;
+}
+
+static const bool host_has_mxcsr = false;
+
+#endif
+
+/* What the host's MXCSR holds for the guest: its rounding, DAZ, FTZ and flags, all exceptions
+ * masked. FTZ acts only while underflow is masked (SDM 1 10.2.3.3). */
+static uint32_t host_value(uint32_t guest)
+{
+    uint32_t v = (guest & (MXCSR_RC | MXCSR_DAZ | MXCSR_FTZ | MXCSR_FLAGS)) | MXCSR_MASKS;
+
+    if (!(guest & SW_UE << MXCSR_MASK_SHIFT))
+        v &= ~MXCSR_FTZ;
+    return v;
+}
+
+void fpu_host_enter(struct vcpu *cpu)
+{
+    if (!host_has_mxcsr)
+        return;
+    cpu->host_mxcsr = host_mxcsr_get();
+    host_mxcsr_set(host_value(cpu->mxcsr));
+    cpu->host_fpu_loaded = true;
+}
+
+void fpu_host_leave(struct vcpu *cpu)
+{
+    if (!cpu->host_fpu_loaded)
+        return;
+    fpu_mxcsr_read(cpu);
+    host_mxcsr_set(cpu->host_mxcsr);
+    cpu->host_fpu_loaded = false;
+}
+
+uint32_t fpu_mxcsr_read(struct vcpu *cpu)
+{
+    if (cpu->host_fpu_loaded)
+        cpu->mxcsr = (cpu->mxcsr & ~MXCSR_FLAGS) | (host_mxcsr_get() & MXCSR_FLAGS);
+    return cpu->mxcsr;
+}
+
+void fpu_mxcsr_write(struct vcpu *cpu, uint32_t value)
+{
+    cpu->mxcsr = value;
+    if (cpu->host_fpu_loaded)
+        host_mxcsr_set(host_value(value));
+}
+
+/* ES and B are the summary of the unmasked flags. */
+static void update_summary(struct x87 *x)
+{
+    x->status &= (uint16_t) ~(SW_ES | SW_B);
+    if (x->status & ~x->control & SW_EXCEPTIONS)
+        x->status |= SW_ES | SW_B;
+}
+
+void fpu_x87_set_control(struct vcpu *cpu, uint16_t value)
+{
+    cpu->x87.control = (value & CW_WRITABLE) | CW_RESERVED;
+    update_summary(&cpu->x87);
+}
+
+void fpu_x87_set_status(struct vcpu *cpu, uint16_t value)
+{
+    cpu->x87.status = value & (uint16_t)~SW_TOP;
+    cpu->x87.top = (value & SW_TOP) >> SW_TOP_SHIFT;
+    update_summary(&cpu->x87);
+}
+
+/*
+ * CR0.NE = 0, the PC-AT way: the processor drives FERR#, the chip set turns it into IRQ 13, and a
+ * write to port F0h answers with IGNNE#. NONE OF THAT IS WIRED YET: the pin is only recorded, and
+ * the instruction goes on as if IGNNE# were asserted. A program of that age that expects the
+ * interrupt does not get it; the log says so.
+ */
+void fpu_raise_pending(struct vcpu *cpu, const struct insn *i)
+{
+    if (cpu->mmu.cr0 & CR0_NE)
+        cpu_raise(cpu, i, EXC_MF);
+    if (!cpu->x87_error_pin && cpu->log != NULL)
+        LOG(cpu->log, LOG_UNIMP, "cpu%u: x87 exception with CR0.NE = 0: IRQ 13 is not wired\n",
+            cpu->index);
+    cpu->x87_error_pin = true;
+}
+
+void fpu_x87_init(struct vcpu *cpu)
+{
+    struct x87 *x = &cpu->x87;
+
+    x->control = CW_INIT;
+    x->status = 0;
+    x->top = 0;
+    x->valid = 0;
+    x->opcode = 0;
+    x->ip = x->dp = 0;
+    x->cs = x->ds = 0;
+    cpu->x87_error_pin = false;
+}
+
+static void serialize_x87(struct x87 *x, struct state *s)
+{
+    for (unsigned n = 0; n < ARRAY_SIZE(x->r); n++) {
+        state_u64(s, &x->r[n].significand);
+        state_u16(s, &x->r[n].sign_exponent);
+    }
+    state_u16(s, &x->control);
+    state_u16(s, &x->status);
+    state_u8(s, &x->top);
+    state_u8(s, &x->valid);
+    state_u16(s, &x->opcode);
+    state_u64(s, &x->ip);
+    state_u64(s, &x->dp);
+    state_u16(s, &x->cs);
+    state_u16(s, &x->ds);
+    state_check(s, x->top < 8 && !(x->status & SW_TOP), "x87 stack top");
+}
+
+void fpu_serialize(struct vcpu *cpu, struct state *s)
+{
+    uint32_t mxcsr = fpu_mxcsr_read(cpu);
+
+    state_section(s, "fpu", 1);
+    serialize_x87(&cpu->x87, s);
+    state_bool(s, &cpu->x87_error_pin);
+    for (unsigned n = 0; n < ARRAY_SIZE(cpu->vreg); n++)
+        for (unsigned k = 0; k < ARRAY_SIZE(cpu->vreg[n].q); k++)
+            state_u64(s, &cpu->vreg[n].q[k]);
+    state_u32(s, &mxcsr);
+    state_u64(s, &cpu->xcr0);
+    state_check(s, !(mxcsr & ~MXCSR_WRITE_MASK), "MXCSR");
+    state_check(s, cpu->xcr0 & 1, "XCR0");
+    if (!state_is_loading(s))
+        return;
+    cpu->x87.control = (cpu->x87.control & (CW_WRITABLE | CW_RESERVED));
+    cpu->x87.top &= 7;
+    update_summary(&cpu->x87);
+    fpu_mxcsr_write(cpu, mxcsr & MXCSR_WRITE_MASK);
+}
