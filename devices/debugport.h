@@ -7,7 +7,7 @@
  *                  with (value << 1) | 1, so never with 0. Usual places: F4h, 501h.
  *   exit port      the project's own, 4 ports at 5F0h: a write of 1, 2 or 4 bytes at its base ends
  *                  the machine, and the process exits with the value & FFh; the report has all of
- *                  it. A dword read gives 4E4D4F47h ("GOMN"), by which a guest recognises it.
+ *                  it. A dword read gives 4D4F4E47h ("GNOM"), by which a guest recognises it.
  *
  * 5F0h lies between fw_cfg (510h-51Bh) and the ACPI registers (600h-63Fh); nothing else claims it.
  * Callers hold the device lock.
@@ -28,7 +28,7 @@
 #define DEBUGPORT_READBACK 0xe9
 
 #define EXITPORT_BASE      0x5f0
-#define EXITPORT_SIGNATURE 0x4e4d4f47u
+#define EXITPORT_SIGNATURE 0x4d4f4e47u
 
 struct debugport {
     struct bus *bus;
