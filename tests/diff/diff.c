@@ -1,0 +1,187 @@
+/* The differential oracle's main program: see diff.h. Usage: diff [cases] [seed] [mnemonic].
+ * With GNOMON_FULL in the environment the number of cases is multiplied by 200. */
+#include "diff.h"
+
+#include "base/bits.h"
+#include "cpu/insn.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#define MAX_REPORTS 40
+
+struct run {
+    uint64_t seed;
+    const char *only; /* mnemonic, or NULL */
+    unsigned *rows;   /* eligible rows; the second half for 32-bit code */
+    unsigned row_count, compat_from;
+    uint64_t cases, differences, crashes;
+    unsigned *row_reports; /* reports printed for each row */
+    unsigned reports;
+};
+
+static struct diff_case cases[BATCH_SIZE];
+static struct diff_result native[BATCH_SIZE], emulated;
+
+static const char *const register_names[16] = {"rax", "rcx", "rdx", "rbx", "rsp", "rbp",
+                                               "rsi", "rdi", "r8",  "r9",  "r10", "r11",
+                                               "r12", "r13", "r14", "r15"};
+
+/* Writes what differs into text; returns true if anything does. */
+static bool compare(const struct diff_case *c, const struct diff_result *a,
+                    const struct diff_result *b, char *text, size_t size)
+{
+    const struct diff_state *x = &a->out, *y = &b->out;
+    uint64_t flags = 0xcd5 & ~(uint64_t)insn_rows[c->row].flags_undefined;
+    size_t n = 0;
+
+#define DIFFERS(condition, ...)                                                                    \
+    do {                                                                                           \
+        if ((condition) && n < size)                                                               \
+            n += (size_t)snprintf(text + n, size - n, __VA_ARGS__);                                \
+    } while (0)
+    text[0] = '\0';
+    DIFFERS(x->vector != y->vector, " vector %u/%u", x->vector, y->vector);
+    DIFFERS(x->error_code != y->error_code, " error %x/%x", x->error_code, y->error_code);
+    DIFFERS(x->cr2 != y->cr2, " cr2 %" PRIx64 "/%" PRIx64, x->cr2, y->cr2);
+    DIFFERS(x->rip != y->rip, " rip %" PRIx64 "/%" PRIx64, x->rip, y->rip);
+    DIFFERS((x->rflags ^ y->rflags) & flags,
+            " flags %03" PRIx64 "/%03" PRIx64 " (of %03" PRIx64 ")", x->rflags & 0xcd5,
+            y->rflags & 0xcd5, flags);
+    for (unsigned k = 0; k < (c->compat ? 8 : 16); k++)
+        DIFFERS(x->gpr[k] != y->gpr[k], " %s %" PRIx64 "/%" PRIx64, register_names[k], x->gpr[k],
+                y->gpr[k]);
+    for (unsigned k = 0; k < (c->compat ? 8 : 16); k++)
+        DIFFERS(memcmp(x->xmm[k], y->xmm[k], 16) != 0,
+                " xmm%u %016" PRIx64 "%016" PRIx64 "/%016" PRIx64 "%016" PRIx64, k, x->xmm[k][1],
+                x->xmm[k][0], y->xmm[k][1], y->xmm[k][0]);
+    DIFFERS(x->mxcsr != y->mxcsr, " mxcsr %x/%x", x->mxcsr, y->mxcsr);
+    DIFFERS(x->fcw != y->fcw, " fcw %x/%x", x->fcw, y->fcw);
+    DIFFERS(x->fsw != y->fsw, " fsw %04x/%04x", x->fsw, y->fsw);
+    DIFFERS(x->ftw != y->ftw, " ftw %02x/%02x", x->ftw, y->ftw);
+    for (unsigned k = 0; k < 8; k++)
+        DIFFERS(x->st[k].significand != y->st[k].significand ||
+                    x->st[k].sign_exponent != y->st[k].sign_exponent,
+                " st%u %04x:%016" PRIx64 "/%04x:%016" PRIx64, k, x->st[k].sign_exponent,
+                x->st[k].significand, y->st[k].sign_exponent, y->st[k].significand);
+    for (unsigned k = 0; k < DATA_SIZE && n < size; k++) {
+        if (a->data[k] != b->data[k]) {
+            DIFFERS(true, " [data+%#x] %02x/%02x (was %02x)", k, a->data[k], b->data[k],
+                    c->data[k]);
+            break;
+        }
+    }
+#undef DIFFERS
+    return text[0] != '\0';
+}
+
+static void print_case(const struct diff_case *c)
+{
+    const struct insn_row *row = &insn_rows[c->row];
+
+    printf("%s %s %s, seed %" PRIu64 ":", c->compat ? "32-bit" : "64-bit", row->id, row->operands,
+           c->seed);
+    for (unsigned n = 0; n < c->length; n++)
+        printf(" %02x", c->code[n]);
+}
+
+static void print_state(const struct diff_case *c)
+{
+    const struct diff_state *s = &c->in;
+
+    for (unsigned n = 0; n < 16; n++)
+        printf("  %s=%016" PRIx64 "%s", register_names[n], s->gpr[n], n % 4 == 3 ? "\n" : "");
+    printf("  flags=%" PRIx64 " mxcsr=%x fcw=%x fsw=%x ftw=%x\n", s->rflags, s->mxcsr, s->fcw,
+           s->fsw, s->ftw);
+    if (strstr(insn_rows[c->row].operands, "ST") != NULL || insn_rows[c->row].attrs & A_X87)
+        for (unsigned n = 0; n < 8; n++)
+            printf("  st%u=%04x:%016" PRIx64 "%s", n, s->st[n].sign_exponent, s->st[n].significand,
+                   n % 4 == 3 ? "\n" : "");
+    if (insn_rows[c->row].attrs & A_SSE)
+        for (unsigned n = 0; n < 16; n++)
+            printf("  xmm%u=%016" PRIx64 "%016" PRIx64 "%s", n, s->xmm[n][1], s->xmm[n][0],
+                   n % 2 ? "\n" : "");
+}
+
+static void report(struct run *r, const struct diff_case *c, const char *text)
+{
+    r->differences++;
+    if (r->row_reports[c->row]++ >= 2 || r->reports++ >= MAX_REPORTS)
+        return;
+    print_case(c);
+    printf("\n  host/gnomon:%s\n", text);
+    print_state(c);
+}
+
+static void run_batch(struct run *r, struct guest *g, unsigned count)
+{
+    char text[2048];
+    unsigned done;
+
+    for (unsigned n = 0; n < count; n++) {
+        uint64_t seed = r->seed + r->cases + n;
+        unsigned pick = (unsigned)((seed * 0x9e3779b97f4a7c15ull >> 32) % r->row_count);
+
+        generate_case(&cases[n], r->rows[pick], pick >= r->compat_from, seed, n);
+    }
+    if (!host_run(cases, count, native, &done)) {
+        /* The child died in case `done`, by a signal that we do not handle or by running away. */
+        printf("host child died at ");
+        print_case(&cases[done]);
+        printf("\n");
+        r->crashes++;
+    }
+    guest_load(g, cases, count);
+    for (unsigned n = 0; n < done; n++) {
+        guest_run(g, &cases[n], n, &emulated);
+        if (compare(&cases[n], &native[n], &emulated, text, sizeof(text)))
+            report(r, &cases[n], text);
+    }
+    r->cases += count;
+}
+
+static void collect_rows(struct run *r)
+{
+    r->rows = calloc(2 * insn_row_count, sizeof(r->rows[0]));
+    r->row_reports = calloc(insn_row_count, sizeof(r->row_reports[0]));
+    for (unsigned compat = 0; compat < 2; compat++) {
+        if (compat)
+            r->compat_from = r->row_count;
+        for (unsigned n = 0; n < insn_row_count; n++)
+            if ((r->only == NULL || strcmp(insn_rows[n].mnemonic, r->only) == 0) &&
+                generate_row_eligible(n, compat))
+                r->rows[r->row_count++] = n;
+    }
+}
+
+int main(int argc, char **argv)
+{
+    uint64_t total = argc > 1 ? strtoull(argv[1], NULL, 0) : 500000;
+    struct run r = {.seed = argc > 2 ? strtoull(argv[2], NULL, 0) : 1};
+    clock_t start = clock();
+    struct guest *g;
+
+    if (getenv("GNOMON_FULL") != NULL)
+        total *= 200;
+    r.only = argc > 3 ? argv[3] : NULL;
+    host_create();
+    g = guest_create();
+    collect_rows(&r);
+    if (r.row_count == 0) {
+        printf("diff: no row to test\n");
+        return 1;
+    }
+    while (r.cases < total)
+        run_batch(&r, g, (unsigned)MIN(total - r.cases, (uint64_t)BATCH_SIZE));
+    printf("diff: seed %" PRIu64 ": %u rows in 64-bit and %u in 32-bit code, %" PRIu64
+           " cases, %" PRIu64 " differences, %" PRIu64 " host failures, %.1f s\n",
+           r.seed, r.compat_from, r.row_count - r.compat_from, r.cases, r.differences, r.crashes,
+           (double)(clock() - start) / CLOCKS_PER_SEC);
+    guest_destroy(g);
+    free(r.rows);
+    free(r.row_reports);
+    return r.differences != 0 || r.crashes != 0;
+}

@@ -1,0 +1,83 @@
+/*
+ * The differential oracle: random instructions run on the host's processor and in the interpreter
+ * from the same state, and everything a user program can see is compared: registers, flags that the
+ * manual defines, memory, x87 and SSE state, the exception with its error code and address.
+ *
+ *   generate.c  makes cases from rows of the instruction table and a seed
+ *   host.c      runs a batch natively in one child process, driven by signals
+ *   guest.c     runs a case on a vCPU, in 64-bit or compatibility mode at CPL 3
+ *   diff.c      compares and reports
+ *
+ * Both sides map the same linear addresses: code at CODE_BASE, two pages of data at DATA_BASE.
+ */
+#ifndef TESTS_DIFF_DIFF_H
+#define TESTS_DIFF_DIFF_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define CODE_BASE  0x10000000ull
+#define SLOT_SIZE  128u /* one case's code, surrounded by INT3 */
+#define SLOT_ENTRY 48u  /* where it starts in its slot */
+#define DATA_BASE  0x20000000ull
+#define DATA_SIZE  8192u
+#define BATCH_SIZE 256u
+
+/* What a program can see. */
+struct diff_state {
+    uint64_t gpr[16];
+    uint64_t rip, rflags;
+    uint64_t xmm[16][2];
+    uint32_t mxcsr;
+    uint16_t fcw, fsw; /* fsw with TOP in place */
+    uint8_t ftw;       /* abridged: bit n, physical register n is in use */
+    struct {
+        uint64_t significand;
+        uint16_t sign_exponent;
+    } st[8];        /* by stack position */
+    uint8_t vector; /* the exception that ended the case; 3: it ran to the INT3 behind it */
+    uint32_t error_code;
+    uint64_t cr2; /* only for vector 14 */
+};
+
+struct diff_case {
+    uint64_t seed;
+    unsigned row;
+    bool compat; /* 32-bit code */
+    uint8_t code[16];
+    unsigned length;
+    struct diff_state in;
+    uint8_t data[DATA_SIZE];
+};
+
+struct diff_result {
+    struct diff_state out;
+    uint8_t data[DATA_SIZE];
+};
+
+/* generate.c */
+bool generate_row_eligible(unsigned row, bool compat);
+/* slot: where the code will lie, for RIP-relative operands. */
+void generate_case(struct diff_case *c, unsigned row, bool compat, uint64_t seed, unsigned slot);
+
+/* host.c: runs count cases (at most BATCH_SIZE); false if the child died: *done cases have results.
+ */
+void host_create(void);
+bool host_run(const struct diff_case *cases, unsigned count, struct diff_result *results,
+              unsigned *done);
+bool host_has_feature(unsigned feature);
+
+/* guest.c */
+struct guest;
+struct guest *guest_create(void);
+void guest_destroy(struct guest *g);
+/* Puts the batch's code in place, then runs its cases one by one. */
+void guest_load(struct guest *g, const struct diff_case *cases, unsigned count);
+void guest_run(struct guest *g, const struct diff_case *c, unsigned slot, struct diff_result *r);
+
+static inline uint64_t slot_address(unsigned slot)
+{
+    return CODE_BASE + slot * SLOT_SIZE + SLOT_ENTRY;
+}
+
+#endif

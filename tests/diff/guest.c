@@ -1,0 +1,236 @@
+/* Runs cases on a vCPU: a small 64-bit machine whose IDT leads every exception to a HLT. */
+#include "diff.h"
+
+#include "base/bits.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "cpu/cpu.h"
+#include "cpu/cpuid.h"
+#include "cpu/flags.h"
+#include "cpu/fpu.h"
+#include "cpu/mode.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define RAM_SIZE 0x100000u
+
+/* Guest physical layout; the kernel part is mapped one to one, for the supervisor. */
+enum layout {
+    PHYS_PML4 = 0x1000,
+    PHYS_PDPT = 0x2000,
+    PHYS_PD = 0x3000,
+    PHYS_PT_LOW = 0x4000,
+    PHYS_PT_CODE = 0x5000,
+    PHYS_PT_DATA = 0x6000,
+    PHYS_GDT = 0x7000,
+    PHYS_IDT = 0x8000,
+    PHYS_TSS = 0x9000,
+    PHYS_HANDLERS = 0xa000, /* 16 bytes each: HLT */
+    PHYS_STACK_TOP = 0xc000,
+    PHYS_CODE = 0x20000,
+    PHYS_DATA = 0x40000,
+};
+
+#define PTE_P  1ull
+#define PTE_W  2ull
+#define PTE_U  4ull
+#define PTE_AD 0x60ull
+#define PTE_NX BIT64(63)
+
+struct guest {
+    struct log log;
+    struct clock clock;
+    struct machine_memory *memory;
+    struct bus *bus;
+    struct vcpu *cpu;
+};
+
+static void put(struct guest *g, uint64_t address, const void *bytes, size_t length)
+{
+    bus_write(g->bus, gpa(address), bytes, length);
+}
+
+static void put64(struct guest *g, uint64_t address, uint64_t v)
+{
+    v = htole64(v);
+    put(g, address, &v, 8);
+}
+
+static void build_tables(struct guest *g)
+{
+    const uint64_t user = PTE_P | PTE_W | PTE_U | PTE_AD, kernel = PTE_P | PTE_W | PTE_AD;
+
+    put64(g, PHYS_PML4, PHYS_PDPT | user);
+    put64(g, PHYS_PDPT, PHYS_PD | user);
+    put64(g, PHYS_PD, PHYS_PT_LOW | user);
+    put64(g, PHYS_PD + (CODE_BASE >> 21) * 8, PHYS_PT_CODE | user);
+    put64(g, PHYS_PD + (DATA_BASE >> 21) * 8, PHYS_PT_DATA | user);
+    for (unsigned n = 0; n < 16; n++)
+        put64(g, PHYS_PT_LOW + n * 8, (uint64_t)n * 4096 | kernel);
+    for (unsigned n = 0; n < BATCH_SIZE * SLOT_SIZE / 4096; n++)
+        put64(g, PHYS_PT_CODE + n * 8, (PHYS_CODE + n * 4096ull) | user);
+    for (unsigned n = 0; n < DATA_SIZE / 4096; n++)
+        put64(g, PHYS_PT_DATA + n * 8, (PHYS_DATA + n * 4096ull) | user | PTE_NX);
+}
+
+static void build_descriptors(struct guest *g)
+{
+    put64(g, PHYS_GDT + 0x08, 0x00af9b000000ffffull); /* kernel code, 64-bit */
+    put64(g, PHYS_GDT + 0x20, 0x00cffb000000ffffull); /* 0x23: user code, 32-bit */
+    put64(g, PHYS_GDT + 0x28, 0x00cff3000000ffffull); /* 0x2b: user data */
+    put64(g, PHYS_GDT + 0x30, 0x00affb000000ffffull); /* 0x33: user code, 64-bit */
+    put64(g, PHYS_TSS + 4, PHYS_STACK_TOP);
+    for (unsigned n = 0; n < 32; n++) {
+        uint64_t handler = PHYS_HANDLERS + n * 16, type = 0x8eull | (n == 3 ? 0x60 : 0);
+
+        put64(g, PHYS_IDT + n * 16, (handler & 0xffff) | 0x08ull << 16 | type << 40);
+        put64(g, PHYS_IDT + n * 16 + 8, 0);
+        put(g, handler, "\xf4", 1);
+    }
+}
+
+struct guest *guest_create(void)
+{
+    struct guest *g = calloc(1, sizeof(*g));
+    struct cpu_model model;
+    struct error err = {0};
+
+    log_init(&g->log);
+    if (getenv("DIFF_LOG") != NULL)
+        g->log.mask = LOG_INT | LOG_GUEST_ERROR;
+    clock_init(&g->clock, CLOCK_DETERMINISTIC, 0);
+    g->memory = machine_memory_create(RAM_SIZE, &err);
+    if (g->memory == NULL || !machine_memory_add(g->memory, mpa(0), RAM_SIZE, FRAME_RAM, &err) ||
+        !cpu_model_parse("max", &model, &err)) {
+        fprintf(stderr, "diff: %s\n", err.text);
+        exit(1);
+    }
+    g->bus = bus_create(g->memory, &g->log);
+    struct vcpu_config config = {
+        .model = &model,
+        .bus = g->bus,
+        .memory = g->memory,
+        .clock = &g->clock,
+        .log = &g->log,
+        .tsc_hz = NS_PER_SECOND,
+    };
+    g->cpu = vcpu_create(&config);
+    build_tables(g);
+    build_descriptors(g);
+    g->cpu->gdtr = (struct descriptor_table){PHYS_GDT, 0x37};
+    g->cpu->idtr = (struct descriptor_table){PHYS_IDT, 0x1ff};
+    g->cpu->tr = (struct segment){
+        .base = PHYS_TSS,
+        .limit = 0x67,
+        .selector = 0x38,
+        .attributes = SEGMENT_PRESENT | 11,
+        .usable = true,
+    };
+    vcpu_set_control(g->cpu, CR0_PE | CR0_MP | CR0_NE | CR0_WP | CR0_PG | CR0_ET, PHYS_PML4,
+                     CR4_PAE | CR4_OSFXSR | CR4_OSXMMEXCPT,
+                     EFER_SCE | EFER_LME | EFER_LMA | EFER_NXE);
+    return g;
+}
+
+void guest_destroy(struct guest *g)
+{
+    vcpu_destroy(g->cpu);
+    bus_destroy(g->bus);
+    machine_memory_destroy(g->memory);
+    free(g);
+}
+
+void guest_load(struct guest *g, const struct diff_case *cases, unsigned count)
+{
+    static const uint8_t int3[SLOT_SIZE] = {[0 ... SLOT_SIZE - 1] = 0xcc};
+
+    for (unsigned n = 0; n < count; n++) {
+        uint64_t slot = PHYS_CODE + n * SLOT_SIZE;
+
+        put(g, slot, int3, SLOT_SIZE);
+        put(g, slot + SLOT_ENTRY, cases[n].code, cases[n].length);
+    }
+}
+
+static void install(struct guest *g, const struct diff_case *c, unsigned slot)
+{
+    struct vcpu *cpu = g->cpu;
+    const struct diff_state *s = &c->in;
+    uint16_t data = SEGMENT_PRESENT | 3u << SEGMENT_DPL_SHIFT | SEGMENT_S | SEGMENT_WRITABLE |
+                    SEGMENT_ACCESSED | SEGMENT_DB | SEGMENT_GRANULARITY;
+    uint16_t code = (data & ~SEGMENT_DB) | SEGMENT_CODE | (c->compat ? SEGMENT_DB : SEGMENT_LONG);
+
+    memcpy(cpu->gpr, s->gpr, 16 * sizeof(cpu->gpr[0]));
+    cpu->rip = slot_address(slot);
+    cpu->attention = 0;
+    cpu->mmu.cpl = 3;
+    for (unsigned n = 0; n < SEG_NONE; n++)
+        vcpu_set_segment(cpu, n, 0x2b, 0, UINT32_MAX, data);
+    vcpu_set_segment(cpu, SEG_CS, c->compat ? 0x23 : 0x33, 0, UINT32_MAX, code);
+    vcpu_set_rflags(cpu, s->rflags);
+    memcpy(cpu->vreg, (union vreg[32]){0}, sizeof(cpu->vreg));
+    for (unsigned n = 0; n < 16; n++) {
+        cpu->vreg[n].q[0] = s->xmm[n][0];
+        cpu->vreg[n].q[1] = s->xmm[n][1];
+    }
+    fpu_mxcsr_write(cpu, s->mxcsr);
+    cpu->x87.control = s->fcw;
+    cpu->x87.top = (s->fsw >> 11) & 7;
+    cpu->x87.status = s->fsw & ~0x3800;
+    cpu->x87.valid = s->ftw;
+    for (unsigned n = 0; n < 8; n++) {
+        struct float80 *r = &cpu->x87.r[(cpu->x87.top + n) & 7];
+
+        r->significand = s->st[n].significand;
+        r->sign_exponent = s->st[n].sign_exponent;
+    }
+    put(g, PHYS_DATA, c->data, DATA_SIZE);
+}
+
+/* The frame that the exception pushed: [error code] RIP CS RFLAGS RSP SS. */
+static void read_frame(struct guest *g, struct diff_state *s)
+{
+    uint64_t frame[6];
+    unsigned at = 0;
+
+    bus_read(g->bus, gpa(g->cpu->gpr[GPR_RSP]), frame, sizeof(frame));
+    if (PHYS_STACK_TOP - g->cpu->gpr[GPR_RSP] == 48)
+        s->error_code = (uint32_t)le64toh(frame[at++]);
+    s->rip = le64toh(frame[at]);
+    s->rflags = le64toh(frame[at + 2]);
+    s->gpr[GPR_RSP] = le64toh(frame[at + 3]);
+}
+
+void guest_run(struct guest *g, const struct diff_case *c, unsigned slot, struct diff_result *r)
+{
+    struct vcpu *cpu = g->cpu;
+    struct diff_state *s = &r->out;
+    enum vcpu_exit exit;
+
+    install(g, c, slot);
+    memset(r, 0, sizeof(*r));
+    exit = vcpu_run(cpu, 100000);
+    memcpy(s->gpr, cpu->gpr, 16 * sizeof(cpu->gpr[0]));
+    s->rip = cpu->rip;
+    s->vector = 255; /* did not end in an exception */
+    if (exit == VCPU_EXIT_HALTED) {
+        s->vector = (uint8_t)((cpu->rip - PHYS_HANDLERS) / 16);
+        read_frame(g, s);
+        s->cr2 = s->vector == 14 ? cpu->cr2 : 0;
+    }
+    for (unsigned n = 0; n < 16; n++) {
+        s->xmm[n][0] = cpu->vreg[n].q[0];
+        s->xmm[n][1] = cpu->vreg[n].q[1];
+    }
+    s->mxcsr = fpu_mxcsr_read(cpu);
+    s->fcw = cpu->x87.control;
+    s->fsw = (uint16_t)((cpu->x87.status & ~0x3800) | cpu->x87.top << 11);
+    s->ftw = cpu->x87.valid;
+    for (unsigned n = 0; n < 8; n++) {
+        s->st[n].significand = cpu->x87.r[(cpu->x87.top + n) & 7].significand;
+        s->st[n].sign_exponent = cpu->x87.r[(cpu->x87.top + n) & 7].sign_exponent;
+    }
+    bus_read(g->bus, gpa(PHYS_DATA), r->data, DATA_SIZE);
+}
