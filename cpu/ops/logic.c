@@ -29,7 +29,7 @@
     }                                                                                              \
     static inline uint##bits##_t not_value##bits(uint##bits##_t a)                                 \
     {                                                                                              \
-        return (uint##bits##_t)~a;                                                                 \
+        return (uint##bits##_t) ~a;                                                                \
     }                                                                                              \
     static inline void not_flags##bits(struct vcpu *cpu, uint##bits##_t a, uint##bits##_t r)       \
     {                                                                                              \
@@ -64,4 +64,4 @@ ALU_ALL(ALU_WRITE_FORMS, and)
 ALU_ALL(ALU_WRITE_FORMS, or)
 ALU_ALL(ALU_WRITE_FORMS, xor)
 ALU_ALL(ALU_READ_FORMS, test)
-ALU_ALL(UNARY_FORMS, not)
+ALU_ALL(UNARY_FORMS, not )
