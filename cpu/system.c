@@ -4,7 +4,6 @@
 #include "cpu/flags.h"
 #include "cpu/mem.h"
 #include "cpu/mode.h"
-#include "mmu/walk.h"
 
 _Noreturn static void raise_gp(struct vcpu *cpu)
 {
@@ -33,12 +32,8 @@ void cpu_write_eflags(struct vcpu *cpu, uint32_t value, uint32_t mask)
  * are loaded (SDM 3A 4.4.1). */
 static void load_pdptes(struct vcpu *cpu, uint64_t cr3)
 {
-    uint64_t pdptes[4];
-
-    if (!mmu_load_pdptes(&cpu->mmu, cr3, pdptes))
+    if (!mmu_load_pdptes(&cpu->mmu, cr3))
         raise_gp(cpu);
-    for (unsigned n = 0; n < 4; n++)
-        cpu->mmu.pdpte[n] = pdptes[n];
 }
 
 static bool uses_pdptes(uint64_t cr0, uint64_t cr4, uint64_t efer)
