@@ -19,7 +19,7 @@ static const struct feature_row feature_rows[FEATURE_COUNT] = {
 #undef X
 };
 
-#define F1(name)   BIT64(FEATURE_##name % 64)
+#define F1(name) BIT64(FEATURE_##name % 64)
 _Static_assert(FEATURE_COUNT <= 64, "the model table's masks hold 64 features");
 
 /* What every 64-bit system program expects. */
@@ -33,21 +33,47 @@ _Static_assert(FEATURE_COUNT <= 64, "the model table's masks hold 64 features");
 #define FEATURES_GNOMON                                                                            \
     (FEATURES_V2 | F1(MONITOR) | F1(X2APIC) | F1(MOVBE) | F1(TSC_DEADLINE) | F1(XSAVE) |           \
      F1(RDRAND) | F1(FSGSBASE) | F1(SMEP) | F1(ERMS) | F1(RDSEED) | F1(SMAP) | F1(UMIP) |          \
-     F1(RDPID) | F1(XSAVEOPT) | F1(PREFETCHW) | F1(PDPE1GB) | F1(RDTSCP))
+     F1(RDPID) | F1(XSAVEOPT) | F1(CLFLUSHOPT) | F1(CLWB) | F1(PREFETCHW) | F1(PDPE1GB) |          \
+     F1(RDTSCP))
 #define FEATURES_MAX (FEATURES_GNOMON | F1(PCID) | F1(INVPCID) | F1(PKU) | F1(LA57))
 
 #define SIGNATURE 0x000206a7u /* family 6, model 2Ah, stepping 7 */
 
 const struct cpu_model cpu_models[] = {
-    {"gnomon", "default: x86-64-v2 with the system features that are implemented", "GenuineIntel",
-     "Gnomon Virtual CPU", SIGNATURE, 40, {FEATURES_GNOMON}},
-    {"qemu64", "x86-64 baseline, close to the QEMU model of that name", "GenuineIntel",
-     "Gnomon Virtual CPU", SIGNATURE, 40, {FEATURES_V1 | F1(SSE3) | F1(CX16) | F1(LAHF64)}},
-    {"x86-64-v1", "x86-64 baseline", "GenuineIntel", "Gnomon Virtual CPU", SIGNATURE, 40,
+    {"gnomon",
+     "default: x86-64-v2 with the system features that are implemented",
+     "GenuineIntel",
+     "Gnomon Virtual CPU",
+     SIGNATURE,
+     40,
+     {FEATURES_GNOMON}},
+    {"qemu64",
+     "x86-64 baseline, close to the QEMU model of that name",
+     "GenuineIntel",
+     "Gnomon Virtual CPU",
+     SIGNATURE,
+     40,
+     {FEATURES_V1 | F1(SSE3) | F1(CX16) | F1(LAHF64)}},
+    {"x86-64-v1",
+     "x86-64 baseline",
+     "GenuineIntel",
+     "Gnomon Virtual CPU",
+     SIGNATURE,
+     40,
      {FEATURES_V1}},
-    {"x86-64-v2", "x86-64-v2: SSE4.2, POPCNT, CMPXCHG16B", "GenuineIntel", "Gnomon Virtual CPU",
-     SIGNATURE, 40, {FEATURES_V2}},
-    {"max", "everything that is implemented", "GenuineIntel", "Gnomon Virtual CPU", SIGNATURE, 46,
+    {"x86-64-v2",
+     "x86-64-v2: SSE4.2, POPCNT, CMPXCHG16B",
+     "GenuineIntel",
+     "Gnomon Virtual CPU",
+     SIGNATURE,
+     40,
+     {FEATURES_V2}},
+    {"max",
+     "everything that is implemented",
+     "GenuineIntel",
+     "Gnomon Virtual CPU",
+     SIGNATURE,
+     46,
      {FEATURES_MAX}},
 };
 
@@ -56,7 +82,8 @@ const unsigned cpu_model_count = ARRAY_SIZE(cpu_models);
 static const struct cpu_model *model_find(const char *name, size_t length)
 {
     for (unsigned n = 0; n < cpu_model_count; n++)
-        if (strlen(cpu_models[n].name) == length && strncasecmp(cpu_models[n].name, name, length) == 0)
+        if (strlen(cpu_models[n].name) == length &&
+            strncasecmp(cpu_models[n].name, name, length) == 0)
             return &cpu_models[n];
     return NULL;
 }
@@ -110,8 +137,7 @@ bool cpu_model_parse(const char *spec, struct cpu_model *out, struct error *err)
 static void add_features(const struct vcpu *cpu, uint32_t leaf, uint32_t subleaf, uint32_t out[4])
 {
     for (unsigned n = 1; n < FEATURE_COUNT; n++)
-        if (feature_rows[n].leaf == leaf && feature_rows[n].subleaf == subleaf &&
-            cpu_has(cpu, n))
+        if (feature_rows[n].leaf == leaf && feature_rows[n].subleaf == subleaf && cpu_has(cpu, n))
             out[feature_rows[n].reg] |= BIT(feature_rows[n].bit);
 }
 

@@ -582,8 +582,5 @@ enum decode_result decode_insn(const struct vcpu *cpu, uint32_t mode, const uint
         *attrs = A_JUMP;
     else if (info->ends)
         *attrs |= A_END;
-    /* A string instruction that is not repeated neither jumps nor ends its block. */
-    if ((row->attrs & (A_REP | A_IO)) == A_REP && !(out->flags & (INSN_REP | INSN_REPNE)))
-        *attrs &= ~(uint32_t)(A_JUMP | A_END);
     return DECODE_OK;
 }

@@ -17,6 +17,25 @@ static void device_unlock(struct vcpu *cpu)
         cpu->platform.unlock(cpu->platform.opaque);
 }
 
+/* #SS for stack accesses, else #GP (SDM 1 3.3.7.1). */
+static bool is_stack_access(const struct vcpu *cpu, const struct insn *i)
+{
+    if (i == NULL || i->row >= insn_row_count)
+        return false;
+    if (!(i->flags & INSN_MEM))
+        return insn_rows[i->row].attrs & A_STACK;
+    if (!(cpu->mode & MODE_64))
+        return i->seg == SEG_SS;
+    return i->seg == SEG_NONE && (i->base == GPR_RSP || i->base == GPR_RBP);
+}
+
+/* Flat 32-bit segments end at 4 GiB, which the fast path does not check. */
+static void check_4gib(struct vcpu *cpu, const struct insn *i, uint64_t linear, unsigned size)
+{
+    if (unlikely(!(cpu->mode & MODE_64)) && linear + size - 1 > UINT32_MAX)
+        cpu_raise_code(cpu, i, is_stack_access(cpu, i) ? EXC_SS : EXC_GP, 0);
+}
+
 /* Makes time and place exact before the MMU may reach a device or record an event. */
 static void slow_enter(struct vcpu *cpu, const struct insn *i)
 {
@@ -28,18 +47,6 @@ static void slow_enter(struct vcpu *cpu, const struct insn *i)
     }
     cpu->mmu.origin_instructions = cpu->clock->instructions;
     device_lock(cpu);
-}
-
-/* #SS for stack accesses, else #GP (SDM 1 3.3.7.1). */
-static bool is_stack_access(const struct vcpu *cpu, const struct insn *i)
-{
-    if (i == NULL || i->row >= insn_row_count)
-        return false;
-    if (!(i->flags & INSN_MEM))
-        return insn_rows[i->row].attrs & A_STACK;
-    if (!(cpu->mode & MODE_64))
-        return i->seg == SEG_SS;
-    return i->seg == SEG_NONE && (i->base == GPR_RSP || i->base == GPR_RBP);
 }
 
 static void slow_leave(struct vcpu *cpu, const struct insn *i, enum mmu_status status,
@@ -64,6 +71,7 @@ uint64_t mem_load_slow(struct vcpu *cpu, const struct insn *i, uint64_t linear, 
     struct mmu_fault fault;
     uint64_t value = 0;
 
+    check_4gib(cpu, i, linear, size);
     slow_enter(cpu, i);
     slow_leave(cpu, i, mmu_load(&cpu->mmu, gva(linear), size, &value, &fault), &fault);
     return value;
@@ -74,6 +82,7 @@ void mem_store_slow(struct vcpu *cpu, const struct insn *i, uint64_t linear, uin
 {
     struct mmu_fault fault;
 
+    check_4gib(cpu, i, linear, size);
     slow_enter(cpu, i);
     slow_leave(cpu, i, mmu_store(&cpu->mmu, gva(linear), size, value, &fault), &fault);
 }
@@ -82,6 +91,7 @@ void mem_probe_write(struct vcpu *cpu, const struct insn *i, uint64_t linear, un
 {
     struct mmu_fault fault;
 
+    check_4gib(cpu, i, linear, size);
     slow_enter(cpu, i);
     slow_leave(cpu, i, mmu_probe_write(&cpu->mmu, gva(linear), size, &fault), &fault);
 }
@@ -90,6 +100,7 @@ void mem_probe_read(struct vcpu *cpu, const struct insn *i, uint64_t linear, uns
 {
     struct mmu_fault fault;
 
+    check_4gib(cpu, i, linear, size);
     slow_enter(cpu, i);
     slow_leave(cpu, i, mmu_probe_read(&cpu->mmu, gva(linear), size, &fault), &fault);
 }
@@ -144,8 +155,8 @@ bool mem_rmw_commit_slow(struct vcpu *cpu, const struct insn *i, uint64_t linear
         return true;
     }
     slow_enter(cpu, i);
-    slow_leave(cpu, i,
-               mmu_compare_exchange(&cpu->mmu, gva(linear), size, old, value, &fault), &fault);
+    slow_leave(cpu, i, mmu_compare_exchange(&cpu->mmu, gva(linear), size, old, value, &fault),
+               &fault);
     return *old == expected;
 }
 

@@ -386,6 +386,12 @@ void generate_case(struct diff_case *c, unsigned row, bool compat, uint64_t seed
     opcode(&e);
     modrm(&e);
     immediates(&e);
+    if (strncmp(e.row->mnemonic, "sh", 2) == 0 && strlen(e.row->mnemonic) == 4 && e.prefix66) {
+        /* SHLD and SHRD of 16 bits: a count above 16 leaves the result undefined. */
+        c->in.gpr[GPR_RCX] &= ~0x1full;
+        if (strstr(e.row->operands, "Ib") != NULL)
+            c->code[c->length - 1] &= 0xf;
+    }
     e.rex |= e.rex_w ? 8 : 0;
     if (!compat && (e.rex != 0 || below(&e.random, 6) == 0)) {
         memmove(c->code + rex_at + 1, c->code + rex_at, c->length - rex_at);

@@ -16,7 +16,10 @@
 
 #define RAM_SIZE 0x100000u
 
-/* Guest physical layout; the kernel part is mapped one to one, for the supervisor. */
+/* The kernel part lies where no random user pointer hits it. */
+#define KERNEL_BASE 0xffffc00000000000ull
+
+/* Guest physical layout; the kernel part is mapped at KERNEL_BASE, for the supervisor. */
 enum layout {
     PHYS_PML4 = 0x1000,
     PHYS_PDPT = 0x2000,
@@ -29,6 +32,8 @@ enum layout {
     PHYS_TSS = 0x9000,
     PHYS_HANDLERS = 0xa000, /* 16 bytes each: HLT */
     PHYS_STACK_TOP = 0xc000,
+    PHYS_PDPT_KERNEL = 0xd000,
+    PHYS_PD_KERNEL = 0xe000,
     PHYS_CODE = 0x20000,
     PHYS_DATA = 0x40000,
 };
@@ -64,7 +69,9 @@ static void build_tables(struct guest *g)
 
     put64(g, PHYS_PML4, PHYS_PDPT | user);
     put64(g, PHYS_PDPT, PHYS_PD | user);
-    put64(g, PHYS_PD, PHYS_PT_LOW | user);
+    put64(g, PHYS_PML4 + bits_get(KERNEL_BASE, 39, 9) * 8, PHYS_PDPT_KERNEL | kernel);
+    put64(g, PHYS_PDPT_KERNEL, PHYS_PD_KERNEL | kernel);
+    put64(g, PHYS_PD_KERNEL, PHYS_PT_LOW | kernel);
     put64(g, PHYS_PD + (CODE_BASE >> 21) * 8, PHYS_PT_CODE | user);
     put64(g, PHYS_PD + (DATA_BASE >> 21) * 8, PHYS_PT_DATA | user);
     for (unsigned n = 0; n < 16; n++)
@@ -81,12 +88,12 @@ static void build_descriptors(struct guest *g)
     put64(g, PHYS_GDT + 0x20, 0x00cffb000000ffffull); /* 0x23: user code, 32-bit */
     put64(g, PHYS_GDT + 0x28, 0x00cff3000000ffffull); /* 0x2b: user data */
     put64(g, PHYS_GDT + 0x30, 0x00affb000000ffffull); /* 0x33: user code, 64-bit */
-    put64(g, PHYS_TSS + 4, PHYS_STACK_TOP);
+    put64(g, PHYS_TSS + 4, KERNEL_BASE + PHYS_STACK_TOP);
     for (unsigned n = 0; n < 32; n++) {
         uint64_t handler = PHYS_HANDLERS + n * 16, type = 0x8eull | (n == 3 ? 0x60 : 0);
 
         put64(g, PHYS_IDT + n * 16, (handler & 0xffff) | 0x08ull << 16 | type << 40);
-        put64(g, PHYS_IDT + n * 16 + 8, 0);
+        put64(g, PHYS_IDT + n * 16 + 8, KERNEL_BASE >> 32);
         put(g, handler, "\xf4", 1);
     }
 }
@@ -119,10 +126,10 @@ struct guest *guest_create(void)
     g->cpu = vcpu_create(&config);
     build_tables(g);
     build_descriptors(g);
-    g->cpu->gdtr = (struct descriptor_table){PHYS_GDT, 0x37};
-    g->cpu->idtr = (struct descriptor_table){PHYS_IDT, 0x1ff};
+    g->cpu->gdtr = (struct descriptor_table){KERNEL_BASE + PHYS_GDT, 0x37};
+    g->cpu->idtr = (struct descriptor_table){KERNEL_BASE + PHYS_IDT, 0x1ff};
     g->cpu->tr = (struct segment){
-        .base = PHYS_TSS,
+        .base = KERNEL_BASE + PHYS_TSS,
         .limit = 0x67,
         .selector = 0x38,
         .attributes = SEGMENT_PRESENT | 11,
@@ -195,8 +202,8 @@ static void read_frame(struct guest *g, struct diff_state *s)
     uint64_t frame[6];
     unsigned at = 0;
 
-    bus_read(g->bus, gpa(g->cpu->gpr[GPR_RSP]), frame, sizeof(frame));
-    if (PHYS_STACK_TOP - g->cpu->gpr[GPR_RSP] == 48)
+    bus_read(g->bus, gpa(g->cpu->gpr[GPR_RSP] - KERNEL_BASE), frame, sizeof(frame));
+    if (KERNEL_BASE + PHYS_STACK_TOP - g->cpu->gpr[GPR_RSP] == 48)
         s->error_code = (uint32_t)le64toh(frame[at++]);
     s->rip = le64toh(frame[at]);
     s->rflags = le64toh(frame[at + 2]);
@@ -216,7 +223,7 @@ void guest_run(struct guest *g, const struct diff_case *c, unsigned slot, struct
     s->rip = cpu->rip;
     s->vector = 255; /* did not end in an exception */
     if (exit == VCPU_EXIT_HALTED) {
-        s->vector = (uint8_t)((cpu->rip - PHYS_HANDLERS) / 16);
+        s->vector = (uint8_t)((cpu->rip - KERNEL_BASE - PHYS_HANDLERS) / 16);
         read_frame(g, s);
         s->cr2 = s->vector == 14 ? cpu->cr2 : 0;
     }
