@@ -48,7 +48,7 @@ VEC_FN vec_from64(uint64_t low, uint64_t high)
     return (union vec){.vq = {low, high}};
 }
 
-/* All bits of a lane set where mask is, b elsewhere from b. */
+/* a where mask has ones, b elsewhere. */
 VEC_FN vec_select(union vec mask, union vec a, union vec b)
 {
     return (union vec){.vq = (a.vq & mask.vq) | (b.vq & ~mask.vq)};
@@ -70,22 +70,33 @@ static inline void xmm_set(struct vcpu *cpu, unsigned n, union vec v)
     memcpy(cpu->vreg[n].q, &v, sizeof(v));
 }
 
-/* The memory operand, 16 bytes; #GP(0) unless aligned. */
-static inline union vec xmm_read_aligned(struct vcpu *cpu, const struct insn *i)
-{
-    uint64_t q[2];
+/* 16 bytes at linear that the TLB does not know, or that are misaligned. By value, so that the op
+ * functions have no locals in memory and can end in a tail call. */
+union vec xmm_load_slow(struct vcpu *cpu, const struct insn *i, uint64_t linear);
+_Noreturn void xmm_raise_misaligned(struct vcpu *cpu, const struct insn *i);
 
-    mem_read128_aligned(cpu, i, q);
-    return vec_from64(q[0], q[1]);
+/* The memory operand, 16 bytes; #GP(0) unless aligned. */
+VEC_FN xmm_read_aligned(struct vcpu *cpu, const struct insn *i)
+{
+    uint64_t linear = mem_linear(cpu, i, 16, MMU_READ);
+    const void *p = tlb_find_read(&cpu->mmu, linear, 16);
+
+    if (unlikely(linear & 15))
+        xmm_raise_misaligned(cpu, i);
+    if (likely(p != NULL))
+        return vec_from64(guest_load64(p), guest_load64((const uint8_t *)p + 8));
+    return xmm_load_slow(cpu, i, linear);
 }
 
 /* The memory operand, 16 bytes at any address. */
-static inline union vec xmm_read(struct vcpu *cpu, const struct insn *i)
+VEC_FN xmm_read(struct vcpu *cpu, const struct insn *i)
 {
-    uint64_t q[2];
+    uint64_t linear = mem_linear(cpu, i, 16, MMU_READ);
+    const void *p = tlb_find_read(&cpu->mmu, linear, 16);
 
-    mem_read128(cpu, i, q);
-    return vec_from64(q[0], q[1]);
+    if (likely(p != NULL))
+        return vec_from64(guest_load64(p), guest_load64((const uint8_t *)p + 8));
+    return xmm_load_slow(cpu, i, linear);
 }
 
 /* The W operand of 16 bytes: register, or aligned memory. */
@@ -112,8 +123,8 @@ static inline union vec xmm_operand32(struct vcpu *cpu, const struct insn *i)
  * register numbers have three bits, whatever REX says. */
 static inline void mmx_check(struct vcpu *cpu, const struct insn *i)
 {
-    if (unlikely(cpu->x87.status & 0x80)) /* ES: an unmasked exception is pending */
-        fpu_mmx_enter(cpu, i);
+    if (unlikely(cpu->x87.status & SW_ES))
+        fpu_raise_pending(cpu, i);
 }
 
 static inline uint64_t mmx_get(const struct vcpu *cpu, unsigned n)
@@ -190,8 +201,7 @@ static inline uint64_t mmx_operand(struct vcpu *cpu, const struct insn *i)
     OP(name##_x_m)                                                                                 \
     {                                                                                              \
         union vec source = xmm_read_aligned(cpu, i);                                               \
-        xmm_set(cpu, i->reg,                                                                       \
-                vec_##name(xmm_get(cpu, i->reg), source, (uint8_t)i->imm, 16));                    \
+        xmm_set(cpu, i->reg, vec_##name(xmm_get(cpu, i->reg), source, (uint8_t)i->imm, 16));       \
         NEXT;                                                                                      \
     }
 

@@ -1,0 +1,162 @@
+/*
+ * SSE floating-point arithmetic and comparison: ADD, SUB, MUL, DIV, MIN, MAX, SQRT, RCP, RSQRT,
+ * CMP, COMI, UCOMI, ROUND, ADDSUB, HADD, HSUB, DP. Logic on floating-point registers is PAND and
+ * kin. Source: Intel SDM volume 2, each by its name.
+ */
+#include "cpu/sse_fp.h"
+
+/* Sources by type: the register, and what the memory form reads. */
+#define SOURCE_ps xmm_read_aligned(cpu, i)
+#define SOURCE_pd xmm_read_aligned(cpu, i)
+#define SOURCE_ss vec_from64(mem_read32(cpu, i), 0)
+#define SOURCE_sd vec_from64(mem_read64(cpu, i), 0)
+
+/* op_<name><type>_r and _m; `run` is an expression of source, d (the destination) and i->imm. */
+#define FP_OP(name, type, run)                                                                     \
+    OP(name##type##_r)                                                                             \
+    {                                                                                              \
+        union vec d = xmm_get(cpu, i->reg), source = xmm_get(cpu, i->rm);                          \
+        xmm_set(cpu, i->reg, run);                                                                 \
+        NEXT;                                                                                      \
+    }                                                                                              \
+    OP(name##type##_m)                                                                             \
+    {                                                                                              \
+        union vec source = SOURCE_##type, d = xmm_get(cpu, i->reg);                                \
+        xmm_set(cpu, i->reg, run);                                                                 \
+        NEXT;                                                                                      \
+    }
+
+#define FP_OPS(name)                                                                               \
+    FP_OP(name, ps, SSE_FP(name##ps, d, source, 0))                                                \
+    FP_OP(name, pd, SSE_FP(name##pd, d, source, 0))                                                \
+    FP_OP(name, ss, SSE_FP(name##ss, d, source, 0))                                                \
+    FP_OP(name, sd, SSE_FP(name##sd, d, source, 0))
+
+SSE_FP_ARITHMETIC(FP_OPS)
+
+FP_OP(rcp, ps, SSE_FP_QUIET(rcpps, d, source))
+FP_OP(rcp, ss, SSE_FP_QUIET(rcpss, d, source))
+FP_OP(rsqrt, ps, SSE_FP_QUIET(rsqrtps, d, source))
+FP_OP(rsqrt, ss, SSE_FP_QUIET(rsqrtss, d, source))
+
+FP_OP(addsub, ps, SSE_FP(addsubps, d, source, 0))
+FP_OP(addsub, pd, SSE_FP(addsubpd, d, source, 0))
+
+FP_OP(cmp, ps, SSE_FP(cmpps, d, source, (unsigned)i->imm))
+FP_OP(cmp, pd, SSE_FP(cmppd, d, source, (unsigned)i->imm))
+FP_OP(cmp, ss, SSE_FP(cmpss, d, source, (unsigned)i->imm))
+FP_OP(cmp, sd, SSE_FP(cmpsd, d, source, (unsigned)i->imm))
+
+/* Not a host operation: SSE4.1, and the host's needs the rounding as an immediate. */
+FP_OP(round, ps, sse_fp_checked(cpu, i, sse_soft_roundps, d, source, (unsigned)i->imm))
+FP_OP(round, pd, sse_fp_checked(cpu, i, sse_soft_roundpd, d, source, (unsigned)i->imm))
+FP_OP(round, ss, sse_fp_checked(cpu, i, sse_soft_roundss, d, source, (unsigned)i->imm))
+FP_OP(round, sd, sse_fp_checked(cpu, i, sse_soft_roundsd, d, source, (unsigned)i->imm))
+
+/* ---- Comparisons that set EFLAGS ---------------------------------------------------------- */
+
+/* ZF, PF and CF from the result of a comparison; the others are cleared. PF only comes with ZF. */
+static inline void set_flags(struct vcpu *cpu, union vec r)
+{
+    uint32_t f = (uint32_t)r.vq[0];
+
+    cpu->flags_result = !(f & EFLAGS_ZF);
+    cpu->flags_aux = (f & (EFLAGS_ZF | EFLAGS_PF)) == EFLAGS_ZF ? 1u << AUX_PF_SHIFT : 0;
+    if (f & EFLAGS_CF)
+        cpu->flags_aux |= AUX_CF | AUX_PO;
+}
+
+#define FP_FLAGS(name, type)                                                                       \
+    OP(name##type##_r)                                                                             \
+    {                                                                                              \
+        union vec d = xmm_get(cpu, i->reg), source = xmm_get(cpu, i->rm);                          \
+        set_flags(cpu, SSE_FP(name##type, d, source, 0));                                          \
+        NEXT;                                                                                      \
+    }                                                                                              \
+    OP(name##type##_m)                                                                             \
+    {                                                                                              \
+        union vec source = SOURCE_##type, d = xmm_get(cpu, i->reg);                                \
+        set_flags(cpu, SSE_FP(name##type, d, source, 0));                                          \
+        NEXT;                                                                                      \
+    }
+
+FP_FLAGS(comi, ss)
+FP_FLAGS(comi, sd)
+FP_FLAGS(ucomi, ss)
+FP_FLAGS(ucomi, sd)
+
+/* ---- Horizontal --------------------------------------------------------------------------- */
+
+/* Lanes 0 and 2, and 1 and 3, of a then b. */
+VEC_FN even_singles(union vec a, union vec b)
+{
+    return vec_from64((uint32_t)a.vq[0] | a.vq[1] << 32, (uint32_t)b.vq[0] | b.vq[1] << 32);
+}
+
+VEC_FN odd_singles(union vec a, union vec b)
+{
+    return vec_from64(a.vq[0] >> 32 | (a.vq[1] >> 32) << 32, b.vq[0] >> 32 | (b.vq[1] >> 32) << 32);
+}
+
+VEC_FN even_doubles(union vec a, union vec b)
+{
+    return vec_from64(a.vq[0], b.vq[0]);
+}
+
+VEC_FN odd_doubles(union vec a, union vec b)
+{
+    return vec_from64(a.vq[1], b.vq[1]);
+}
+
+FP_OP(hadd, ps, SSE_FP(addps, even_singles(d, source), odd_singles(d, source), 0))
+FP_OP(hsub, ps, SSE_FP(subps, even_singles(d, source), odd_singles(d, source), 0))
+FP_OP(hadd, pd, SSE_FP(addpd, even_doubles(d, source), odd_doubles(d, source), 0))
+FP_OP(hsub, pd, SSE_FP(subpd, even_doubles(d, source), odd_doubles(d, source), 0))
+
+/* ---- Dot products ------------------------------------------------------------------------- */
+
+/* All bits of the 32-bit lanes whose bit in mask is set. */
+VEC_FN lanes_of(unsigned mask)
+{
+    union vec r;
+
+    for (unsigned n = 0; n < 4; n++)
+        VREG_D(r, n) = 0 - ((mask >> n) & 1);
+    return r;
+}
+
+/* Products of the lanes chosen by imm 7-4 (else 0), then sums of neighbours, then their sum: three
+ * steps, each with its exceptions. */
+static inline union vec dpps(struct vcpu *cpu, const struct insn *i, union vec a, union vec b)
+{
+    union vec chosen = lanes_of((uint8_t)i->imm >> 4), zero = vec_from64(0, 0), r, even, odd;
+    uint64_t sum;
+
+    a.vq &= chosen.vq;
+    b.vq &= chosen.vq;
+    r = SSE_FP(mulps, a, b, 0);
+    even = even_singles(r, zero);
+    odd = odd_singles(r, zero);
+    r = SSE_FP(addps, even, odd, 0);
+    even = vec_from64((uint32_t)r.vq[0], 0);
+    odd = vec_from64(r.vq[0] >> 32, 0);
+    r = SSE_FP(addps, even, odd, 0);
+    sum = (uint32_t)r.vq[0] | r.vq[0] << 32;
+    chosen = lanes_of(i->imm & 15);
+    return (union vec){.vq = (vec_u64){sum, sum} & chosen.vq};
+}
+
+static inline union vec dppd(struct vcpu *cpu, const struct insn *i, union vec a, union vec b)
+{
+    unsigned imm = (unsigned)i->imm;
+    union vec chosen = vec_from64(imm & 16 ? ~0ull : 0, imm & 32 ? ~0ull : 0), r;
+
+    a.vq &= chosen.vq;
+    b.vq &= chosen.vq;
+    r = SSE_FP(mulpd, a, b, 0);
+    r = SSE_FP(addpd, vec_from64(r.vq[0], 0), vec_from64(r.vq[1], 0), 0);
+    return vec_from64(imm & 1 ? r.vq[0] : 0, imm & 2 ? r.vq[0] : 0);
+}
+
+FP_OP(dp, ps, dpps(cpu, i, d, source))
+FP_OP(dp, pd, dppd(cpu, i, d, source))
