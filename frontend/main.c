@@ -1,0 +1,6 @@
+#include "frontend/session.h"
+
+int main(int argc, char **argv)
+{
+    return session_main(argc, argv);
+}

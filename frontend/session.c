@@ -1,0 +1,458 @@
+/*
+ * One run of the program: options, back ends, machine, event loop, and the end with its report and
+ * exit status.
+ */
+#include "frontend/session.h"
+
+#include "base/bits.h"
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/host/host.h"
+#include "base/log.h"
+#include "frontend/backend.h"
+#include "frontend/disassemble.h"
+#include "frontend/exit_codes.h"
+#include "frontend/options.h"
+#include "frontend/terminal.h"
+#include "machine/machine.h"
+#include "machine/report.h"
+#include "machine/symbols.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+/* The date that a deterministic machine shows at start: 2024-01-01. */
+#define DETERMINISTIC_EPOCH 1704067200
+
+#define BACKEND_COUNT (MACHINE_SERIAL_COUNT + 1) /* the last is the debug console */
+
+static const int watched_signals[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGCONT, SIGUSR1};
+
+struct session {
+    struct options options;
+    struct log log;
+    FILE *log_stream; /* -D; NULL: standard error */
+    struct backend backends[BACKEND_COUNT];
+    bool backend_used[BACKEND_COUNT];
+    struct machine *machine;
+    struct symbols *symbols;
+    struct machine_result result;
+
+    uv_loop_t loop;
+    uv_signal_t signals[ARRAY_SIZE(watched_signals)];
+    uv_timer_t timeout;  /* --timeout */
+    uv_timer_t patience; /* deterministic: bounds machine_host.wait */
+    uv_async_t done;     /* parallel: the vCPU thread has ended */
+    bool loop_open;
+    pthread_t vcpu_thread;
+};
+
+/* --- Back ends --- */
+
+static const struct backend_spec *resolve(const struct options *o, const struct backend_spec *spec,
+                                          struct error *err)
+{
+    if (spec->kind != BACKEND_NAMED)
+        return spec;
+    for (unsigned n = 0; n < o->chardev_count; n++) {
+        if (strcmp(o->chardevs[n].id, spec->path) == 0)
+            return &o->chardevs[n].spec;
+    }
+    error_set(err, "there is no -chardev with id=%s", spec->path);
+    return NULL;
+}
+
+/* Opens back end n; *out is its chardev, or NULL for none. */
+static bool open_backend(struct session *s, unsigned n, const struct backend_spec *spec,
+                         const char *label, struct chardev **out, struct error *err)
+{
+    spec = resolve(&s->options, spec, err);
+    *out = NULL;
+    if (spec == NULL)
+        return false;
+    if (spec->kind == BACKEND_NONE)
+        return true;
+    if (!backend_open(&s->backends[n], spec, label, err)) {
+        backend_close(&s->backends[n]);
+        return false;
+    }
+    if (n >= MACHINE_SERIAL_COUNT && !s->backends[n].own_fds)
+        atomic_store(&s->backends[n].input_open, false); /* output only: leave input to a port */
+    s->backends[n].serial = n;
+    s->backend_used[n] = true;
+    *out = &s->backends[n].chardev;
+    return true;
+}
+
+/* Without -serial the first port goes to the terminal: there is no window yet. */
+static void default_serial(struct options *o)
+{
+    if (o->serial_count > 0)
+        return;
+    o->serial_count = 1;
+    if (o->nographic || !o->display_none)
+        o->serial[0] = (struct backend_spec){.kind = BACKEND_STDIO, .mux = true};
+    else
+        o->serial[0].kind = BACKEND_NULL;
+    if (!o->nographic && !o->display_none)
+        fprintf(stderr, "gnomon: there is no window yet: going on as with -nographic\n");
+}
+
+static bool open_backends(struct session *s, struct error *err)
+{
+    static const char *const labels[] = {"serial port 1", "serial port 2", "serial port 3",
+                                         "serial port 4"};
+    struct options *o = &s->options;
+    const struct backend_spec *spec;
+    unsigned readers = 0;
+
+    default_serial(o);
+    for (unsigned n = 0; n < o->serial_count; n++) {
+        if (!open_backend(s, n, &o->serial[n], labels[n], &o->machine.serial[n], err))
+            return false;
+        spec = &s->backends[n].spec;
+        readers += s->backend_used[n] && spec->kind == BACKEND_STDIO;
+    }
+    if (readers > 1)
+        return error_set(err, "-serial: only one port can use stdio");
+    return open_backend(s, MACHINE_SERIAL_COUNT, &o->debugcon, "debug console",
+                        &o->machine.debugcon, err);
+}
+
+static struct backend *terminal_backend(struct session *s)
+{
+    for (unsigned n = 0; n < MACHINE_SERIAL_COUNT; n++) {
+        if (s->backend_used[n] && s->backends[n].spec.kind == BACKEND_STDIO)
+            return &s->backends[n];
+    }
+    return NULL;
+}
+
+/* machine_host.input_possible; any thread. */
+static bool input_possible(void *opaque)
+{
+    struct session *s = opaque;
+
+    for (unsigned n = 0; n < MACHINE_SERIAL_COUNT; n++) {
+        if (s->backend_used[n] && atomic_load(&s->backends[n].input_open))
+            return true;
+    }
+    return false;
+}
+
+/* --- Events --- */
+
+static void toggle_pause(struct session *s)
+{
+    bool stopped = machine_stopped(s->machine);
+
+    fprintf(stderr, "\r\ngnomon: %s\r\n", stopped ? "continued" : "stopped");
+    if (stopped)
+        machine_continue(s->machine);
+    else
+        machine_stop(s->machine);
+}
+
+static void on_key(void *opaque, struct backend *b, enum key_action action)
+{
+    struct session *s = opaque;
+
+    switch (action) {
+    case KEY_QUIT:
+        machine_quit(s->machine, MACHINE_END_QUIT, 0);
+        break;
+    case KEY_HELP:
+        fputs(keys_help, stderr);
+        break;
+    case KEY_BREAK:
+        machine_send_break(s->machine, b->serial);
+        break;
+    case KEY_MONITOR:
+        fputs("\r\ngnomon: there is no monitor yet\r\n", stderr);
+        break;
+    case KEY_PAUSE:
+        toggle_pause(s);
+        break;
+    case KEY_NONE:
+    case KEY_BYTE:
+        break;
+    }
+}
+
+static void on_signal(uv_signal_t *handle, int number)
+{
+    struct session *s = handle->data;
+
+    if (number == SIGCONT)
+        terminal_again();
+    else if (number == SIGUSR1)
+        machine_continue(s->machine);
+    else
+        machine_quit(s->machine, MACHINE_END_INTERRUPTED, (uint32_t)number);
+}
+
+static void on_timeout(uv_timer_t *timer)
+{
+    struct session *s = timer->data;
+
+    machine_quit(s->machine, MACHINE_END_TIMEOUT, 0);
+}
+
+static void on_patience(uv_timer_t *timer)
+{
+    (void)timer; /* the loop has come round, that is all */
+}
+
+static void on_done(uv_async_t *async)
+{
+    uv_stop(async->loop);
+}
+
+static void open_loop(struct session *s)
+{
+    uv_loop_init(&s->loop);
+    s->loop_open = true;
+    for (unsigned n = 0; n < ARRAY_SIZE(watched_signals); n++) {
+        uv_signal_init(&s->loop, &s->signals[n]);
+        s->signals[n].data = s;
+        uv_signal_start(&s->signals[n], on_signal, watched_signals[n]);
+    }
+    uv_timer_init(&s->loop, &s->timeout);
+    uv_timer_init(&s->loop, &s->patience);
+    uv_async_init(&s->loop, &s->done, on_done);
+    s->timeout.data = s;
+    if (s->options.timeout_ns > 0)
+        uv_timer_start(&s->timeout, on_timeout, (s->options.timeout_ns + 999999) / 1000000, 0);
+    for (unsigned n = 0; n < BACKEND_COUNT; n++) {
+        if (s->backend_used[n])
+            backend_start(&s->backends[n], &s->loop, s->machine, on_key, s);
+    }
+}
+
+static void close_loop(struct session *s)
+{
+    if (!s->loop_open)
+        return;
+    for (unsigned n = 0; n < ARRAY_SIZE(watched_signals); n++)
+        uv_close((uv_handle_t *)&s->signals[n], NULL);
+    uv_close((uv_handle_t *)&s->timeout, NULL);
+    uv_close((uv_handle_t *)&s->patience, NULL);
+    uv_close((uv_handle_t *)&s->done, NULL);
+    for (unsigned n = 0; n < BACKEND_COUNT; n++) {
+        if (s->backend_used[n])
+            backend_stop(&s->backends[n]);
+    }
+    uv_run(&s->loop, UV_RUN_DEFAULT);
+    uv_loop_close(&s->loop);
+    s->loop_open = false;
+}
+
+/* --- Running --- */
+
+/* machine_host.poll and .wait: deterministic mode runs the loop from inside machine_run. */
+static void host_poll(void *opaque)
+{
+    struct session *s = opaque;
+
+    uv_run(&s->loop, UV_RUN_NOWAIT);
+}
+
+static void host_wait(void *opaque, uint64_t ns)
+{
+    struct session *s = opaque;
+
+    if (ns < 1000000) {
+        uv_run(&s->loop, UV_RUN_NOWAIT);
+        return;
+    }
+    if (ns != CLOCK_NEVER)
+        uv_timer_start(&s->patience, on_patience, ns / 1000000, 0);
+    uv_run(&s->loop, UV_RUN_ONCE);
+    uv_timer_stop(&s->patience);
+}
+
+static void *vcpu_main(void *opaque)
+{
+    struct session *s = opaque;
+
+    machine_run(s->machine, UINT64_MAX, &s->result);
+    uv_async_send(&s->done);
+    return NULL;
+}
+
+static bool run_parallel(struct session *s, struct error *err)
+{
+    sigset_t all, old;
+    int status;
+
+    sigfillset(&all); /* signals are for this thread */
+    pthread_sigmask(SIG_SETMASK, &all, &old);
+    status = pthread_create(&s->vcpu_thread, NULL, vcpu_main, s);
+    pthread_sigmask(SIG_SETMASK, &old, NULL);
+    if (status != 0)
+        return error_set(err, "no thread for the virtual processor: %s", strerror(status));
+    uv_run(&s->loop, UV_RUN_DEFAULT);
+    pthread_join(s->vcpu_thread, NULL);
+    return true;
+}
+
+static bool run(struct session *s, struct error *err)
+{
+    struct backend *t = terminal_backend(s);
+    bool ok = true;
+
+    open_loop(s);
+    if (t != NULL)
+        terminal_raw(t->spec.mux);
+    if (s->options.start_stopped) {
+        fprintf(stderr, "gnomon: stopped (-S); SIGUSR1 to process %ld%s continues\r\n",
+                (long)getpid(), t != NULL && t->spec.mux ? ", or Ctrl-A p," : "");
+        machine_stop(s->machine);
+    }
+    if (s->options.machine.deterministic)
+        machine_run(s->machine, UINT64_MAX, &s->result);
+    else
+        ok = run_parallel(s, err);
+    terminal_restore();
+    close_loop(s);
+    return ok;
+}
+
+/* --- Start and end --- */
+
+static uint64_t host_seed(void)
+{
+    uint64_t seed;
+
+    if (getrandom(&seed, sizeof(seed), GRND_NONBLOCK) != (ssize_t)sizeof(seed))
+        seed = host_monotonic_ns();
+    return seed;
+}
+
+static void complete_config(struct session *s)
+{
+    struct machine_config *c = &s->options.machine;
+
+    if (!s->options.rtc_given)
+        c->rtc_start = c->deterministic ? DETERMINISTIC_EPOCH : host_wall_seconds();
+    if (!s->options.seed_given && !c->deterministic)
+        c->seed = host_seed();
+    c->log = &s->log;
+    c->host = (struct machine_host){.opaque = s, .input_possible = input_possible};
+    if (c->deterministic) {
+        c->host.poll = host_poll;
+        c->host.wait = host_wait;
+    }
+}
+
+static bool open_log(struct session *s, struct error *err)
+{
+    log_init(&s->log);
+    s->log.mask = s->options.log_mask;
+    if (s->options.log_file == NULL)
+        return true;
+    s->log_stream = fopen(s->options.log_file, "we");
+    if (s->log_stream == NULL)
+        return error_set(err, "-D: cannot write %s: %s", s->options.log_file, strerror(errno));
+    s->log.stream = s->log_stream;
+    return true;
+}
+
+/* Everything that can fail because of the user. */
+static bool prepare(struct session *s, struct error *err)
+{
+    if (!open_log(s, err))
+        return false;
+    if (s->options.symbols != NULL) {
+        s->symbols = symbols_read(s->options.symbols, err);
+        if (s->symbols == NULL)
+            return error_prefix(err, "-symbols");
+    }
+    if (!open_backends(s, err))
+        return false;
+    complete_config(s);
+    s->machine = machine_create(&s->options.machine, err);
+    if (s->machine == NULL)
+        return false;
+    if (s->options.trace_filter == NULL)
+        return true;
+    if (!machine_trace_mmu(s->machine, s->options.trace_filter, s->options.trace_file,
+                           s->options.trace_format, err))
+        return error_prefix(err, "-trace");
+    return true;
+}
+
+static void finish(struct session *s)
+{
+    struct error err = {0};
+
+    for (unsigned n = 0; n < BACKEND_COUNT; n++) {
+        if (s->backend_used[n])
+            backend_close(&s->backends[n]);
+    }
+    if (s->machine != NULL && !machine_trace_end(s->machine, &err))
+        fprintf(stderr, "gnomon: -trace: %s\n", err.text);
+    machine_destroy(s->machine);
+    symbols_destroy(s->symbols);
+    if (s->log_stream != NULL)
+        fclose(s->log_stream);
+    options_destroy(&s->options);
+}
+
+/* Ends that leave a question behind get a report. */
+static bool wants_report(enum machine_end end)
+{
+    return end == MACHINE_END_TRIPLE_FAULT || end == MACHINE_END_HALTED ||
+           end == MACHINE_END_TIMEOUT || end == MACHINE_END_GUEST_TIMEOUT ||
+           end == MACHINE_END_BROKEN;
+}
+
+/* Says on standard error why the run ended. */
+static int tell_end(struct session *s)
+{
+    const struct machine_result *r = &s->result;
+    const struct report_tools tools = {.disassemble = disassemble, .symbols = s->symbols};
+    char place[128] = "";
+
+    if (wants_report(r->end)) {
+        machine_report(s->machine, stderr, &tools);
+        machine_describe_place(s->machine, s->symbols, place, sizeof(place));
+    }
+    machine_report_gaps(s->machine, stderr);
+    if (r->end != MACHINE_END_POWER_OFF)
+        fprintf(stderr, "gnomon: %s%s%s%s%s\n", s->options.name != NULL ? s->options.name : "",
+                s->options.name != NULL ? ": " : "", r->text, place[0] != '\0' ? ", at " : "",
+                place);
+    return exit_status_of(r, machine_gap_count(s->machine));
+}
+
+int session_main(int argc, char *const *argv)
+{
+    struct session *s = host_alloc(sizeof(*s));
+    struct error err = {0};
+    int status = EXIT_STATUS_USAGE;
+
+    signal(SIGPIPE, SIG_IGN);
+    if (!options_parse(&s->options, argc, argv, stdout, &err)) {
+        fprintf(stderr, "gnomon: %s\n", err.text);
+    } else if (s->options.done) {
+        status = fflush(stdout) == 0 ? EXIT_STATUS_SUCCESS : EXIT_STATUS_INTERNAL;
+    } else if (!prepare(s, &err)) {
+        fprintf(stderr, "gnomon: %s\n", err.text);
+    } else if (!run(s, &err)) {
+        fprintf(stderr, "gnomon: %s\n", err.text);
+        status = EXIT_STATUS_INTERNAL;
+    } else {
+        status = tell_end(s);
+    }
+    finish(s);
+    free(s);
+    return status;
+}

@@ -1,0 +1,46 @@
+/* What the machine tells the boot loaders about itself. */
+#include "machine/internal.h"
+
+#include "base/bits.h"
+#include "machine/loader.h"
+
+static uint8_t serial_ports(const struct machine *m)
+{
+    const struct uart *ports[MACHINE_SERIAL_COUNT] = {m->com1, m->com2, m->com3, m->com4};
+    unsigned bits = 0;
+
+    for (unsigned n = 0; n < MACHINE_SERIAL_COUNT; n++) {
+        if (ports[n] != NULL)
+            bits |= BIT(n);
+    }
+    return (uint8_t)bits;
+}
+
+bool machine_boot(struct machine *m, struct error *err)
+{
+    uint64_t low = MIN(m->config.memory_size, RAM_LOW_END);
+    const struct loader_target target = {
+        .bus = m->bus,
+        .cpu = m->cpu,
+        .log = m->log,
+        .ram_below_4g = low,
+        .ram_above_4g = m->config.memory_size - low,
+        .cpu_count = 1,
+        .hpet = m->hpet != NULL,
+        .pm_base = PM_DEFAULT_BASE,
+        .pvpanic_port = m->pvpanic != NULL ? PVPANIC_PORT : 0,
+        .serial_ports = serial_ports(m),
+        .seed = m->config.seed,
+    };
+    const struct boot_options options = {
+        .kernel = m->config.kernel,
+        .initrd = m->config.initrd,
+        .append = m->config.append,
+        .entry = m->config.kernel_entry,
+    };
+
+    if (options.kernel == NULL)
+        return error_set(err, "nothing to boot: give -kernel FILE (booting from firmware and "
+                              "disks is not there yet)");
+    return loader_boot(&target, &options, err);
+}

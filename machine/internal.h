@@ -1,0 +1,155 @@
+/*
+ * What the files of machine/ know about a machine. Nobody else includes it.
+ *
+ *   machine.c   builds, resets and destroys it      wiring.c    connects devices and processor
+ *   run.c       the run loop, requests to it        snapshot.c  saves and restores
+ *   report.c    crash reports                       boot.c      puts a kernel into it
+ */
+#ifndef MACHINE_INTERNAL_H
+#define MACHINE_INTERNAL_H
+
+#include "base/clock.h"
+#include "cpu/cpu.h"
+#include "cpu/cpuid.h"
+#include "devices/debugport.h"
+#include "devices/hpet.h"
+#include "devices/i8042.h"
+#include "devices/ioapic.h"
+#include "devices/lapic.h"
+#include "devices/pci.h"
+#include "devices/pic.h"
+#include "devices/pit.h"
+#include "devices/pm.h"
+#include "devices/port92.h"
+#include "devices/pvpanic.h"
+#include "devices/rtc.h"
+#include "devices/uart.h"
+#include "machine/machine.h"
+#include "mmu/bus.h"
+#include "mmu/memory.h"
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+/* RAM ends here below 4 GiB; what does not fit goes on at 4 GiB. */
+#define RAM_LOW_END    0xc0000000ull
+#define RAM_HIGH_START 0x100000000ull
+
+/* No RAM here: display memory. */
+#define LEGACY_HOLE_START 0xa0000ull
+#define LEGACY_HOLE_END   0xc0000ull
+
+#define MACHINE_TSC_HZ 1000000000ull
+
+/*
+ * All devices: X(struct, prefix of its functions, field). Each has <prefix>_reset, _serialize and
+ * _destroy; the field is NULL if this machine does not have it. Order: of resetting, saving and
+ * destroying (a function on the PCI bus before the bus).
+ */
+#define MACHINE_DEVICES(X)                                                                         \
+    X(pic, pic, pic)                                                                               \
+    X(ioapic, ioapic, ioapic)                                                                      \
+    X(lapic, lapic, lapic)                                                                         \
+    X(pit, pit, pit)                                                                               \
+    X(rtc, rtc, rtc)                                                                               \
+    X(hpet, hpet, hpet)                                                                            \
+    X(pm, pm, pm)                                                                                  \
+    X(pci_host, pci, pci)                                                                          \
+    X(i8042, i8042, i8042)                                                                         \
+    X(port92, port92, port92)                                                                      \
+    X(uart, uart, com1)                                                                            \
+    X(uart, uart, com2)                                                                            \
+    X(uart, uart, com3)                                                                            \
+    X(uart, uart, com4)                                                                            \
+    X(debugport, debugport, debugcon)                                                              \
+    X(exitport, exitport, debug_exit)                                                              \
+    X(exitport, exitport, exit_port)                                                               \
+    X(pvpanic, pvpanic, pvpanic)
+
+enum machine_request {
+    MACHINE_REQUEST_END = 1 << 0, /* machine.result says why */
+    MACHINE_REQUEST_RESET = 1 << 1,
+    MACHINE_REQUEST_STOP = 1 << 2, /* stays set while the machine is stopped */
+};
+
+/* Who may drive an ISA interrupt; the wire is the OR of all. */
+enum irq_source {
+    IRQ_SOURCE_ISA,  /* the device that the interrupt belongs to */
+    IRQ_SOURCE_COM,  /* COM3 and COM4, on the lines of COM1 and COM2 */
+    IRQ_SOURCE_PCI,  /* PIRQs, as routed by the ISA bridge */
+    IRQ_SOURCE_HPET, /* legacy replacement */
+    IRQ_SOURCE_SCI,
+};
+
+/* Who may hold the A20 gate open; it is closed if nobody does. */
+enum a20_source { A20_PORT92, A20_I8042 };
+
+struct machine {
+    struct machine_config config;
+    struct log *log;
+    struct cpu_model model;
+    struct clock clock;
+    struct machine_memory *memory;
+    struct bus *bus;
+    struct vcpu *cpu;
+#define X(type, prefix, field) struct type *field;
+    MACHINE_DEVICES(X)
+#undef X
+    struct mmu_events *events; /* NULL: no trace */
+
+    uint8_t irq_sources[16]; /* bit enum irq_source: who drives the wire high */
+    uint8_t a20_sources;     /* bit enum a20_source: who holds it open */
+    uint64_t lapic_mapped;   /* where the local APIC's page is on the bus; 0: nowhere */
+
+    pthread_mutex_t device_lock;
+    pthread_cond_t wake;     /* with device_lock: there may be something to do */
+    uint32_t requests;       /* enum machine_request bits; device_lock */
+    struct machine_result result; /* device_lock */
+    uint64_t target;         /* instruction count at which machine_run ends */
+    uint64_t last_poll;      /* host ns */
+};
+
+/* --- run.c; the device lock is held --- */
+
+/* Ends the run; the first reason wins. */
+void machine_end_locked(struct machine *m, enum machine_end end, uint32_t value,
+                        const char *format, ...) __attribute__((format(printf, 4, 5)));
+void machine_request_reset_locked(struct machine *m);
+void machine_request_power_off_locked(struct machine *m);
+
+/* The run loop looks at requests and pending interrupts again. */
+void machine_wake_locked(struct machine *m);
+
+/* Deterministic: calls machine_host.poll if it is time; gives the lock away meanwhile. */
+void machine_poll_locked(struct machine *m);
+
+/* For clock.deadline_moved. */
+void machine_deadline_moved(void *opaque);
+
+/* --- wiring.c --- */
+
+/* Creates all devices and connects them. Those that were created when an error comes are left to
+ * machine_destroy. */
+bool machine_wire(struct machine *m, struct error *err);
+
+/* What the processor calls; goes into vcpu_config. */
+struct vcpu_platform machine_platform(struct machine *m);
+
+/* Puts the local APIC's page where IA32_APIC_BASE says. */
+void machine_map_lapic(struct machine *m);
+
+/* The A20 gate as a20_sources say. */
+void machine_update_a20(struct machine *m);
+
+/* --- machine.c --- */
+
+/* RESET of everything, and the kernel is loaded again. */
+bool machine_reset_locked(struct machine *m, struct error *err);
+
+/* --- boot.c --- */
+
+/* Loads the kernel into memory and puts the processor at its entry. */
+bool machine_boot(struct machine *m, struct error *err);
+
+#endif

@@ -1,0 +1,35 @@
+/*
+ * What is told about a guest that died, or that somebody looks at: why, registers, control
+ * registers and tables, the blocks that ran last with their instructions, and the page walk of the
+ * faulting address. Reads the guest's memory without leaving a trace in it.
+ */
+#ifndef MACHINE_REPORT_H
+#define MACHINE_REPORT_H
+
+#include "machine/machine.h"
+#include "machine/symbols.h"
+
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+struct report_tools {
+    /* Writes the instruction at `bytes` as text and returns its length; 0 if it is none. bits: 16,
+     * 32 or 64. NULL: bytes are shown in hexadecimal only. */
+    size_t (*disassemble)(void *opaque, const uint8_t *bytes, size_t count, uint64_t address,
+                          unsigned bits, char *text, size_t size);
+    void *opaque;
+    const struct symbols *symbols; /* NULL: no names */
+};
+
+/* While machine_run does not run. */
+void machine_report(struct machine *m, FILE *out, const struct report_tools *tools);
+
+/* "0x... name+0x1": where the guest is, for one-line messages. */
+void machine_describe_place(struct machine *m, const struct symbols *symbols, char *text,
+                            size_t size);
+
+/* Names the instructions the guest used and Gnomon does not have, if any. */
+void machine_report_gaps(struct machine *m, FILE *out);
+
+#endif

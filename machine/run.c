@@ -1,0 +1,385 @@
+/*
+ * The run loop. It alternates between slices of guest instructions, without the device lock, and a
+ * look at timers and requests, with it.
+ *
+ *   deterministic  a slice ends exactly at the next timer's deadline, at the target and at the
+ *                  guest timeout; a device that arms an earlier timer cuts it short
+ *   parallel       slices are short, and timers are looked at between them; HLT sleeps on a
+ *                  condition until the next deadline or a wake-up, so an idle guest costs nothing
+ */
+#include "base/bits.h"
+#include "base/check.h"
+#include "base/host/host.h"
+#include "machine/internal.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <string.h>
+#include <time.h>
+
+/* Longest slices, in instructions: how far a look at the outside can be away. */
+#define SLICE_DETERMINISTIC 1000000
+#define SLICE_PARALLEL      10000
+
+/* Host time between two calls of machine_host.poll. */
+#define POLL_INTERVAL_NS 4000000ull
+
+/* A processor that sleeps with interrupts off for that long will not wake any more: only an NMI or
+ * INIT could wake it, and who waits for one waits for a near one. */
+#define DEAD_SLEEP_NS NS_PER_SECOND
+
+/* --- Requests --- */
+
+void machine_wake_locked(struct machine *m)
+{
+    pthread_cond_broadcast(&m->wake);
+}
+
+static void request_locked(struct machine *m, uint32_t request)
+{
+    m->requests |= request;
+    if (m->cpu != NULL)
+        vcpu_signal(m->cpu, VCPU_PENDING_EXIT, 0);
+    machine_wake_locked(m);
+}
+
+void machine_end_locked(struct machine *m, enum machine_end end, uint32_t value, const char *format,
+                        ...)
+{
+    va_list args;
+
+    if (m->result.end != MACHINE_END_NONE)
+        return;
+    m->result.end = end;
+    m->result.value = value;
+    va_start(args, format);
+    vsnprintf(m->result.text, sizeof(m->result.text), format, args);
+    va_end(args);
+    request_locked(m, MACHINE_REQUEST_END);
+}
+
+void machine_request_reset_locked(struct machine *m)
+{
+    request_locked(m, MACHINE_REQUEST_RESET);
+}
+
+void machine_request_power_off_locked(struct machine *m)
+{
+    if (m->config.no_shutdown)
+        request_locked(m, MACHINE_REQUEST_STOP);
+    else
+        machine_end_locked(m, MACHINE_END_POWER_OFF, 0, "the guest powered off");
+}
+
+void machine_quit(struct machine *m, enum machine_end end, uint32_t value)
+{
+    machine_lock(m);
+    machine_end_locked(m, end, value, "%s",
+                       end == MACHINE_END_TIMEOUT ? "the time given by --timeout is over"
+                                                  : "asked to end");
+    machine_unlock(m);
+}
+
+void machine_stop(struct machine *m)
+{
+    machine_lock(m);
+    request_locked(m, MACHINE_REQUEST_STOP);
+    machine_unlock(m);
+}
+
+void machine_continue(struct machine *m)
+{
+    machine_lock(m);
+    m->requests &= ~MACHINE_REQUEST_STOP;
+    machine_wake_locked(m);
+    machine_unlock(m);
+}
+
+bool machine_stopped(struct machine *m)
+{
+    bool stopped;
+
+    machine_lock(m);
+    stopped = (m->requests & MACHINE_REQUEST_STOP) != 0;
+    machine_unlock(m);
+    return stopped;
+}
+
+void machine_kick(struct machine *m)
+{
+    machine_lock(m);
+    machine_wake_locked(m);
+    machine_unlock(m);
+}
+
+void machine_deadline_moved(void *opaque)
+{
+    struct machine *m = opaque;
+
+    if (m->config.deterministic)
+        vcpu_signal(m->cpu, VCPU_PENDING_EXIT, 0); /* the slice was cut for a later deadline */
+    else
+        machine_wake_locked(m);
+}
+
+/* --- Waiting --- */
+
+/* Waits for a wake-up, `ns` at most (CLOCK_NEVER: for ever). The device lock is held, and given
+ * away meanwhile. */
+static void wait_parallel(struct machine *m, uint64_t ns)
+{
+    struct timespec until;
+    uint64_t t;
+
+    if (ns == CLOCK_NEVER) {
+        pthread_cond_wait(&m->wake, &m->device_lock);
+        return;
+    }
+    t = host_monotonic_ns() + MIN(ns, 3600 * NS_PER_SECOND);
+    until.tv_sec = (time_t)(t / NS_PER_SECOND);
+    until.tv_nsec = (long)(t % NS_PER_SECOND);
+    pthread_cond_timedwait(&m->wake, &m->device_lock, &until);
+}
+
+static void wait_host(struct machine *m, uint64_t ns)
+{
+    if (!m->config.deterministic) {
+        wait_parallel(m, ns);
+        return;
+    }
+    CHECK(m->config.host.wait != NULL);
+    machine_unlock(m);
+    m->config.host.wait(m->config.host.opaque, ns);
+    machine_lock(m);
+}
+
+static bool input_possible(const struct machine *m)
+{
+    const struct machine_host *h = &m->config.host;
+
+    if (m->config.deterministic && h->wait == NULL)
+        return false;
+    return h->input_possible != NULL && h->input_possible(h->opaque);
+}
+
+/* Stopped: time stands still until somebody asks for something else. */
+static void stay_stopped(struct machine *m)
+{
+    clock_stop(&m->clock);
+    while ((m->requests & MACHINE_REQUEST_STOP) && !(m->requests & MACHINE_REQUEST_END)) {
+        if (m->config.deterministic && m->config.host.wait == NULL) {
+            machine_end_locked(m, MACHINE_END_QUIT, 0, "stopped, with nobody to continue it");
+            break;
+        }
+        wait_host(m, CLOCK_NEVER);
+    }
+    clock_start(&m->clock);
+}
+
+/* --- Idle --- */
+
+/* When the guest timeout ends the run, in virtual time. */
+static uint64_t time_limit(const struct machine *m)
+{
+    return m->config.guest_timeout_ns != 0 ? m->config.guest_timeout_ns : CLOCK_NEVER;
+}
+
+static bool guest_timeout_locked(struct machine *m)
+{
+    if (clock_now(&m->clock) >= time_limit(m)) {
+        machine_end_locked(m, MACHINE_END_GUEST_TIMEOUT, 0,
+                           "the virtual time given by --guest-timeout is over");
+        return true;
+    }
+    if (m->config.guest_timeout_instructions != 0 &&
+        m->cpu->instructions >= m->config.guest_timeout_instructions) {
+        machine_end_locked(m, MACHINE_END_GUEST_TIMEOUT, 0,
+                           "the instructions given by --guest-timeout have run");
+        return true;
+    }
+    return false;
+}
+
+/* Ends the run if the halted processor can never go on. `dead_since`: since when it has been asleep
+ * with interrupts off, or CLOCK_NEVER. */
+static bool sleeps_for_ever(struct machine *m, uint64_t next, uint64_t *dead_since)
+{
+    uint64_t now = clock_now(&m->clock);
+
+    if (vcpu_rflags(m->cpu) & EFLAGS_IF) {
+        *dead_since = CLOCK_NEVER;
+        if (next != CLOCK_NEVER || input_possible(m))
+            return false;
+        machine_end_locked(m, MACHINE_END_HALTED, 0,
+                           "the guest sleeps, and no timer or input is left to wake it");
+        return true;
+    }
+    if (*dead_since == CLOCK_NEVER)
+        *dead_since = now;
+    if (next != CLOCK_NEVER && now - *dead_since < DEAD_SLEEP_NS)
+        return false;
+    machine_end_locked(m, MACHINE_END_HALTED, 0,
+                       "the guest halted the processor with interrupts off");
+    return true;
+}
+
+/* Time jumps to the next deadline, or to the guest timeout if that comes first. */
+static void skip_idle(struct machine *m, uint64_t next)
+{
+    uint64_t now = clock_now(&m->clock);
+    uint64_t to = MIN(next, time_limit(m));
+
+    if (to == CLOCK_NEVER) {
+        wait_host(m, CLOCK_NEVER);
+        return;
+    }
+    if (m->config.idle_sleeps && m->config.host.wait != NULL && to > now) {
+        uint64_t start = host_monotonic_ns(), slept;
+
+        wait_host(m, to - now);
+        slept = host_monotonic_ns() - start;
+        to = MIN(to, now + slept); /* input came first */
+    }
+    clock_skip_to(&m->clock, to);
+}
+
+/* The processor sleeps: lets time pass until something wakes it, or a request comes. */
+static void idle(struct machine *m)
+{
+    uint64_t dead_since = CLOCK_NEVER;
+
+    while (m->requests == 0 && !vcpu_wakeable(m->cpu)) {
+        uint64_t next = m->clock.next_deadline, now;
+
+        if (sleeps_for_ever(m, next, &dead_since) || guest_timeout_locked(m))
+            break;
+        if (m->config.deterministic) {
+            skip_idle(m, next);
+            machine_poll_locked(m);
+        } else {
+            now = clock_now(&m->clock);
+            next = MIN(next, time_limit(m));
+            if (next > now)
+                wait_parallel(m, next == CLOCK_NEVER ? CLOCK_NEVER : next - now);
+        }
+        clock_run_due(&m->clock);
+    }
+}
+
+/* --- Slices --- */
+
+void machine_poll_locked(struct machine *m)
+{
+    uint64_t now;
+
+    if (m->config.host.poll == NULL)
+        return;
+    now = host_monotonic_ns();
+    if (now - m->last_poll < POLL_INTERVAL_NS)
+        return;
+    m->last_poll = now;
+    machine_unlock(m);
+    m->config.host.poll(m->config.host.opaque);
+    machine_lock(m);
+}
+
+/* Instructions until `limit` has been reached, at most `most`. */
+static uint64_t until(uint64_t limit, uint64_t now, uint64_t most)
+{
+    return limit > now ? MIN(limit - now, most) : 0;
+}
+
+static uint64_t slice_length(struct machine *m)
+{
+    uint64_t done = m->cpu->instructions;
+    uint64_t n = m->config.deterministic ? SLICE_DETERMINISTIC : SLICE_PARALLEL;
+    uint64_t now, step;
+
+    n = until(m->target, done, n);
+    if (m->config.guest_timeout_instructions != 0)
+        n = until(m->config.guest_timeout_instructions, done, n);
+    if (!m->config.deterministic)
+        return n;
+    now = clock_now(&m->clock);
+    step = 1ull << m->clock.shift;
+    if (time_limit(m) != CLOCK_NEVER)
+        n = MIN(n, (until(time_limit(m), now, UINT64_MAX - step) + step - 1) / step);
+    /* A timer that is always due must not keep the guest from running. */
+    return n == 0 ? 0 : MAX(clock_instructions_until_deadline(&m->clock, n), 1);
+}
+
+static void triple_fault(struct machine *m)
+{
+    if (m->config.triple_fault_resets) {
+        machine_request_reset_locked(m);
+        return;
+    }
+    machine_end_locked(m, MACHINE_END_TRIPLE_FAULT, 0,
+                       "triple fault: an exception while a double fault was being delivered");
+}
+
+/* One slice and what follows from how it ended. The device lock is held outside the slice. */
+static void run_slice(struct machine *m)
+{
+    uint64_t length = slice_length(m);
+    enum vcpu_exit exit;
+
+    if (length == 0)
+        return;
+    machine_unlock(m);
+    exit = vcpu_run(m->cpu, length);
+    machine_lock(m);
+    m->clock.instructions = m->cpu->instructions;
+    clock_run_due(&m->clock);
+    if (exit == VCPU_EXIT_HALTED)
+        idle(m);
+    else if (exit == VCPU_EXIT_SHUTDOWN)
+        triple_fault(m);
+}
+
+static void reset_locked(struct machine *m)
+{
+    struct error err = {0};
+
+    m->requests &= ~MACHINE_REQUEST_RESET;
+    if (m->config.no_reboot) {
+        machine_end_locked(m, MACHINE_END_RESET, 0, "the guest asked for a reset (-no-reboot)");
+        return;
+    }
+    if (!machine_reset_locked(m, &err))
+        machine_end_locked(m, MACHINE_END_BROKEN, 0, "reset: %.240s", err.text);
+}
+
+/* True if the loop is to end. */
+static bool serve_requests(struct machine *m)
+{
+    if (m->requests & MACHINE_REQUEST_END)
+        return true;
+    if (m->requests & MACHINE_REQUEST_RESET)
+        reset_locked(m);
+    if (m->requests & MACHINE_REQUEST_STOP)
+        stay_stopped(m);
+    if (!(m->requests & MACHINE_REQUEST_END) && !guest_timeout_locked(m) &&
+        m->cpu->instructions >= m->target)
+        machine_end_locked(m, MACHINE_END_TARGET, 0, "the instructions asked for have run");
+    return (m->requests & MACHINE_REQUEST_END) != 0;
+}
+
+void machine_run(struct machine *m, uint64_t instructions, struct machine_result *result)
+{
+    machine_lock(m);
+    m->target = instructions;
+    if (m->result.end == MACHINE_END_TARGET) {
+        m->result.end = MACHINE_END_NONE;
+        m->requests &= ~MACHINE_REQUEST_END;
+    }
+    clock_start(&m->clock);
+    while (!serve_requests(m)) {
+        run_slice(m);
+        if (m->config.deterministic)
+            machine_poll_locked(m);
+    }
+    clock_stop(&m->clock);
+    *result = m->result;
+    machine_unlock(m);
+}

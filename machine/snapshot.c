@@ -1,0 +1,115 @@
+/*
+ * Saving and restoring a whole machine. Sections in order: machine, clock, processor, memory, each
+ * device; the list of devices is that of internal.h.
+ */
+#include "machine/internal.h"
+
+#include "base/bits.h"
+
+#include <string.h>
+
+#define FNV_OFFSET 0xcbf29ce484222325ull
+#define FNV_PRIME  0x100000001b3ull
+
+/* What must be the same in both machines, and the wires between devices. */
+static void serialize_machine(struct machine *m, struct state *s)
+{
+    uint64_t memory_size = m->config.memory_size;
+    char model[64] = {0}, loaded[sizeof(model)];
+
+    state_section(s, "machine", 1);
+    state_u64(s, &memory_size);
+    state_check(s, memory_size == m->config.memory_size, "another size of RAM");
+    strncpy(model, m->model.name, sizeof(model) - 1);
+    memcpy(loaded, model, sizeof(model));
+    state_bytes(s, loaded, sizeof(loaded));
+    state_check(s, memcmp(loaded, model, sizeof(model)) == 0, "another processor model");
+    for (unsigned n = 0; n < 2; n++) {
+        uint64_t features = n < ARRAY_SIZE(m->model.features) ? m->model.features[n] : 0;
+        uint64_t found = features;
+
+        state_u64(s, &found);
+        state_check(s, found == features, "other processor features");
+    }
+    state_bytes(s, m->irq_sources, sizeof(m->irq_sources));
+    state_u8(s, &m->a20_sources);
+}
+
+static void serialize_all(struct machine *m, struct state *s)
+{
+    serialize_machine(m, s);
+    clock_serialize(&m->clock, s);
+    vcpu_serialize(m->cpu, s);
+    machine_memory_serialize(m->memory, s);
+#define X(type, prefix, field)                                                                     \
+    {                                                                                              \
+        bool there = m->field != NULL;                                                             \
+        state_section(s, "has-" #field, 1);                                                        \
+        state_bool(s, &there);                                                                     \
+        state_check(s, there == (m->field != NULL), "only one machine has this device");           \
+        if (m->field != NULL)                                                                      \
+            prefix##_serialize(m->field, s);                                                       \
+    }
+    MACHINE_DEVICES(X)
+#undef X
+}
+
+void machine_save(struct machine *m, struct state *s)
+{
+    machine_lock(m);
+    vcpu_signal(m->cpu, 0, VCPU_PENDING_EXIT | VCPU_PENDING_RESET);
+    vcpu_drop_derived(m->cpu);
+    serialize_all(m, s);
+    machine_unlock(m);
+}
+
+/* Input that waits outside is offered again. */
+static void offer_input(struct machine *m)
+{
+    for (unsigned n = 0; n < MACHINE_SERIAL_COUNT; n++) {
+        struct chardev *c = m->config.serial[n];
+
+        if (c != NULL && c->ready != NULL)
+            c->ready(c);
+    }
+}
+
+bool machine_load(struct machine *m, struct state *s, struct error *err)
+{
+    bool ok;
+
+    machine_lock(m);
+    m->clock.deadline_moved = NULL; /* timers move without anything being run */
+    serialize_all(m, s);
+    m->clock.deadline_moved = machine_deadline_moved;
+    ok = state_finish(s, err);
+    if (ok) {
+        m->clock.instructions = m->cpu->instructions;
+        vcpu_drop_derived(m->cpu);
+        machine_map_lapic(m);
+        machine_update_a20(m);
+        offer_input(m);
+    }
+    machine_unlock(m);
+    return ok;
+}
+
+uint64_t machine_memory_state_hash(struct machine *m)
+{
+    return machine_memory_hash(m->memory);
+}
+
+uint64_t machine_state_hash(struct machine *m)
+{
+    struct state *s = state_create_saving();
+    uint64_t hash = FNV_OFFSET;
+    const uint8_t *bytes;
+    size_t length;
+
+    machine_save(m, s);
+    bytes = state_data(s, &length);
+    for (size_t n = 0; n < length; n++)
+        hash = (hash ^ bytes[n]) * FNV_PRIME;
+    state_destroy(s);
+    return hash;
+}

@@ -1,0 +1,445 @@
+/*
+ * Who is connected to whom.
+ *
+ *   ISA interrupt n   -> PIC input n, I/O APIC pin n (0: pin 2, as the MADT says)
+ *   PIRQA#..D#        -> I/O APIC pins 16 to 19; by way of the ISA bridge to ISA interrupts
+ *   HPET              -> I/O APIC pins 20 to 23; in legacy replacement mode to interrupts 0 and 8
+ *   PIC INT           -> LINT0 of the local APIC -> INTR of the processor
+ *   I/O APIC, IPIs    -> local APIC
+ *   port 92h, 8042    -> A20 gate, reset
+ */
+#include "machine/internal.h"
+
+#include "base/bits.h"
+#include "base/check.h"
+
+#define PIRQ_FIRST_PIN     16
+#define HPET_ROUTES        0x00f00000u
+#define HPET_TIMER_COUNT   3
+#define PM_DEVFN           PCI_DEVFN(1, 3)
+#define PIT_IOAPIC_PIN     2
+#define ISA_PIN(source, n) ((unsigned)(source) << 8 | (n))
+
+/* --- Interrupts --- */
+
+/* An irq_line with a pin made by ISA_PIN. */
+static void isa_irq_set(void *listener, unsigned pin, bool level)
+{
+    struct machine *m = listener;
+    unsigned irq = pin & 0xff;
+    uint8_t source = (uint8_t)BIT(pin >> 8), *sources;
+
+    CHECK(irq < 16);
+    sources = &m->irq_sources[irq];
+    *sources = level ? *sources | source : *sources & ~source;
+    level = *sources != 0;
+    pic_set_irq(m->pic, irq, level);
+    ioapic_set_irq(m->ioapic, irq == 0 ? PIT_IOAPIC_PIN : irq, level);
+}
+
+static struct irq_line isa_irq(struct machine *m, enum irq_source source, unsigned irq)
+{
+    return (struct irq_line){isa_irq_set, m, ISA_PIN(source, irq)};
+}
+
+static void pic_int_set(void *listener, unsigned pin, bool level)
+{
+    struct machine *m = listener;
+
+    if (m->lapic != NULL) /* not yet, while the PIC is being created */
+        lapic_set_lint(m->lapic, pin, level);
+}
+
+static void cpu_intr_set(void *listener, unsigned pin, bool level)
+{
+    struct machine *m = listener;
+
+    (void)pin;
+    vcpu_signal(m->cpu, level ? VCPU_PENDING_INTR : 0, level ? 0 : VCPU_PENDING_INTR);
+    if (level)
+        machine_wake_locked(m);
+}
+
+/* Interrupt messages: there is one local APIC to receive them. */
+static void deliver_message(void *opaque, const struct apic_message *message)
+{
+    struct machine *m = opaque;
+
+    if (!message->exclude_sender && lapic_accepts(m->lapic, message))
+        lapic_deliver(m->lapic, message);
+}
+
+static void end_of_interrupt(void *opaque, uint8_t vector)
+{
+    struct machine *m = opaque;
+
+    ioapic_eoi(m->ioapic, vector);
+}
+
+static void cpu_signal_and_wake(struct machine *m, uint32_t pending)
+{
+    vcpu_signal(m->cpu, pending, 0);
+    machine_wake_locked(m);
+}
+
+static void cpu_nmi(void *opaque)
+{
+    cpu_signal_and_wake(opaque, VCPU_PENDING_NMI);
+}
+
+static void cpu_smi(void *opaque)
+{
+    struct machine *m = opaque;
+
+    LOG(m->log, LOG_UNIMP, "machine: an SMI is ignored: there is no system management mode\n");
+}
+
+static void cpu_init(void *opaque)
+{
+    cpu_signal_and_wake(opaque, VCPU_PENDING_INIT);
+}
+
+/* The boot processor does not wait for a start-up message. */
+static void cpu_startup(void *opaque, uint8_t vector)
+{
+    (void)opaque;
+    (void)vector;
+}
+
+static void hpet_legacy(void *opaque, bool on)
+{
+    struct machine *m = opaque;
+
+    pit_connect_irq0(m->pit, !on);
+    rtc_connect_irq8(m->rtc, !on);
+}
+
+/* --- Resets, power, exits --- */
+
+static void reset_request(void *opaque)
+{
+    machine_request_reset_locked(opaque);
+}
+
+/* There is no firmware that a processor reset would leave to put the rest in order, so both kinds
+ * reset everything. */
+static void pci_reset_request(void *opaque, bool hard)
+{
+    (void)hard;
+    machine_request_reset_locked(opaque);
+}
+
+static void power_off(void *opaque)
+{
+    machine_request_power_off_locked(opaque);
+}
+
+static void debug_exit(void *opaque, uint32_t status)
+{
+    machine_end_locked(opaque, MACHINE_END_DEBUG_EXIT, status,
+                       "the guest wrote %#x to isa-debug-exit", status >> 1);
+}
+
+static void exit_port(void *opaque, uint32_t status)
+{
+    machine_end_locked(opaque, MACHINE_END_EXIT_PORT, status,
+                       "the guest wrote %#x to the exit port", status);
+}
+
+static void guest_panicked(void *opaque, uint8_t events)
+{
+    struct machine *m = opaque;
+
+    if (events & PVPANIC_PANICKED)
+        machine_end_locked(m, MACHINE_END_PANIC, 0, "the guest panicked (pvpanic)");
+    else
+        LOG(m->log, LOG_DEVICE, "machine: pvpanic events %#x\n", events);
+}
+
+void machine_update_a20(struct machine *m)
+{
+    mmu_set_a20(&m->cpu->mmu, m->a20_sources != 0);
+}
+
+static void a20_set(void *listener, unsigned pin, bool level)
+{
+    struct machine *m = listener;
+    uint8_t bit = (uint8_t)BIT(pin);
+
+    m->a20_sources = level ? m->a20_sources | bit : m->a20_sources & ~bit;
+    machine_update_a20(m);
+}
+
+/* --- The processor's side: struct vcpu_platform --- */
+
+static void platform_lock(void *opaque)
+{
+    machine_lock(opaque);
+}
+
+static void platform_unlock(void *opaque)
+{
+    machine_unlock(opaque);
+}
+
+static int platform_acknowledge(void *opaque)
+{
+    struct machine *m = opaque;
+    int vector;
+
+    machine_lock(m);
+    vector = lapic_acknowledge(m->lapic);
+    if (vector == LAPIC_ACK_EXTINT)
+        vector = pic_acknowledge(m->pic);
+    machine_unlock(m);
+    return vector == LAPIC_ACK_NONE ? -1 : vector;
+}
+
+static bool platform_apic_msr_read(void *opaque, uint32_t msr, uint64_t *value)
+{
+    struct machine *m = opaque;
+    bool ok;
+
+    machine_lock(m);
+    lapic_set_tsc_offset(m->lapic, m->cpu->tsc_offset);
+    ok = lapic_msr_read(m->lapic, msr, value);
+    machine_unlock(m);
+    return ok;
+}
+
+static bool platform_apic_msr_write(void *opaque, uint32_t msr, uint64_t value)
+{
+    struct machine *m = opaque;
+    bool ok;
+
+    machine_lock(m);
+    lapic_set_tsc_offset(m->lapic, m->cpu->tsc_offset);
+    ok = lapic_msr_write(m->lapic, msr, value);
+    if (ok && msr == MSR_IA32_APIC_BASE)
+        machine_map_lapic(m);
+    machine_unlock(m);
+    return ok;
+}
+
+static uint8_t platform_cr8_read(void *opaque)
+{
+    struct machine *m = opaque;
+    uint8_t tpr;
+
+    machine_lock(m);
+    tpr = lapic_tpr(m->lapic);
+    machine_unlock(m);
+    return tpr >> 4;
+}
+
+static void platform_cr8_write(void *opaque, uint8_t value)
+{
+    struct machine *m = opaque;
+
+    machine_lock(m);
+    lapic_set_tpr(m->lapic, (uint8_t)(value << 4));
+    machine_unlock(m);
+}
+
+struct vcpu_platform machine_platform(struct machine *m)
+{
+    return (struct vcpu_platform){
+        .opaque = m,
+        .acknowledge = platform_acknowledge,
+        .apic_msr_read = platform_apic_msr_read,
+        .apic_msr_write = platform_apic_msr_write,
+        .cr8_read = platform_cr8_read,
+        .cr8_write = platform_cr8_write,
+        .lock = platform_lock,
+        .unlock = platform_unlock,
+    };
+}
+
+void machine_map_lapic(struct machine *m)
+{
+    uint64_t base = lapic_mmio_enabled(m->lapic) ? lapic_base(m->lapic) : 0;
+    struct error err = {0};
+
+    if (base == m->lapic_mapped)
+        return;
+    if (m->lapic_mapped != 0)
+        bus_remove_mmio(m->bus, gpa(m->lapic_mapped));
+    m->lapic_mapped = 0;
+    if (base == 0)
+        return;
+    if (bus_add_mmio(m->bus, gpa(base), LAPIC_PAGE_SIZE, &lapic_mmio_ops, m->lapic, &err))
+        m->lapic_mapped = base;
+    else
+        LOG(m->log, LOG_GUEST_ERROR, "machine: the local APIC cannot be at %#llx: %s\n",
+            (unsigned long long)base, err.text);
+}
+
+/* --- Creation --- */
+
+static bool create_interrupt_controllers(struct machine *m, struct error *err)
+{
+    const struct lapic_config config = {
+        .boot_processor = true,
+        .physical_address_bits = m->model.physical_bits,
+        .tsc_hz = MACHINE_TSC_HZ,
+        .bus_hz = LAPIC_BUS_HZ,
+        .x2apic = cpu_has(m->cpu, FEATURE_X2APIC),
+        .tsc_deadline = cpu_has(m->cpu, FEATURE_TSC_DEADLINE),
+    };
+    const struct lapic_callbacks callbacks = {
+        .opaque = m,
+        .send = deliver_message,
+        .eoi = end_of_interrupt,
+        .nmi = cpu_nmi,
+        .smi = cpu_smi,
+        .init = cpu_init,
+        .startup = cpu_startup,
+    };
+
+    m->pic = pic_create(m->bus, m->log, (struct irq_line){pic_int_set, m, 0}, err);
+    if (m->pic == NULL)
+        return false;
+    m->ioapic = ioapic_create(m->bus, m->log, deliver_message, m, err);
+    if (m->ioapic == NULL)
+        return false;
+    m->lapic =
+        lapic_create(m->log, &m->clock, &config, &callbacks, (struct irq_line){cpu_intr_set, m, 0});
+    machine_map_lapic(m);
+    return true;
+}
+
+static struct hpet_config hpet_wiring(struct machine *m)
+{
+    struct hpet_config c = {
+        .timer_count = HPET_TIMER_COUNT,
+        .route_capability = HPET_ROUTES,
+        .irq0 = isa_irq(m, IRQ_SOURCE_HPET, 0),
+        .irq8 = isa_irq(m, IRQ_SOURCE_HPET, 8),
+        .legacy = hpet_legacy,
+        .legacy_opaque = m,
+    };
+
+    for (unsigned pin = 0; pin < HPET_PIN_COUNT; pin++) {
+        if (HPET_ROUTES & BIT(pin))
+            c.pins[pin] = (struct irq_line){ioapic_set_irq, m->ioapic, pin};
+    }
+    return c;
+}
+
+static bool create_timers(struct machine *m, struct error *err)
+{
+    m->pit = pit_create(m->bus, m->log, &m->clock, isa_irq(m, IRQ_SOURCE_ISA, 0), err);
+    if (m->pit == NULL)
+        return false;
+    m->rtc = rtc_create(m->bus, m->log, &m->clock, m->config.rtc_start,
+                        isa_irq(m, IRQ_SOURCE_ISA, 8), err);
+    if (m->rtc == NULL)
+        return false;
+    if (m->config.hpet) {
+        struct hpet_config config = hpet_wiring(m);
+
+        m->hpet = hpet_create(m->bus, m->log, &m->clock, &config, err);
+        if (m->hpet == NULL)
+            return false;
+    }
+    return true;
+}
+
+static bool create_chipset(struct machine *m, struct error *err)
+{
+    struct pci_wiring pci = {.reset = pci_reset_request, .opaque = m};
+    const struct pm_wiring pm = {
+        .sci = isa_irq(m, IRQ_SOURCE_SCI, PM_SCI_IRQ),
+        .power_off = power_off,
+        .opaque = m,
+    };
+
+    for (unsigned n = 0; n < 16; n++)
+        pci.irq[n] = isa_irq(m, IRQ_SOURCE_PCI, n);
+    for (unsigned n = 0; n < 4; n++)
+        pci.pirq[n] = (struct irq_line){ioapic_set_irq, m->ioapic, PIRQ_FIRST_PIN + n};
+    m->pci = pci_create(m->bus, m->log, &pci, err);
+    if (m->pci == NULL)
+        return false;
+    m->pm = pm_create(m->bus, m->log, &m->clock, m->pci, PM_DEVFN, PM_DEFAULT_BASE, &pm, err);
+    if (m->pm == NULL)
+        return false;
+    m->port92 = port92_create(m->bus, m->log, (struct irq_line){a20_set, m, A20_PORT92},
+                              reset_request, m, err);
+    return m->port92 != NULL;
+}
+
+static bool create_keyboard(struct machine *m, struct error *err)
+{
+    const struct i8042_wiring wiring = {
+        .irq1 = isa_irq(m, IRQ_SOURCE_ISA, 1),
+        .irq12 = isa_irq(m, IRQ_SOURCE_ISA, 12),
+        .a20 = {a20_set, m, A20_I8042},
+        .reset = reset_request,
+        .opaque = m,
+    };
+
+    m->i8042 = i8042_create(m->bus, m->log, &m->clock, &wiring, err);
+    return m->i8042 != NULL;
+}
+
+static bool create_serial_ports(struct machine *m, struct error *err)
+{
+    static const struct {
+        const char *name;
+        uint16_t base;
+        uint8_t irq;
+        uint8_t source; /* enum irq_source */
+    } rows[MACHINE_SERIAL_COUNT] = {
+        {"com1", 0x3f8, 4, IRQ_SOURCE_ISA},
+        {"com2", 0x2f8, 3, IRQ_SOURCE_ISA},
+        {"com3", 0x3e8, 4, IRQ_SOURCE_COM},
+        {"com4", 0x2e8, 3, IRQ_SOURCE_COM},
+    };
+    struct uart **fields[MACHINE_SERIAL_COUNT] = {&m->com1, &m->com2, &m->com3, &m->com4};
+
+    for (unsigned n = 0; n < MACHINE_SERIAL_COUNT; n++) {
+        if (m->config.serial[n] == NULL)
+            continue;
+        *fields[n] = uart_create(m->bus, m->log, &m->clock, rows[n].base, rows[n].name,
+                                 isa_irq(m, rows[n].source, rows[n].irq), m->config.serial[n], err);
+        if (*fields[n] == NULL)
+            return false;
+    }
+    return true;
+}
+
+static bool create_debug_ports(struct machine *m, struct error *err)
+{
+    const struct machine_config *c = &m->config;
+
+    if (c->debugcon != NULL) {
+        m->debugcon = debugport_create(m->bus, c->debugcon_port, c->debugcon, err);
+        if (m->debugcon == NULL)
+            return error_prefix(err, "debug console");
+    }
+    if (c->debug_exit) {
+        m->debug_exit = exitport_create_isa_debug(m->bus, m->log, c->debug_exit_port,
+                                                  c->debug_exit_size, debug_exit, m, err);
+        if (m->debug_exit == NULL)
+            return error_prefix(err, "isa-debug-exit");
+    }
+    if (c->exit_port) {
+        m->exit_port = exitport_create(m->bus, m->log, exit_port, m, err);
+        if (m->exit_port == NULL)
+            return error_prefix(err, "exit port");
+    }
+    if (c->pvpanic) {
+        m->pvpanic = pvpanic_create(m->bus, m->log, guest_panicked, m, err);
+        if (m->pvpanic == NULL)
+            return error_prefix(err, "pvpanic");
+    }
+    return true;
+}
+
+bool machine_wire(struct machine *m, struct error *err)
+{
+    return create_interrupt_controllers(m, err) && create_timers(m, err) &&
+           create_chipset(m, err) && create_keyboard(m, err) && create_serial_ports(m, err) &&
+           create_debug_ports(m, err);
+}
