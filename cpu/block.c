@@ -9,10 +9,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define HASH_SIZE   (1u << 16)
-#define LOOKUP_SIZE (1u << 12)
-#define FRAME_SIZE  (1u << 12)
-#define ARENA_SIZE  ((size_t)64 << 20)
+#define HASH_SIZE     (1u << 16)
+#define LOOKUP_SIZE   (1u << 12)
+#define FRAME_SIZE    (1u << 12)
+#define ARENA_SIZE    ((size_t)64 << 20)
 #define GRANULE_SHIFT 7 /* 128-byte granules: 32 in a frame */
 
 /* Linear look-up: follows the TLB through mmu.code_epoch. */
@@ -118,8 +118,7 @@ static void frame_detach(struct block_cache *c, struct block *b, uint64_t frame)
         link = block_frame_link(*link, frame);
     *link = *block_frame_link(b, frame);
     f->granules = 0;
-    for (struct block *other = f->blocks; other != NULL;
-         other = *block_frame_link(other, frame)) {
+    for (struct block *other = f->blocks; other != NULL; other = *block_frame_link(other, frame)) {
         unsigned offset, length;
 
         block_part(other, frame, &offset, &length);

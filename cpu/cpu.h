@@ -312,7 +312,8 @@ void vcpu_destroy(struct vcpu *cpu);
 /* RESET (or INIT, which keeps caches, FPU and most MSRs). */
 void vcpu_reset(struct vcpu *cpu, bool init);
 
-/* Runs until `instructions` more have retired (exactly, when mmu.exact) or something else ends it. */
+/* Runs until `instructions` more have retired (exactly, when mmu.exact) or something else ends
+ * it. */
 enum vcpu_exit vcpu_run(struct vcpu *cpu, uint64_t instructions);
 
 /* Any thread: sets or clears pending bits. */

@@ -125,8 +125,7 @@ static struct descriptor gate_target(struct vcpu *cpu, uint16_t selector, unsign
     dpl = descriptor_dpl(d.attributes);
     if (!descriptor_is_code(d.attributes) || dpl > cpu_cpl(cpu))
         cpu_raise_code(cpu, NULL, EXC_GP, code);
-    if ((cpu->mode & MODE_LONG) &&
-        (d.attributes & (SEGMENT_LONG | SEGMENT_DB)) != SEGMENT_LONG)
+    if ((cpu->mode & MODE_LONG) && (d.attributes & (SEGMENT_LONG | SEGMENT_DB)) != SEGMENT_LONG)
         cpu_raise_code(cpu, NULL, EXC_GP, code);
     if (!(d.attributes & SEGMENT_PRESENT))
         cpu_raise_code(cpu, NULL, EXC_NP, code);

@@ -39,8 +39,7 @@ static void check_code_same(struct vcpu *cpu, uint16_t selector, const struct de
     }
     if (!(d->attributes & SEGMENT_PRESENT))
         raise_selector(cpu, EXC_NP, selector);
-    if ((cpu->mode & MODE_LONG) && (d->attributes & SEGMENT_LONG) &&
-        (d->attributes & SEGMENT_DB))
+    if ((cpu->mode & MODE_LONG) && (d->attributes & SEGMENT_LONG) && (d->attributes & SEGMENT_DB))
         raise_selector(cpu, EXC_GP, selector);
 }
 
@@ -102,8 +101,7 @@ static struct descriptor call_gate_target(struct vcpu *cpu, const struct call_ga
 /* What a system descriptor's type asks a far JMP or CALL to do. */
 enum far_kind { FAR_GATE, FAR_TASK_GATE, FAR_TSS };
 
-static enum far_kind system_target(struct vcpu *cpu, uint16_t selector,
-                                   const struct descriptor *d)
+static enum far_kind system_target(struct vcpu *cpu, uint16_t selector, const struct descriptor *d)
 {
     bool wide = cpu->mode & MODE_LONG;
     unsigned rpl = selector & 3, dpl = descriptor_dpl(d->attributes);
@@ -305,8 +303,7 @@ static struct descriptor return_code(struct vcpu *cpu, uint16_t selector)
         raise_selector(cpu, EXC_GP, selector);
     if (cs.attributes & SEGMENT_EXPAND_DOWN ? dpl > rpl : dpl != rpl)
         raise_selector(cpu, EXC_GP, selector);
-    if ((cpu->mode & MODE_LONG) && (cs.attributes & SEGMENT_LONG) &&
-        (cs.attributes & SEGMENT_DB))
+    if ((cpu->mode & MODE_LONG) && (cs.attributes & SEGMENT_LONG) && (cs.attributes & SEGMENT_DB))
         raise_selector(cpu, EXC_GP, selector);
     if (!(cs.attributes & SEGMENT_PRESENT))
         raise_selector(cpu, EXC_NP, selector);

@@ -123,8 +123,10 @@ static inline bool flags_condition(const struct vcpu *cpu, unsigned cc)
 }
 
 /* Carry vectors to aux, by size: the top two carries to bits 31 and 30, that of bit 3 in place. */
-#define AUX_FROM_CARRIES_8(c)  (((uint32_t)(uint8_t)(c) << 24 | ((uint32_t)(c) & 8)) & AUX_CARRY_MASK)
-#define AUX_FROM_CARRIES_16(c) (((uint32_t)(uint16_t)(c) << 16 | ((uint32_t)(c) & 8)) & AUX_CARRY_MASK)
+#define AUX_FROM_CARRIES_8(c)                                                                      \
+    (((uint32_t)(uint8_t)(c) << 24 | ((uint32_t)(c) & 8)) & AUX_CARRY_MASK)
+#define AUX_FROM_CARRIES_16(c)                                                                     \
+    (((uint32_t)(uint16_t)(c) << 16 | ((uint32_t)(c) & 8)) & AUX_CARRY_MASK)
 #define AUX_FROM_CARRIES_32(c) ((uint32_t)(c) & AUX_CARRY_MASK)
 #define AUX_FROM_CARRIES_64(c)                                                                     \
     ((((uint32_t)((c) >> 32)) & (AUX_CF | AUX_PO)) | ((uint32_t)(c) & AUX_AF))

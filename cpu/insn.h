@@ -94,8 +94,8 @@ enum insn_prefix {
     PFX_NO_REP, /* neither F2 nor F3; 66 is the ordinary operand-size prefix */
 };
 
-/* What the row asks of ModRM. In the table: NO_MODRM, ANY, MEM, REG, EXT(n), MEM_EXT(n), REG_EXT(n),
- * EXACT(byte). */
+/* What the row asks of ModRM. In the table: NO_MODRM, ANY, MEM, REG, EXT(n), MEM_EXT(n),
+ * REG_EXT(n), EXACT(byte). */
 enum insn_modrm_class {
     MODRM_NONE,
     MODRM_ANY,
@@ -185,7 +185,7 @@ enum cpu_feature {
 /* Attributes of a row. */
 enum insn_attr {
     A_NONE = 0,
-    A_END = 1 << 0,   /* the block ends after it: it can change what follows (mode, interrupts, mapping) */
+    A_END = 1 << 0,   /* the block ends after it: it can change mode, interrupts, mapping */
     A_JUMP = 1 << 1,  /* control transfer: it sets RIP itself; ends the block */
     A_LOCK = 1 << 2,  /* LOCK allowed with a memory operand */
     A_CPL0 = 1 << 3,  /* #GP(0) unless CPL is 0 (checked by the decoder) */
@@ -195,7 +195,7 @@ enum insn_attr {
     A_REP = 1 << 7,   /* string instruction: REP or REPE/REPNE have their meaning */
     A_READS = 1 << 8, /* the memory operand is read */
     A_WRITES = 1 << 9, /* the memory operand is written */
-    A_IO = 1 << 10,    /* touches ports or time: needs an exact point in exact mode; ends the block */
+    A_IO = 1 << 10,    /* touches ports or time: an exact point in exact mode; ends the block */
     A_STACK = 1 << 11, /* implicit stack access */
     A_ALIGN16 = 1 << 12, /* legacy SSE: #GP(0) unless the memory operand is 16-byte aligned (checked
                             by the op through mem_load128_aligned and its sisters) */

@@ -47,10 +47,12 @@
 #define REG_EXT(n) MODRM_REG_EXT, n
 #define EXACT(n)   MODRM_EXACT, n
 
+/* clang-format off */
 #define INSN(id, mnemonic, map, opcode, prefix, modrm, modes, size, operands, feature, fr, fw, fu, \
              attrs, ops, policy, manual)                                                           \
-    {#id, mnemonic, map, opcode, prefix, modrm, modes,  size,  operands,                           \
+    {#id, mnemonic, map, opcode, prefix, modrm, modes, size, operands,                             \
      feature, fr, fw, fu, attrs, ops, policy, manual},
+/* clang-format on */
 
 const struct insn_row insn_rows[] = {
 #include "cpu/insn.def"

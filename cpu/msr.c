@@ -11,10 +11,10 @@
     (BIT64(0) | BIT64(3) | BIT64(4) | BIT64(5) | BIT64(6) | BIT64(8) | BIT64(13) | BIT64(14) |     \
      BIT64(15) | BIT64(20) | BIT64(24) | BIT64(26) | BIT64(27) | BIT64(62))
 
-#define MSR_APIC_BASE      0x1bu
-#define MSR_TSC_DEADLINE   0x6e0u
-#define MSR_X2APIC_FIRST   0x800u
-#define MSR_X2APIC_LAST    0x8ffu
+#define MSR_APIC_BASE    0x1bu
+#define MSR_TSC_DEADLINE 0x6e0u
+#define MSR_X2APIC_FIRST 0x800u
+#define MSR_X2APIC_LAST  0x8ffu
 
 static uint64_t msr_tsc_read(struct vcpu *cpu)
 {
@@ -107,14 +107,14 @@ struct msr_row {
 #define WRITE_REFUSE_(name)    WRITE_BODY(name, false, (void)0)
 
 /* Each column is a word that takes the name of its row: FIELD(f) becomes READ_FIELD(name, f). */
-#define FIELD(f)   FIELD, f
-#define CONST(n)   CONST, n
-#define CALL(fn)   CALL, fn
-#define ANY(f)     ANY, f
-#define CANON(f)   CANON, f
-#define MASK(f, m) MASK, f, m
-#define IGNORE     IGNORE_
-#define REFUSE     REFUSE_
+#define FIELD(f)                      FIELD, f
+#define CONST(n)                      CONST, n
+#define CALL(fn)                      CALL, fn
+#define ANY(f)                        ANY, f
+#define CANON(f)                      CANON, f
+#define MASK(f, m)                    MASK, f, m
+#define IGNORE                        IGNORE_
+#define REFUSE                        REFUSE_
 #define READ_EXPAND(name, kind, ...)  READ_##kind(name, __VA_ARGS__)
 #define READ_OF(name, ...)            READ_EXPAND(name, __VA_ARGS__)
 #define WRITE_EXPAND(name, kind, ...) WRITE_##kind(name __VA_OPT__(, ) __VA_ARGS__)

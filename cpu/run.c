@@ -182,8 +182,7 @@ static enum vcpu_exit run_loop(struct vcpu *cpu)
     for (;;) {
         const struct block *b;
 
-        if (unlikely(atomic_load_explicit(&cpu->pending, memory_order_relaxed) |
-                     cpu->attention)) {
+        if (unlikely(atomic_load_explicit(&cpu->pending, memory_order_relaxed) | cpu->attention)) {
             if (!attend(cpu, &exit))
                 return exit;
             if (cpu->attention != 0) {

@@ -96,8 +96,8 @@ void segment_load_real(struct vcpu *cpu, enum segment_index n, uint16_t selector
 
 static void load_null(struct vcpu *cpu, enum segment_index n, uint16_t selector)
 {
-    if (n == SEG_SS && (!(cpu->mode & MODE_64) || cpu_cpl(cpu) == 3 ||
-                        (selector & 3u) != cpu_cpl(cpu)))
+    if (n == SEG_SS &&
+        (!(cpu->mode & MODE_64) || cpu_cpl(cpu) == 3 || (selector & 3u) != cpu_cpl(cpu)))
         cpu_raise_code(cpu, NULL, EXC_GP, 0);
     cpu->seg[n] = (struct segment){.selector = selector};
     if (n == SEG_SS)

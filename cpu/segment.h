@@ -58,7 +58,8 @@ static inline bool descriptor_is_data(uint16_t attributes)
 struct descriptor descriptor_read(struct vcpu *cpu, uint16_t selector, bool wide,
                                   enum exception_vector vector);
 
-/* The same without raising: false if the selector is null or beyond its table. For LAR, LSL, VERR. */
+/* The same without raising: false if the selector is null or beyond its table. For LAR, LSL,
+ * VERR. */
 bool descriptor_try(struct vcpu *cpu, uint16_t selector, bool wide, struct descriptor *out);
 
 /* Sets the accessed bit in the table if it is clear. */

@@ -107,13 +107,13 @@ static uint64_t cr4_known(const struct vcpu *cpu)
         uint64_t bit;
         enum cpu_feature feature;
     } gated[] = {
-        {CR4_OSFXSR, FEATURE_FXSR},     {CR4_OSXMMEXCPT, FEATURE_SSE}, {CR4_UMIP, FEATURE_UMIP},
-        {CR4_LA57, FEATURE_LA57},       {CR4_PCIDE, FEATURE_PCID},     {CR4_SMEP, FEATURE_SMEP},
-        {CR4_FSGSBASE, FEATURE_FSGSBASE}, {CR4_OSXSAVE, FEATURE_XSAVE}, {CR4_SMAP, FEATURE_SMAP},
+        {CR4_OSFXSR, FEATURE_FXSR},       {CR4_OSXMMEXCPT, FEATURE_SSE}, {CR4_UMIP, FEATURE_UMIP},
+        {CR4_LA57, FEATURE_LA57},         {CR4_PCIDE, FEATURE_PCID},     {CR4_SMEP, FEATURE_SMEP},
+        {CR4_FSGSBASE, FEATURE_FSGSBASE}, {CR4_OSXSAVE, FEATURE_XSAVE},  {CR4_SMAP, FEATURE_SMAP},
         {CR4_PKE, FEATURE_PKU},
     };
-    uint64_t known = CR4_VME | CR4_PVI | CR4_TSD | CR4_DE | CR4_PSE | CR4_PAE | CR4_MCE |
-                     CR4_PGE | CR4_PCE;
+    uint64_t known =
+        CR4_VME | CR4_PVI | CR4_TSD | CR4_DE | CR4_PSE | CR4_PAE | CR4_MCE | CR4_PGE | CR4_PCE;
 
     for (unsigned n = 0; n < ARRAY_SIZE(gated); n++)
         if (cpu_has(cpu, gated[n].feature))

@@ -33,8 +33,7 @@ static void set_busy(struct vcpu *cpu, uint16_t selector, bool busy)
     mem_store_system(cpu, address, busy ? byte | 2 : byte & ~2ull, 1);
 }
 
-static void save_state(struct vcpu *cpu, const struct tss_layout *l, uint64_t next,
-                       uint32_t eflags)
+static void save_state(struct vcpu *cpu, const struct tss_layout *l, uint64_t next, uint32_t eflags)
 {
     uint64_t base = cpu->tr.base;
 
@@ -175,8 +174,8 @@ static void push_error_code(struct vcpu *cpu, const struct tss_layout *l, uint32
     stack_commit(cpu, &s);
 }
 
-void task_switch(struct vcpu *cpu, uint16_t selector, enum task_switch_source source,
-                 uint64_t next, const uint32_t *error_code)
+void task_switch(struct vcpu *cpu, uint16_t selector, enum task_switch_source source, uint64_t next,
+                 const uint32_t *error_code)
 {
     struct descriptor d = target_tss(cpu, selector, source);
     const struct tss_layout *l = layout_of(d.attributes);
@@ -202,10 +201,10 @@ void task_switch(struct vcpu *cpu, uint16_t selector, enum task_switch_source so
         cpu_write_cr3(cpu, t.cr3);
     for (unsigned n = 0; n < 8; n++)
         cpu->gpr[n] = l->width == 4 ? t.gpr[n] : (cpu->gpr[n] & ~0xffffull) | t.gpr[n];
-    cpu->eflags = (t.eflags & (EFLAGS_TF | EFLAGS_IF | EFLAGS_DF | EFLAGS_IOPL | EFLAGS_NT |
-                               EFLAGS_RF | EFLAGS_VM | EFLAGS_AC | EFLAGS_ID | EFLAGS_VIF |
-                               EFLAGS_VIP)) |
-                  EFLAGS_ONE | (nested ? EFLAGS_NT : 0);
+    cpu->eflags =
+        (t.eflags & (EFLAGS_TF | EFLAGS_IF | EFLAGS_DF | EFLAGS_IOPL | EFLAGS_NT | EFLAGS_RF |
+                     EFLAGS_VM | EFLAGS_AC | EFLAGS_ID | EFLAGS_VIF | EFLAGS_VIP)) |
+        EFLAGS_ONE | (nested ? EFLAGS_NT : 0);
     cpu_write_eflags(cpu, t.eflags, EFLAGS_STATUS);
     cpu->dr[7] &= ~0x155ull; /* local breakpoint enables */
     cpu->block = NULL;       /* from here on faults point at the new task's first instruction */

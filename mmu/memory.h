@@ -74,8 +74,8 @@ struct machine_memory {
 struct machine_memory *machine_memory_create(uint64_t size, struct error *err);
 void machine_memory_destroy(struct machine_memory *m);
 
-/* Makes [start, start + size) RAM or ROM, page aligned, previously a hole; it reads as zero. At most
- * MEMORY_RANGE_MAX times. Before any vCPU runs. */
+/* Makes [start, start + size) RAM or ROM, page aligned, previously a hole; it reads as zero. At
+ * most MEMORY_RANGE_MAX times. Before any vCPU runs. */
 bool machine_memory_add(struct machine_memory *m, mpa_t start, uint64_t size, enum frame_kind kind,
                         struct error *err);
 
@@ -99,8 +99,9 @@ static inline uint8_t *machine_memory_host(const struct machine_memory *m, mpa_t
 /* True if [a, a + length) lies in RAM or ROM entirely. True for length 0. */
 bool machine_memory_contains(const struct machine_memory *m, mpa_t a, uint64_t length);
 
-/* To be called before bytes [a, a + length) of one frame of RAM or ROM change, whoever changes them:
- * serves the frame's watches (code_write, DIRTY). Device lock held, or from the only vCPU thread. */
+/* To be called before bytes [a, a + length) of one frame of RAM or ROM change, whoever changes
+ * them: serves the frame's watches (code_write, DIRTY). Device lock held, or from the only vCPU
+ * thread. */
 void machine_memory_watched_write(struct machine_memory *m, mpa_t a, unsigned length);
 
 static inline void machine_memory_prepare_write(struct machine_memory *m, mpa_t a, unsigned length)
@@ -109,8 +110,8 @@ static inline void machine_memory_prepare_write(struct machine_memory *m, mpa_t 
         machine_memory_watched_write(m, a, length);
 }
 
-/* A 64-bit hash over the contents of all RAM, independent of the host. The machine is stopped: pages
- * that hold only zeroes may be given back to the host. */
+/* A 64-bit hash over the contents of all RAM, independent of the host. The machine is stopped:
+ * pages that hold only zeroes may be given back to the host. */
 uint64_t machine_memory_hash(const struct machine_memory *m);
 
 /* Saves or loads all RAM and ROM; pages of zeroes cost nothing. The layout must be equal. The

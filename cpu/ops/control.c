@@ -340,8 +340,8 @@ OP(int1)
 /* A flat code or stack segment as the fast system calls load it, without a descriptor. */
 static struct segment flat_segment(uint16_t selector, unsigned dpl, bool code, bool long_mode)
 {
-    uint16_t attributes = SEGMENT_PRESENT | SEGMENT_S | SEGMENT_ACCESSED | SEGMENT_WRITABLE |
-                          SEGMENT_GRANULARITY;
+    uint16_t attributes =
+        SEGMENT_PRESENT | SEGMENT_S | SEGMENT_ACCESSED | SEGMENT_WRITABLE | SEGMENT_GRANULARITY;
 
     attributes |= (uint16_t)(dpl << SEGMENT_DPL_SHIFT);
     attributes |= code ? SEGMENT_CODE : 0;
@@ -386,8 +386,7 @@ static void sysret(struct vcpu *cpu, const struct insn *i, bool to_64)
     if (to_64 && !cpu_canonical(cpu, cpu->gpr[GPR_RCX]))
         cpu_raise_code(cpu, i, EXC_GP, 0);
     cpu->rip = to_64 ? cpu->gpr[GPR_RCX] : (uint32_t)cpu->gpr[GPR_RCX];
-    load_flat(cpu, (uint16_t)((star + (to_64 ? 16 : 0)) | 3), (uint16_t)((star + 8) | 3), 3,
-              to_64);
+    load_flat(cpu, (uint16_t)((star + (to_64 ? 16 : 0)) | 3), (uint16_t)((star + 8) | 3), 3, to_64);
     cpu_write_eflags(cpu, (uint32_t)flags, ~(EFLAGS_RF | EFLAGS_VM));
 }
 
@@ -470,7 +469,7 @@ static uint64_t far_pointer(struct vcpu *cpu, const struct insn *i, unsigned bit
     {                                                                                              \
         cpu->current = i;                                                                          \
         cpu->rip = cpu_insn_next(cpu, i);                                                          \
-        far_jump(cpu, (uint16_t)(i->imm >> 32), (uint64_t)i->imm & UINT32_MAX, bits);              \
+        far_jump(cpu, (uint16_t)(i->imm >> 32), (uint64_t)i->imm &UINT32_MAX, bits);               \
     }                                                                                              \
     OP(jmpf_M_m##bits)                                                                             \
     {                                                                                              \
@@ -483,7 +482,7 @@ static uint64_t far_pointer(struct vcpu *cpu, const struct insn *i, unsigned bit
     OP(callf_A_##bits)                                                                             \
     {                                                                                              \
         cpu->current = i;                                                                          \
-        far_call(cpu, (uint16_t)(i->imm >> 32), (uint64_t)i->imm & UINT32_MAX, bits,               \
+        far_call(cpu, (uint16_t)(i->imm >> 32), (uint64_t)i->imm &UINT32_MAX, bits,                \
                  cpu_insn_next(cpu, i));                                                           \
     }                                                                                              \
     OP(callf_M_m##bits)                                                                            \

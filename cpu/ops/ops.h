@@ -1,6 +1,6 @@
 /*
- * What a file of op functions includes: how ops are named and chained, and the OPS_* initialisers by
- * which rows of the instruction table name them.
+ * What a file of op functions includes: how ops are named and chained, and the OPS_* initialisers
+ * by which rows of the instruction table name them.
  *
  * An op function is `OP(name) { ...; NEXT; }`. It runs instruction i completely. It may leave by
  * cpu_raise* before it has changed anything. A control transfer sets cpu->rip and returns.

@@ -112,7 +112,8 @@ static void pop_segment(struct vcpu *cpu, const struct insn *i, unsigned n, unsi
 
     load_selector(cpu, i, n, selector);
     /* POP SS: the pointer moves in the width of the old stack. */
-    cpu->gpr[GPR_RSP] = mask == 0xffff ? (rsp & ~mask) | ((rsp + size) & mask) : (rsp + size) & mask;
+    cpu->gpr[GPR_RSP] =
+        mask == 0xffff ? (rsp & ~mask) | ((rsp + size) & mask) : (rsp + size) & mask;
 }
 
 #define SEGMENT_STACK(name, n, bits)                                                               \
@@ -192,7 +193,6 @@ static void check_fsgsbase(struct vcpu *cpu, const struct insn *i)
     if (!(cpu->mmu.cr4 & CR4_FSGSBASE))
         cpu_raise(cpu, i, EXC_UD);
 }
-
 
 OP(rdfsbase_32)
 {
@@ -495,11 +495,10 @@ OP(verw_m)
 /* System types that LAR and LSL accept (SDM 2A, tables under "LAR" and "LSL"). */
 static bool system_type_visible(const struct vcpu *cpu, unsigned type, bool limit)
 {
-    uint32_t gates = limit ? 0
-                           : BIT(SYSTEM_CALL_GATE) | (cpu->mode & MODE_LONG
-                                                          ? 0
-                                                          : BIT(SYSTEM_CALL_GATE16) |
-                                                                BIT(SYSTEM_TASK_GATE));
+    uint32_t gates =
+        limit ? 0
+              : BIT(SYSTEM_CALL_GATE) |
+                    (cpu->mode & MODE_LONG ? 0 : BIT(SYSTEM_CALL_GATE16) | BIT(SYSTEM_TASK_GATE));
     uint32_t segments = BIT(SYSTEM_LDT) | BIT(SYSTEM_TSS) | BIT(SYSTEM_TSS_BUSY);
 
     if (!(cpu->mode & MODE_LONG))

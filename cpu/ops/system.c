@@ -46,8 +46,8 @@ OP(monitor)
         offset = (uint32_t)offset;
     if (cpu->gpr[GPR_RCX] != 0)
         cpu_raise_code(cpu, i, EXC_GP, 0);
-    cpu->monitor_address = mem_linear_at(cpu, i, i->seg == SEG_NONE ? SEG_DS : i->seg, offset, 1,
-                                         MMU_READ);
+    cpu->monitor_address =
+        mem_linear_at(cpu, i, i->seg == SEG_NONE ? SEG_DS : i->seg, offset, 1, MMU_READ);
     mem_load8(cpu, i, cpu->monitor_address);
     NEXT;
 }
