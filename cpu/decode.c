@@ -568,6 +568,8 @@ enum decode_result decode_insn(const struct vcpu *cpu, uint32_t mode, const uint
         out->imm += out->ip_next;
     if (info->imm == IMM_MOFFS)
         out->flags |= INSN_MEM;
+    if (row->attrs & A_X87)
+        out->imm = (p.opcode & 7) << 8 | p.modrm; /* what FNSTENV calls the opcode */
     if (p.lock || ((row->attrs & A_LOCKED) && (out->flags & INSN_MEM)))
         out->flags |= INSN_LOCK;
     if (p.rep == 0xf3 && row->prefix != PFX_F3)

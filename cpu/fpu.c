@@ -100,6 +100,35 @@ void fpu_x87_set_status(struct vcpu *cpu, uint16_t value)
     update_summary(&cpu->x87);
 }
 
+static unsigned tag_of(const struct float80 *r)
+{
+    unsigned exponent = r->sign_exponent & 0x7fff;
+
+    if (exponent == 0 && r->significand == 0)
+        return 1;
+    return exponent == 0 || exponent == 0x7fff || !(r->significand >> 63) ? 2 : 0;
+}
+
+uint16_t fpu_x87_tags(const struct vcpu *cpu)
+{
+    unsigned tags = 0;
+
+    for (unsigned n = 0; n < 8; n++) {
+        bool valid = (cpu->x87.valid >> n) & 1;
+
+        tags |= (valid ? tag_of(&cpu->x87.r[n]) : 3) << (2 * n);
+    }
+    return (uint16_t)tags;
+}
+
+void fpu_x87_set_tags(struct vcpu *cpu, uint16_t tags)
+{
+    cpu->x87.valid = 0;
+    for (unsigned n = 0; n < 8; n++)
+        if (((tags >> (2 * n)) & 3) != 3)
+            cpu->x87.valid |= (uint8_t)(1u << n);
+}
+
 /*
  * CR0.NE = 0, the PC-AT way: the processor drives FERR#, the chip set turns it into IRQ 13, and a
  * write to port F0h answers with IGNNE#. NONE OF THAT IS WIRED YET: the pin is only recorded, and

@@ -64,6 +64,11 @@ static inline uint16_t fpu_x87_status(const struct vcpu *cpu)
 void fpu_x87_set_control(struct vcpu *cpu, uint16_t value);
 void fpu_x87_set_status(struct vcpu *cpu, uint16_t value);
 
+/* The tag word as FNSTENV stores it: two bits a physical register, 0 valid, 1 zero, 2 special, 3
+ * empty. Setting it looks at empty or not only. */
+uint16_t fpu_x87_tags(const struct vcpu *cpu);
+void fpu_x87_set_tags(struct vcpu *cpu, uint16_t tags);
+
 /* What waiting x87 and MMX instructions do first while SW_ES is set: #MF at i (SDM 1 8.7.1). With
  * CR0.NE = 0 a processor asks for help through FERR# and an interrupt (SDM 1 8.7.2) instead; then
  * vcpu.x87_error_pin is set and the call returns. */

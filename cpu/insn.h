@@ -58,7 +58,8 @@ enum insn_flags {
 struct insn {
     op_fn *op;        /* what it does */
     int64_t imm;      /* immediate, extended as the row says; for near branches the target as an
-                         offset from GPR_IP_BASE; for far pointers selector << 32 | offset */
+                         offset from GPR_IP_BASE; for far pointers selector << 32 | offset; for
+                         x87 rows the opcode as FNSTENV stores it, 11 bits */
     int32_t disp;     /* displacement of the memory operand (RIP-relative: from GPR_IP_BASE) */
     uint16_t row;     /* index into insn_rows */
     uint16_t ip_next; /* offset of the next instruction from GPR_IP_BASE */

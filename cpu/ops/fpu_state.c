@@ -1,0 +1,402 @@
+/*
+ * Saving and restoring x87, SSE and extended state: FXSAVE, FXRSTOR, XSAVE, XSAVEOPT, XRSTOR,
+ * XGETBV, XSETBV, LDMXCSR, STMXCSR.
+ * Source: Intel SDM volume 1, 10.5 (FXSAVE area), chapter 13 (XSAVE); volume 2, there.
+ */
+#include "cpu/fpu.h"
+#include "cpu/mode.h"
+#include "cpu/ops/ops.h"
+
+/* The legacy region, which is also the FXSAVE area. */
+#define AREA_CONTROL    0
+#define AREA_STATUS     2
+#define AREA_TAGS       4
+#define AREA_OPCODE     6
+#define AREA_IP         8
+#define AREA_DP         16
+#define AREA_MXCSR      24
+#define AREA_MXCSR_MASK 28
+#define AREA_ST         32
+#define AREA_XMM        160
+#define LEGACY_SIZE     512
+
+/* The header of an XSAVE area. */
+#define AREA_XSTATE_BV 512
+#define AREA_XCOMP_BV  520
+#define AREA_RESERVED  528 /* eight bytes that must be zero, too */
+#define HEADER_END     576
+
+/* State components, by their bit in XCR0. */
+#define COMPONENT_X87 BIT64(0)
+#define COMPONENT_SSE BIT64(1)
+#define COMPONENT_AVX BIT64(2)
+
+#define AREA_AVX 576 /* upper halves of YMM0 to YMM15 */
+#define AVX_SIZE 256
+
+/* ---- An area in guest memory ------------------------------------------------------------------
+ */
+
+/* Opened for reading or for writing, after which no access to it faults. */
+struct area {
+    struct vcpu *cpu;
+    const struct insn *i;
+    uint64_t linear;
+    uint8_t *host; /* where it is, if in one page of plain memory */
+};
+
+static struct area area_open(struct vcpu *cpu, const struct insn *i, unsigned size, unsigned align,
+                             enum mmu_access access)
+{
+    struct area a = {.cpu = cpu, .i = i};
+
+    a.linear = mem_linear(cpu, i, size, access);
+    if (a.linear & (align - 1))
+        cpu_raise_code(cpu, i, EXC_GP, 0);
+    if (access == MMU_WRITE) {
+        a.host = tlb_find_write(&cpu->mmu, a.linear, size);
+        if (a.host == NULL)
+            mem_probe_write(cpu, i, a.linear, size);
+    } else {
+        a.host = tlb_find_read(&cpu->mmu, a.linear, size);
+        if (a.host == NULL)
+            mem_probe_read(cpu, i, a.linear, size);
+    }
+    return a;
+}
+
+#define AREA_DEFINE(bits)                                                                          \
+    static uint##bits##_t get##bits(const struct area *a, unsigned offset)                         \
+    {                                                                                              \
+        if (likely(a->host != NULL))                                                               \
+            return guest_load##bits(a->host + offset);                                             \
+        return mem_load##bits(a->cpu, a->i, a->linear + offset);                                   \
+    }                                                                                              \
+    static void put##bits(const struct area *a, unsigned offset, uint##bits##_t value)             \
+    {                                                                                              \
+        if (likely(a->host != NULL))                                                               \
+            guest_store##bits(a->host + offset, value);                                            \
+        else                                                                                       \
+            mem_store##bits(a->cpu, a->i, a->linear + offset, value);                              \
+    }
+
+AREA_DEFINE(16)
+AREA_DEFINE(32)
+AREA_DEFINE(64)
+#undef AREA_DEFINE
+
+/* ---- x87 and SSE ------------------------------------------------------------------------------
+ */
+
+static struct float80 *st(struct vcpu *cpu, unsigned n)
+{
+    return &cpu->x87.r[(cpu->x87.top + n) & 7];
+}
+
+/* wide: REX.W, the pointers have 64 bits and no selectors. */
+static void x87_store(const struct area *a, bool wide)
+{
+    const struct x87 *x = &a->cpu->x87;
+
+    put16(a, AREA_CONTROL, x->control);
+    put16(a, AREA_STATUS, fpu_x87_status(a->cpu));
+    put16(a, AREA_TAGS, x->valid); /* abridged: a bit is set for a register that is not empty */
+    put16(a, AREA_OPCODE, x->opcode);
+    put64(a, AREA_IP, wide ? x->ip : (uint32_t)x->ip | (uint64_t)x->cs << 32);
+    put64(a, AREA_DP, wide ? x->dp : (uint32_t)x->dp | (uint64_t)x->ds << 32);
+    for (unsigned n = 0; n < 8; n++) {
+        put64(a, AREA_ST + 16 * n, st(a->cpu, n)->significand);
+        put64(a, AREA_ST + 16 * n + 8, st(a->cpu, n)->sign_exponent);
+    }
+}
+
+static void x87_load(const struct area *a, bool wide)
+{
+    struct x87 *x = &a->cpu->x87;
+    uint64_t ip = get64(a, AREA_IP), dp = get64(a, AREA_DP);
+
+    fpu_x87_set_control(a->cpu, get16(a, AREA_CONTROL));
+    fpu_x87_set_status(a->cpu, get16(a, AREA_STATUS));
+    x->valid = (uint8_t)get16(a, AREA_TAGS);
+    x->opcode = get16(a, AREA_OPCODE) & 0x7ff;
+    x->ip = wide ? ip : (uint32_t)ip;
+    x->dp = wide ? dp : (uint32_t)dp;
+    x->cs = wide ? 0 : (uint16_t)(ip >> 32);
+    x->ds = wide ? 0 : (uint16_t)(dp >> 32);
+    for (unsigned n = 0; n < 8; n++) {
+        st(a->cpu, n)->significand = get64(a, AREA_ST + 16 * n);
+        st(a->cpu, n)->sign_exponent = get16(a, AREA_ST + 16 * n + 8);
+    }
+}
+
+static unsigned xmm_count(const struct vcpu *cpu)
+{
+    return cpu->mode & MODE_64 ? 16 : 8;
+}
+
+static void xmm_store(const struct area *a)
+{
+    for (unsigned n = 0; n < xmm_count(a->cpu); n++) {
+        put64(a, AREA_XMM + 16 * n, a->cpu->vreg[n].q[0]);
+        put64(a, AREA_XMM + 16 * n + 8, a->cpu->vreg[n].q[1]);
+    }
+}
+
+static void xmm_load(const struct area *a)
+{
+    for (unsigned n = 0; n < xmm_count(a->cpu); n++) {
+        a->cpu->vreg[n].q[0] = get64(a, AREA_XMM + 16 * n);
+        a->cpu->vreg[n].q[1] = get64(a, AREA_XMM + 16 * n + 8);
+    }
+}
+
+static void mxcsr_store(const struct area *a)
+{
+    put32(a, AREA_MXCSR, fpu_mxcsr_read(a->cpu));
+    put32(a, AREA_MXCSR_MASK, MXCSR_WRITE_MASK);
+}
+
+/* The MXCSR of the area; #GP(0) if it sets reserved bits. Check before anything is loaded. */
+static uint32_t mxcsr_get(const struct area *a)
+{
+    uint32_t value = get32(a, AREA_MXCSR);
+
+    if (value & ~MXCSR_WRITE_MASK)
+        cpu_raise_code(a->cpu, a->i, EXC_GP, 0);
+    return value;
+}
+
+/* Bytes 288 to 415 are reserved outside 64-bit mode, and 464 to 511 belong to software: neither is
+ * written, which the manual leaves open for the former. */
+static void fxsave(struct vcpu *cpu, const struct insn *i, bool wide)
+{
+    struct area a = area_open(cpu, i, LEGACY_SIZE, 16, MMU_WRITE);
+
+    x87_store(&a, wide);
+    mxcsr_store(&a);
+    xmm_store(&a);
+}
+
+static void fxrstor(struct vcpu *cpu, const struct insn *i, bool wide)
+{
+    struct area a = area_open(cpu, i, LEGACY_SIZE, 16, MMU_READ);
+    uint32_t mxcsr = mxcsr_get(&a);
+
+    x87_load(&a, wide);
+    xmm_load(&a);
+    fpu_mxcsr_write(cpu, mxcsr);
+}
+
+/* ---- Extended state ----------------------------------------------------------------------------
+ */
+
+/*
+ * Component 2 has its place and its code, so that AVX needs no change here: only its bit in the
+ * mask, and CPUID leaf 0Dh.
+ */
+static uint64_t xcr0_supported(const struct vcpu *cpu)
+{
+    (void)cpu;
+    return COMPONENT_X87 | COMPONENT_SSE;
+}
+
+static void check_enabled(struct vcpu *cpu, const struct insn *i)
+{
+    if (!(cpu->mmu.cr4 & CR4_OSXSAVE))
+        cpu_raise(cpu, i, EXC_UD);
+    if (cpu->mmu.cr0 & CR0_TS)
+        cpu_raise(cpu, i, EXC_NM);
+}
+
+/* RFBM: components that both XCR0 and EDX:EAX name. */
+static uint64_t requested(const struct vcpu *cpu)
+{
+    return cpu->xcr0 & ((uint64_t)(uint32_t)cpu->gpr[GPR_RDX] << 32 | (uint32_t)cpu->gpr[GPR_RAX]);
+}
+
+static unsigned area_size(const struct vcpu *cpu)
+{
+    return cpu->xcr0 & COMPONENT_AVX ? AREA_AVX + AVX_SIZE : HEADER_END;
+}
+
+static bool x87_initial(const struct x87 *x)
+{
+    uint64_t used = 0;
+
+    for (unsigned n = 0; n < 8; n++)
+        used |= x->r[n].significand | x->r[n].sign_exponent;
+    used |= x->status | x->top | x->valid | x->opcode | x->ip | x->dp | x->cs | x->ds;
+    return used == 0 && x->control == CW_INIT;
+}
+
+/* XINUSE: components that are not in their initial state (SDM 1 13.6). MXCSR counts as part of SSE
+ * here, as a processor may have it. */
+static uint64_t in_use(struct vcpu *cpu)
+{
+    uint64_t xmm = 0, upper = 0, used = 0;
+
+    for (unsigned n = 0; n < 16; n++) {
+        xmm |= cpu->vreg[n].q[0] | cpu->vreg[n].q[1];
+        upper |= cpu->vreg[n].q[2] | cpu->vreg[n].q[3];
+    }
+    if (!x87_initial(&cpu->x87))
+        used |= COMPONENT_X87;
+    if (xmm != 0 || fpu_mxcsr_read(cpu) != MXCSR_RESET)
+        used |= COMPONENT_SSE;
+    if (upper != 0)
+        used |= COMPONENT_AVX;
+    return used;
+}
+
+static void ymm_store(const struct area *a)
+{
+    for (unsigned n = 0; n < xmm_count(a->cpu); n++) {
+        put64(a, AREA_AVX + 16 * n, a->cpu->vreg[n].q[2]);
+        put64(a, AREA_AVX + 16 * n + 8, a->cpu->vreg[n].q[3]);
+    }
+}
+
+static void ymm_load(const struct area *a)
+{
+    for (unsigned n = 0; n < xmm_count(a->cpu); n++) {
+        a->cpu->vreg[n].q[2] = get64(a, AREA_AVX + 16 * n);
+        a->cpu->vreg[n].q[3] = get64(a, AREA_AVX + 16 * n + 8);
+    }
+}
+
+/* XSAVE; optimised: XSAVEOPT, which leaves out components in their initial state. */
+static void xsave(struct vcpu *cpu, const struct insn *i, bool wide, bool optimised)
+{
+    uint64_t wanted = requested(cpu), used = in_use(cpu), written, old;
+    struct area a;
+
+    check_enabled(cpu, i);
+    a = area_open(cpu, i, area_size(cpu), 64, MMU_WRITE);
+    old = get64(&a, AREA_XSTATE_BV);
+    written = optimised ? wanted & used : wanted;
+    if (written & COMPONENT_X87)
+        x87_store(&a, wide);
+    if (wanted & (COMPONENT_SSE | COMPONENT_AVX))
+        mxcsr_store(&a);
+    if (written & COMPONENT_SSE)
+        xmm_store(&a);
+    if (written & COMPONENT_AVX)
+        ymm_store(&a);
+    put64(&a, AREA_XSTATE_BV, (old & ~wanted) | (used & wanted));
+}
+
+static void clear_lanes(struct vcpu *cpu, unsigned low)
+{
+    for (unsigned n = 0; n < xmm_count(cpu); n++)
+        cpu->vreg[n].q[low] = cpu->vreg[n].q[low + 1] = 0;
+}
+
+static void x87_clear(struct vcpu *cpu)
+{
+    fpu_x87_init(cpu);
+    for (unsigned n = 0; n < 8; n++)
+        cpu->x87.r[n] = (struct float80){0};
+}
+
+/* XRSTOR, standard format only: the compacted one belongs to XSAVEC, which no model has. */
+static void xrstor(struct vcpu *cpu, const struct insn *i, bool wide)
+{
+    uint64_t wanted = requested(cpu), present;
+    uint32_t mxcsr = 0;
+    struct area a;
+
+    check_enabled(cpu, i);
+    a = area_open(cpu, i, area_size(cpu), 64, MMU_READ);
+    present = get64(&a, AREA_XSTATE_BV);
+    if ((present & ~cpu->xcr0) || get64(&a, AREA_XCOMP_BV) != 0 || get64(&a, AREA_RESERVED) != 0)
+        cpu_raise_code(cpu, i, EXC_GP, 0);
+    /* MXCSR comes from memory even where the SSE state is to be the initial one. */
+    if (wanted & (COMPONENT_SSE | COMPONENT_AVX))
+        mxcsr = mxcsr_get(&a);
+    if (wanted & present & COMPONENT_X87)
+        x87_load(&a, wide);
+    else if (wanted & COMPONENT_X87)
+        x87_clear(cpu);
+    if (wanted & present & COMPONENT_SSE)
+        xmm_load(&a);
+    else if (wanted & COMPONENT_SSE)
+        clear_lanes(cpu, 0);
+    if (wanted & present & COMPONENT_AVX)
+        ymm_load(&a);
+    else if (wanted & COMPONENT_AVX)
+        clear_lanes(cpu, 2);
+    if (wanted & (COMPONENT_SSE | COMPONENT_AVX))
+        fpu_mxcsr_write(cpu, mxcsr);
+}
+
+/* ---- Ops ----------------------------------------------------------------------------------------
+ */
+
+#define STATE_OP(name, ...)                                                                        \
+    OP(name##_m16)                                                                                 \
+    {                                                                                              \
+        const bool wide = false;                                                                   \
+        __VA_ARGS__;                                                                               \
+        NEXT;                                                                                      \
+    }                                                                                              \
+    OP(name##_m32)                                                                                 \
+    {                                                                                              \
+        const bool wide = false;                                                                   \
+        __VA_ARGS__;                                                                               \
+        NEXT;                                                                                      \
+    }                                                                                              \
+    OP(name##_m64)                                                                                 \
+    {                                                                                              \
+        const bool wide = true;                                                                    \
+        __VA_ARGS__;                                                                               \
+        NEXT;                                                                                      \
+    }
+
+STATE_OP(fxsave, fxsave(cpu, i, wide))
+STATE_OP(fxrstor, fxrstor(cpu, i, wide))
+STATE_OP(xsave, xsave(cpu, i, wide, false))
+STATE_OP(xsaveopt, xsave(cpu, i, wide, true))
+STATE_OP(xrstor, xrstor(cpu, i, wide))
+
+OP(ldmxcsr)
+{
+    uint32_t value = mem_read32(cpu, i);
+
+    if (value & ~MXCSR_WRITE_MASK)
+        cpu_raise_code(cpu, i, EXC_GP, 0);
+    fpu_mxcsr_write(cpu, value);
+    NEXT;
+}
+
+OP(stmxcsr)
+{
+    mem_write32(cpu, i, fpu_mxcsr_read(cpu));
+    NEXT;
+}
+
+OP(xgetbv)
+{
+    if (!(cpu->mmu.cr4 & CR4_OSXSAVE))
+        cpu_raise(cpu, i, EXC_UD);
+    if (reg_get32(cpu, GPR_RCX) != 0)
+        cpu_raise_code(cpu, i, EXC_GP, 0);
+    reg_set32(cpu, GPR_RAX, (uint32_t)cpu->xcr0);
+    reg_set32(cpu, GPR_RDX, (uint32_t)(cpu->xcr0 >> 32));
+    NEXT;
+}
+
+OP(xsetbv)
+{
+    uint64_t value = (uint64_t)reg_get32(cpu, GPR_RDX) << 32 | reg_get32(cpu, GPR_RAX);
+    bool valid;
+
+    if (!(cpu->mmu.cr4 & CR4_OSXSAVE))
+        cpu_raise(cpu, i, EXC_UD);
+    valid = cpu_cpl(cpu) == 0 && reg_get32(cpu, GPR_RCX) == 0 && (value & COMPONENT_X87) &&
+            !(value & ~xcr0_supported(cpu));
+    /* AVX state is unthinkable without SSE state. */
+    if (!valid || (value & (COMPONENT_SSE | COMPONENT_AVX)) == COMPONENT_AVX)
+        cpu_raise_code(cpu, i, EXC_GP, 0);
+    cpu->xcr0 = value;
+    NEXT;
+}

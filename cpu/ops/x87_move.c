@@ -1,0 +1,272 @@
+/*
+ * x87 loads, stores and exchanges: FLD, FST, FSTP, FILD, FIST, FISTP, FISTTP, FBLD, FBSTP, FXCH,
+ * FCMOVcc. Source: Intel SDM volume 2A, there; volume 1, 8.3.3.
+ */
+#include "cpu/ops/x87.h"
+
+/* ---- Loads ----------------------------------------------------------------------------------- */
+
+/* Pushes what a load brought; memory has been read. */
+static inline void load(struct vcpu *cpu, const struct insn *i, struct float80 value,
+                        unsigned happened)
+{
+    x87_note(cpu, i);
+    if (unlikely(!x87_empty(cpu, 7))) {
+        happened = X87_OVERFLOW;
+        value = SF80_DEFAULT_NAN;
+    }
+    if (x87_settle(cpu, happened, X87_BLOCKING))
+        x87_push(cpu, value);
+}
+
+OP(fld_m32)
+{
+    struct softfloat_env env = {0};
+    struct float80 value;
+
+    x87_begin(cpu, i);
+    value = sf32_to_f80(&env, mem_read32(cpu, i));
+    load(cpu, i, value, env.flags);
+    NEXT;
+}
+
+OP(fld_m64)
+{
+    struct softfloat_env env = {0};
+    struct float80 value;
+
+    x87_begin(cpu, i);
+    value = sf64_to_f80(&env, mem_read64(cpu, i));
+    load(cpu, i, value, env.flags);
+    NEXT;
+}
+
+OP(fld_m80)
+{
+    uint8_t bytes[10];
+    struct float80 value;
+    uint64_t linear;
+    const void *p;
+
+    x87_begin(cpu, i);
+    linear = mem_linear(cpu, i, sizeof(bytes), MMU_READ);
+    p = tlb_find_read(&cpu->mmu, linear, sizeof(bytes));
+    if (unlikely(p == NULL)) {
+        mem_load_bytes(cpu, i, linear, bytes, sizeof(bytes));
+        p = bytes;
+    }
+    value.significand = guest_load64(p);
+    value.sign_exponent = guest_load16((const uint8_t *)p + 8);
+    load(cpu, i, value, 0);
+    NEXT;
+}
+
+OP(fld_sti)
+{
+    unsigned n = i->rm & 7;
+
+    x87_begin(cpu, i);
+    if (unlikely(x87_empty(cpu, n)))
+        load(cpu, i, SF80_DEFAULT_NAN, X87_UNDERFLOW);
+    else
+        load(cpu, i, *x87_st(cpu, n), 0);
+    NEXT;
+}
+
+OP(fild_m16)
+{
+    x87_begin(cpu, i);
+    load(cpu, i, sf80_from_i64((int16_t)mem_read16(cpu, i)), 0);
+    NEXT;
+}
+
+OP(fild_m32)
+{
+    x87_begin(cpu, i);
+    load(cpu, i, sf80_from_i64((int32_t)mem_read32(cpu, i)), 0);
+    NEXT;
+}
+
+OP(fild_m64)
+{
+    x87_begin(cpu, i);
+    load(cpu, i, sf80_from_i64((int64_t)mem_read64(cpu, i)), 0);
+    NEXT;
+}
+
+OP(fbld)
+{
+    uint8_t bcd[10];
+
+    x87_begin(cpu, i);
+    mem_load_bytes(cpu, i, mem_linear(cpu, i, sizeof(bcd), MMU_READ), bcd, sizeof(bcd));
+    load(cpu, i, sf80_from_bcd(bcd), 0);
+    NEXT;
+}
+
+/* ---- Stores ---------------------------------------------------------------------------------- */
+
+/* After the memory write, if there was one. */
+static inline void stored(struct vcpu *cpu, const struct insn *i, unsigned happened, unsigned pops)
+{
+    x87_note(cpu, i);
+    if (x87_settle(cpu, happened, X87_BLOCKING_STORE))
+        x87_pop(cpu, pops);
+}
+
+/* bits of memory, the conversion of ST, what an empty register is stored as */
+#define STORE(name, bits, conversion, indefinite, pops)                                            \
+    OP(name)                                                                                       \
+    {                                                                                              \
+        struct softfloat_env env = x87_env(cpu->x87.control);                                      \
+        uint##bits##_t value;                                                                      \
+        unsigned happened;                                                                         \
+        x87_begin(cpu, i);                                                                         \
+        if (likely(!x87_empty(cpu, 0))) {                                                          \
+            struct float80 st = *x87_st(cpu, 0);                                                   \
+            value = (uint##bits##_t)conversion;                                                    \
+            happened = x87_env_status(&env);                                                       \
+        } else {                                                                                   \
+            value = (uint##bits##_t)indefinite;                                                    \
+            happened = X87_UNDERFLOW;                                                              \
+        }                                                                                          \
+        if (likely(!x87_blocked(cpu, happened, X87_BLOCKING_STORE)))                               \
+            mem_write##bits(cpu, i, value);                                                        \
+        stored(cpu, i, happened, pops);                                                            \
+        NEXT;                                                                                      \
+    }
+
+#define RC ((enum softfloat_rounding)env.rounding)
+
+STORE(fst_m32, 32, sf80_to_f32(&env, st), SF32_DEFAULT_NAN, 0)
+STORE(fstp_m32, 32, sf80_to_f32(&env, st), SF32_DEFAULT_NAN, 1)
+STORE(fst_m64, 64, sf80_to_f64(&env, st), SF64_DEFAULT_NAN, 0)
+STORE(fstp_m64, 64, sf80_to_f64(&env, st), SF64_DEFAULT_NAN, 1)
+STORE(fist_m16, 16, sf80_to_i16(&env, st, RC), SF_INDEFINITE_I16, 0)
+STORE(fistp_m16, 16, sf80_to_i16(&env, st, RC), SF_INDEFINITE_I16, 1)
+STORE(fist_m32, 32, sf80_to_i32(&env, st, RC), SF_INDEFINITE_I32, 0)
+STORE(fistp_m32, 32, sf80_to_i32(&env, st, RC), SF_INDEFINITE_I32, 1)
+STORE(fistp_m64, 64, sf80_to_i64(&env, st, RC), SF_INDEFINITE_I64, 1)
+STORE(fisttp_m16, 16, sf80_to_i16(&env, st, SOFTFLOAT_ZERO), SF_INDEFINITE_I16, 1)
+STORE(fisttp_m32, 32, sf80_to_i32(&env, st, SOFTFLOAT_ZERO), SF_INDEFINITE_I32, 1)
+STORE(fisttp_m64, 64, sf80_to_i64(&env, st, SOFTFLOAT_ZERO), SF_INDEFINITE_I64, 1)
+
+OP(fstp_m80)
+{
+    struct float80 value = *x87_st(cpu, 0);
+    unsigned happened = 0;
+
+    x87_begin(cpu, i);
+    if (unlikely(x87_empty(cpu, 0))) {
+        value = SF80_DEFAULT_NAN;
+        happened = X87_UNDERFLOW;
+    }
+    if (likely(!x87_blocked(cpu, happened, X87_BLOCKING_STORE))) {
+        uint64_t linear = mem_linear(cpu, i, 10, MMU_WRITE);
+        uint8_t *p = tlb_find_write(&cpu->mmu, linear, 10), bytes[10];
+
+        guest_store64(p != NULL ? p : bytes, value.significand);
+        guest_store16((p != NULL ? p : bytes) + 8, value.sign_exponent);
+        if (unlikely(p == NULL))
+            mem_store_bytes(cpu, i, linear, bytes, sizeof(bytes));
+    }
+    stored(cpu, i, happened, 1);
+    NEXT;
+}
+
+OP(fbstp)
+{
+    struct softfloat_env env = x87_env(cpu->x87.control);
+    /* Of an empty register: what a NaN gives, and no other flag. */
+    struct float80 value = x87_empty(cpu, 0) ? SF80_DEFAULT_NAN : *x87_st(cpu, 0);
+    uint8_t bcd[10];
+    unsigned happened;
+
+    x87_begin(cpu, i);
+    sf80_to_bcd(&env, value, bcd);
+    happened = x87_empty(cpu, 0) ? X87_UNDERFLOW : x87_env_status(&env);
+    if (likely(!x87_blocked(cpu, happened, X87_BLOCKING_STORE)))
+        mem_store_bytes(cpu, i, mem_linear(cpu, i, sizeof(bcd), MMU_WRITE), bcd, sizeof(bcd));
+    stored(cpu, i, happened, 1);
+    NEXT;
+}
+
+/* ---- Registers ------------------------------------------------------------------------------- */
+
+static inline void store_register(struct vcpu *cpu, const struct insn *i, unsigned pops)
+{
+    unsigned n = i->rm & 7;
+    bool stands = true;
+
+    x87_begin(cpu, i);
+    x87_note(cpu, i);
+    if (unlikely(x87_empty(cpu, 0))) {
+        stands = x87_underflow(cpu, n);
+    } else {
+        x87_settle(cpu, 0, 0);
+        x87_set(cpu, n, *x87_st(cpu, 0));
+    }
+    if (stands)
+        x87_pop(cpu, pops);
+}
+
+OP(fst_sti)
+{
+    store_register(cpu, i, 0);
+    NEXT;
+}
+
+OP(fstp_sti)
+{
+    store_register(cpu, i, 1);
+    NEXT;
+}
+
+OP(fxch)
+{
+    unsigned n = i->rm & 7;
+    struct float80 a, b;
+    bool empty = x87_empty(cpu, 0) || x87_empty(cpu, n);
+
+    x87_begin(cpu, i);
+    x87_note(cpu, i);
+    if (x87_settle(cpu, unlikely(empty) ? X87_UNDERFLOW : 0, X87_BLOCKING)) {
+        a = x87_empty(cpu, 0) ? SF80_DEFAULT_NAN : *x87_st(cpu, 0);
+        b = x87_empty(cpu, n) ? SF80_DEFAULT_NAN : *x87_st(cpu, n);
+        x87_set(cpu, 0, b);
+        x87_set(cpu, n, a);
+    }
+    NEXT;
+}
+
+/* Condition code of Jcc for B, E, BE, U, and the opposites. */
+static inline void move_if(struct vcpu *cpu, const struct insn *i, unsigned condition)
+{
+    unsigned n = i->rm & 7;
+
+    x87_begin(cpu, i);
+    x87_note(cpu, i);
+    if (unlikely(x87_empty(cpu, 0) || x87_empty(cpu, n))) {
+        x87_underflow(cpu, 0);
+        return;
+    }
+    x87_settle(cpu, 0, 0);
+    if (flags_condition(cpu, condition))
+        *x87_st(cpu, 0) = *x87_st(cpu, n);
+}
+
+#define MOVE_IF(name, condition)                                                                   \
+    OP(name)                                                                                       \
+    {                                                                                              \
+        move_if(cpu, i, condition);                                                                \
+        NEXT;                                                                                      \
+    }
+
+MOVE_IF(fcmovb, 2)
+MOVE_IF(fcmovnb, 3)
+MOVE_IF(fcmove, 4)
+MOVE_IF(fcmovne, 5)
+MOVE_IF(fcmovbe, 6)
+MOVE_IF(fcmovnbe, 7)
+MOVE_IF(fcmovu, 10)
+MOVE_IF(fcmovnu, 11)
