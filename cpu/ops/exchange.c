@@ -61,8 +61,8 @@ XCHG_ACCUMULATOR(16)
 XCHG_ACCUMULATOR(32)
 XCHG_ACCUMULATOR(64)
 
-/* If the values differ, the destination is written with what it held (SDM 2A "CMPXCHG"): memory
- * always sees a write. */
+/* If the values differ, memory is written with what it held (SDM 2A "CMPXCHG"); a register is left
+ * alone, upper half included. */
 #define CMPXCHG_FORMS(bits)                                                                        \
     static inline void cmpxchg_finish##bits(struct vcpu *cpu, uint##bits##_t a,                    \
                                             uint##bits##_t found)                                  \
@@ -75,7 +75,8 @@ XCHG_ACCUMULATOR(64)
     {                                                                                              \
         uint##bits##_t a = reg_get##bits(cpu, ACCUMULATOR_##bits);                                 \
         uint##bits##_t found = reg_get##bits(cpu, i->rm);                                          \
-        reg_set##bits(cpu, i->rm, found == a ? reg_get##bits(cpu, i->reg) : found);                \
+        if (found == a)                                                                            \
+            reg_set##bits(cpu, i->rm, reg_get##bits(cpu, i->reg));                                 \
         cmpxchg_finish##bits(cpu, a, found);                                                       \
         NEXT;                                                                                      \
     }                                                                                              \

@@ -79,7 +79,7 @@
         (void)n;                                                                                   \
         flags_set_co(cpu, msb##bits(r), msb##bits(r) ^ msb##bits((uint##bits##_t)(r << 1)));       \
     }                                                                                              \
-    /* RCL and RCR rotate bits + 1 positions; n is already reduced modulo that. */                 \
+    /* RCL and RCR rotate bits + 1 positions; n is reduced modulo that; 0 leaves CF. */            \
     static inline uint##bits##_t rcl_value##bits(const struct vcpu *cpu, uint##bits##_t a,         \
                                                  unsigned n)                                       \
     {                                                                                              \
@@ -92,7 +92,7 @@
     static inline void rcl_flags##bits(struct vcpu *cpu, uint##bits##_t a, unsigned n,             \
                                        uint##bits##_t r)                                           \
     {                                                                                              \
-        bool cf = ((uint64_t)a >> (bits - n)) & 1;                                                 \
+        bool cf = n == 0 ? flag_cf(cpu) : ((uint64_t)a >> (bits - n)) & 1;                         \
         flags_set_co(cpu, cf, msb##bits(r) ^ cf);                                                  \
     }                                                                                              \
     static inline uint##bits##_t rcr_value##bits(const struct vcpu *cpu, uint##bits##_t a,         \
@@ -107,8 +107,8 @@
     static inline void rcr_flags##bits(struct vcpu *cpu, uint##bits##_t a, unsigned n,             \
                                        uint##bits##_t r)                                           \
     {                                                                                              \
-        flags_set_co(cpu, ((uint64_t)a >> (n - 1)) & 1,                                            \
-                     msb##bits(r) ^ msb##bits((uint##bits##_t)(r << 1)));                          \
+        bool cf = n == 0 ? flag_cf(cpu) : ((uint64_t)a >> (n - 1)) & 1;                            \
+        flags_set_co(cpu, cf, msb##bits(r) ^ msb##bits((uint##bits##_t)(r << 1)));                 \
     }
 
 SHIFT_VALUES(8)
@@ -132,22 +132,22 @@ static inline unsigned through_carry_count(unsigned n, unsigned bits)
 #define SHIFT_FORMS(name, bits, reduce)                                                            \
     static inline void name##_reg##bits(struct vcpu *cpu, const struct insn *i, unsigned count)    \
     {                                                                                              \
-        unsigned n = reduce(count & COUNT_MASK_##bits, bits);                                      \
+        unsigned masked = count & COUNT_MASK_##bits, n = reduce(masked, bits);                     \
         uint##bits##_t a = reg_get##bits(cpu, i->rm);                                              \
         uint##bits##_t r = name##_value##bits(cpu, a, n);                                          \
         reg_set##bits(cpu, i->rm, r);                                                              \
-        if (n != 0)                                                                                \
+        if (masked != 0)                                                                           \
             name##_flags##bits(cpu, a, n, r);                                                      \
     }                                                                                              \
     static inline void name##_mem##bits(struct vcpu *cpu, const struct insn *i, unsigned count)    \
     {                                                                                              \
-        unsigned n = reduce(count & COUNT_MASK_##bits, bits);                                      \
+        unsigned masked = count & COUNT_MASK_##bits, n = reduce(masked, bits);                     \
         struct mem_rmw m;                                                                          \
         uint##bits##_t a = mem_rmw_begin##bits(cpu, i, &m), r;                                     \
         do {                                                                                       \
             r = name##_value##bits(cpu, a, n);                                                     \
         } while (!mem_rmw_commit##bits(cpu, i, &m, &a, r));                                        \
-        if (n != 0)                                                                                \
+        if (masked != 0)                                                                           \
             name##_flags##bits(cpu, a, n, r);                                                      \
     }                                                                                              \
     OP(name##_I_r##bits)                                                                           \
@@ -197,27 +197,30 @@ SHIFT_ALL(rcr, through_carry_count)
 
 /*
  * SHLD and SHRD shift a into the space that b's bits fill. n is 1 to bits - 1, but 16-bit operands
- * take counts to 31: beyond 16 the bits come from a : b : a, as processors since the P6 do.
+ * take counts to 31: beyond 16, where the manual says undefined, the bits come from b again
+ * and CF is 0.
  */
 static inline uint16_t shld_value16(uint16_t a, uint16_t b, unsigned n)
 {
-    return (uint16_t)(((uint64_t)a << 32 | (uint64_t)b << 16 | a) << n >> 32);
+    return (uint16_t)(((uint64_t)a << 32 | (uint64_t)b << 16 | b) << n >> 32);
 }
 
 static inline uint16_t shrd_value16(uint16_t a, uint16_t b, unsigned n)
 {
-    return (uint16_t)(((uint64_t)a << 32 | (uint64_t)b << 16 | a) >> n);
+    return (uint16_t)(((uint64_t)b << 32 | (uint64_t)b << 16 | a) >> n);
 }
 
 /* The last bit shifted out. */
 static inline bool shld_carry16(uint16_t a, uint16_t b, unsigned n)
 {
-    return (((uint64_t)a << 16 | b) >> (32 - n)) & 1;
+    (void)b;
+    return n <= 16 ? (a >> (16 - n)) & 1 : 0;
 }
 
 static inline bool shrd_carry16(uint16_t a, uint16_t b, unsigned n)
 {
-    return (((uint64_t)b << 16 | a) >> (n - 1)) & 1;
+    (void)b;
+    return (a >> (n - 1)) & 1;
 }
 
 #define DOUBLE_SHIFT_VALUES(bits)                                                                  \
@@ -243,7 +246,21 @@ static inline bool shrd_carry16(uint16_t a, uint16_t b, unsigned n)
 DOUBLE_SHIFT_VALUES(32)
 DOUBLE_SHIFT_VALUES(64)
 
-/* OF for a count of 1: the sign changed. */
+/* OF as after the simple shifts: for a count of 1 it says that the sign changed. */
+#define DOUBLE_SHIFT_FLAGS(bits)                                                                   \
+    static inline void shld_flags##bits(struct vcpu *cpu, uint##bits##_t r, bool cf)               \
+    {                                                                                              \
+        flags_result_co##bits(cpu, r, cf, msb##bits(r) ^ cf);                                      \
+    }                                                                                              \
+    static inline void shrd_flags##bits(struct vcpu *cpu, uint##bits##_t r, bool cf)               \
+    {                                                                                              \
+        flags_result_co##bits(cpu, r, cf, msb##bits(r) ^ msb##bits((uint##bits##_t)(r << 1)));     \
+    }
+
+DOUBLE_SHIFT_FLAGS(16)
+DOUBLE_SHIFT_FLAGS(32)
+DOUBLE_SHIFT_FLAGS(64)
+
 #define DOUBLE_SHIFT_FORMS(name, bits)                                                             \
     static inline void name##_reg##bits(struct vcpu *cpu, const struct insn *i, unsigned count)    \
     {                                                                                              \
@@ -252,7 +269,7 @@ DOUBLE_SHIFT_VALUES(64)
         uint##bits##_t r = n == 0 ? a : name##_value##bits(a, b, n);                               \
         reg_set##bits(cpu, i->rm, r);                                                              \
         if (n != 0)                                                                                \
-            flags_result_co##bits(cpu, r, name##_carry##bits(a, b, n), msb##bits(a ^ r));          \
+            name##_flags##bits(cpu, r, name##_carry##bits(a, b, n));                               \
     }                                                                                              \
     static inline void name##_mem##bits(struct vcpu *cpu, const struct insn *i, unsigned count)    \
     {                                                                                              \
@@ -263,7 +280,7 @@ DOUBLE_SHIFT_VALUES(64)
             r = n == 0 ? a : name##_value##bits(a, b, n);                                          \
         } while (!mem_rmw_commit##bits(cpu, i, &m, &a, r));                                        \
         if (n != 0)                                                                                \
-            flags_result_co##bits(cpu, r, name##_carry##bits(a, b, n), msb##bits(a ^ r));          \
+            name##_flags##bits(cpu, r, name##_carry##bits(a, b, n));                               \
     }                                                                                              \
     OP(name##_I_r##bits)                                                                           \
     {                                                                                              \
