@@ -14,7 +14,7 @@
 #include "cpu/mode.h"
 
 #define BLOCK_MAX_INSNS 64
-#define BLOCK_STALE     0xffff
+#define BLOCK_STALE     INT64_MAX /* no budget is that large */
 
 struct block {
     uint64_t address;     /* machine address of the first byte */
@@ -23,7 +23,7 @@ struct block {
     uint16_t count;       /* instructions, the sentinel not counted */
     uint16_t start;       /* offset of the first byte in its page */
     uint16_t length;      /* bytes */
-    uint16_t chain_cost;  /* count; BLOCK_STALE once invalidated, so that no chain enters it */
+    int64_t chain_cost;   /* count; BLOCK_STALE once invalidated, so that no chain enters it */
     /* Where a direct branch within the page goes: 0 not taken (or only way), 1 taken. NULL: unknown
      * yet. Valid wherever the block is mapped, since both lie in the same frame. */
     struct block *chain[2];

@@ -246,8 +246,8 @@ enum vcpu_exit vcpu_run(struct vcpu *cpu, uint64_t instructions)
 {
     enum vcpu_exit exit;
 
-    if (instructions > INT64_MAX)
-        instructions = INT64_MAX;
+    if (instructions >= BLOCK_STALE)
+        instructions = BLOCK_STALE - 1;
     cpu->budget = (int64_t)instructions;
     cpu->slice_end = cpu->instructions + instructions;
     cpu->block = NULL;
