@@ -111,7 +111,8 @@ void mem_load_bytes(struct vcpu *cpu, const struct insn *i, uint64_t linear, voi
     uint8_t *out = buffer;
     unsigned n = 0;
 
-    mem_probe_read(cpu, i, linear, size);
+    if (tlb_find_read(&cpu->mmu, linear, size) == NULL)
+        mem_probe_read(cpu, i, linear, size);
     for (; n + 8 <= size; n += 8) {
         uint64_t v = htole64(mem_load64(cpu, i, linear + n));
 
@@ -127,7 +128,8 @@ void mem_store_bytes(struct vcpu *cpu, const struct insn *i, uint64_t linear, co
     const uint8_t *in = buffer;
     unsigned n = 0;
 
-    mem_probe_write(cpu, i, linear, size);
+    if (tlb_find_write(&cpu->mmu, linear, size) == NULL)
+        mem_probe_write(cpu, i, linear, size);
     for (; n + 8 <= size; n += 8) {
         uint64_t v;
 

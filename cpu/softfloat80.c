@@ -123,6 +123,8 @@ static struct float80 overflowed(struct softfloat_env *env, const struct sf_roun
             env->rounded_up = r->up;
             return pack(sign, r->exp - WRAP + BIAS, r->sig);
         }
+        /* Too far even so (FSCALE only): as if masked, whatever the rounding. */
+        env->flags |= SOFTFLOAT_INEXACT;
         env->rounded_up = true;
         return infinity(sign);
     }
@@ -157,8 +159,10 @@ struct float80 sf80_finish(struct softfloat_env *env, const struct sf_value *v, 
         r = sf_round(&v->n, precision, INT32_MIN / 2, env->rounding);
         r.exp += WRAP;
         env->flags |= SOFTFLOAT_UNDERFLOW;
-        if (r.exp < EMIN)
+        if (r.exp < EMIN) { /* likewise */
+            env->flags |= SOFTFLOAT_INEXACT;
             return zero(sign);
+        }
     } else if (r.tiny && r.inexact) {
         env->flags |= SOFTFLOAT_UNDERFLOW;
     }

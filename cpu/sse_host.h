@@ -7,7 +7,7 @@
 #ifndef CPU_SSE_HOST_H
 #define CPU_SSE_HOST_H
 
-#include "cpu/sse_vec.h"
+#include "cpu/sse_fp.h"
 
 /* destination = insn(destination, source). */
 #define SSE_HOST(name)                                                                             \

@@ -118,9 +118,9 @@ static inline bool x87_settle(struct vcpu *cpu, unsigned happened, unsigned bloc
         return true;
     }
     blocked = x87_blocked(cpu, happened, blocking);
-    /* Whoever stops at the operands has no result to tell about. */
-    if (blocked && (happened & ~(unsigned)x->control & X87_BLOCKING))
-        happened &= X87_BLOCKING | SW_SF | (happened & SW_SF ? SW_C1 : 0);
+    /* Whoever stops has no result to tell about. */
+    if (blocked)
+        happened &= happened & SW_SF ? X87_OVERFLOW : blocking;
     status |= happened & (SW_EXCEPTIONS | SW_SF | SW_C1);
     if (happened & ~(unsigned)x->control & SW_EXCEPTIONS)
         status |= SW_ES | SW_B;

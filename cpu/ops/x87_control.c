@@ -94,6 +94,7 @@ OP(ffree)
     x87_begin(cpu, i);
     x87_note(cpu, i);
     x87_free(cpu, i->rm & 7);
+    cpu->x87.status &= (uint16_t)~SW_C1;
     NEXT;
 }
 
@@ -103,6 +104,7 @@ OP(ffreep)
     x87_note(cpu, i);
     x87_free(cpu, i->rm & 7);
     x87_pop(cpu, 1);
+    cpu->x87.status &= (uint16_t)~SW_C1;
     NEXT;
 }
 

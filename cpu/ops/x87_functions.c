@@ -230,6 +230,8 @@ static inline void remainder_of(struct vcpu *cpu, const struct insn *i, bool nea
     if (!x87_settle(cpu, env.flags, X87_BLOCKING))
         return;
     *x87_st(cpu, 0) = r;
+    if ((r.sign_exponent & 0x7fff) == 0x7fff) /* a NaN: there is no quotient */
+        return;
     conditions = (quotient & 4 ? SW_C0 : 0) | (quotient & 2 ? SW_C3 : 0) | (partial ? SW_C2 : 0);
     x87_set_conditions(cpu, conditions);
     if (quotient & 1)

@@ -45,13 +45,14 @@ static inline bool wants_soft(uint16_t status, const struct float80 *r)
     return (status & (SW_OE | SW_UE)) || (r->sign_exponent & 0x7fff) == 0;
 }
 
-#define ARITHMETIC(name, instruction)                                                              \
+#define ARITHMETIC(name, instruction, pop)                                                         \
     uint16_t x87_host_##name(uint16_t control, struct float80 *r, const struct float80 *a,         \
                              const struct float80 *b)                                              \
     {                                                                                              \
         struct float80 own, *out = is_masked(control) ? r : &own;                                  \
         uint16_t host = host_begin(control), status;                                               \
-        __asm__ volatile("fldt %[b]\n\tfldt %[a]\n\t" instruction "\n\tfnstsw %[sw]\n\tfstpt %[r]" \
+        __asm__ volatile("fldt %[b]\n\tfldt %[a]\n\t" instruction "\n\tfnstsw %[sw]\n\t" pop       \
+                         "fstpt %[r]"                                                              \
                          : [r] "=m"(*out), [sw] "=&a"(status)                                      \
                          : [a] "m"(*a), [b] "m"(*b)                                                \
                          : "st", "st(1)");                                                         \
@@ -64,14 +65,14 @@ static inline bool wants_soft(uint16_t status, const struct float80 *r)
         return status;                                                                             \
     }
 
-/* ST(0) = a, ST(1) = b. The popping forms with implied operands compute ST(1) op ST(0). */
-ARITHMETIC(add, "faddp")
-ARITHMETIC(sub, "fsub %%st(1), %%st\n\tfstp %%st(1)")
-ARITHMETIC(mul, "fmulp")
-ARITHMETIC(div, "fdiv %%st(1), %%st\n\tfstp %%st(1)")
-ARITHMETIC(yl2x, "fyl2x")
-ARITHMETIC(yl2xp1, "fyl2xp1")
-ARITHMETIC(patan, "fpatan")
+/* ST(0) = a, ST(1) = b. C1 is read before anything is popped that the instruction has not. */
+ARITHMETIC(add, "faddp", "")
+ARITHMETIC(sub, "fsub %%st(1), %%st", "fstp %%st(1)\n\t")
+ARITHMETIC(mul, "fmulp", "")
+ARITHMETIC(div, "fdiv %%st(1), %%st", "fstp %%st(1)\n\t")
+ARITHMETIC(yl2x, "fyl2x", "")
+ARITHMETIC(yl2xp1, "fyl2xp1", "")
+ARITHMETIC(patan, "fpatan", "")
 
 #define FUNCTION(name, instruction)                                                                \
     uint16_t x87_host_##name(uint16_t control, struct float80 *r, const struct float80 *a)         \

@@ -6,7 +6,8 @@
 
 /* ---- Loads ----------------------------------------------------------------------------------- */
 
-/* Pushes what a load brought; memory has been read. */
+/* Pushes what a load brought; memory has been read. A denormal is pushed even if it then raises its
+ * exception: processors do, against the general rule. */
 static inline void load(struct vcpu *cpu, const struct insn *i, struct float80 value,
                         unsigned happened)
 {
@@ -15,7 +16,7 @@ static inline void load(struct vcpu *cpu, const struct insn *i, struct float80 v
         happened = X87_OVERFLOW;
         value = SF80_DEFAULT_NAN;
     }
-    if (x87_settle(cpu, happened, X87_BLOCKING))
+    if (x87_settle(cpu, happened, SW_IE))
         x87_push(cpu, value);
 }
 
@@ -63,13 +64,17 @@ OP(fld_m80)
 
 OP(fld_sti)
 {
-    unsigned n = i->rm & 7;
+    struct float80 value = *x87_st(cpu, i->rm & 7);
 
     x87_begin(cpu, i);
-    if (unlikely(x87_empty(cpu, n)))
-        load(cpu, i, SF80_DEFAULT_NAN, X87_UNDERFLOW);
-    else
-        load(cpu, i, *x87_st(cpu, n), 0);
+    if (likely(!x87_empty(cpu, i->rm & 7))) {
+        load(cpu, i, value, 0);
+    } else {
+        /* Underflow, even if there is no room for the result either. */
+        x87_note(cpu, i);
+        if (x87_settle(cpu, X87_UNDERFLOW, SW_IE))
+            x87_push(cpu, SF80_DEFAULT_NAN);
+    }
     NEXT;
 }
 
@@ -222,6 +227,20 @@ OP(fstp_sti)
     NEXT;
 }
 
+/* D9 D8+i, which differs from the documented FSTP: an empty register is just popped. */
+OP(fstp1_sti)
+{
+    if (x87_empty(cpu, 0)) {
+        x87_begin(cpu, i);
+        x87_note(cpu, i);
+        x87_settle(cpu, 0, 0);
+        x87_pop(cpu, 1);
+    } else {
+        store_register(cpu, i, 1);
+    }
+    NEXT;
+}
+
 OP(fxch)
 {
     unsigned n = i->rm & 7;
@@ -239,7 +258,7 @@ OP(fxch)
     NEXT;
 }
 
-/* Condition code of Jcc for B, E, BE, U, and the opposites. */
+/* Condition code of Jcc for B, E, BE, U, and the opposites. C1 stays, unless the stack is at fault. */
 static inline void move_if(struct vcpu *cpu, const struct insn *i, unsigned condition)
 {
     unsigned n = i->rm & 7;
@@ -250,7 +269,6 @@ static inline void move_if(struct vcpu *cpu, const struct insn *i, unsigned cond
         x87_underflow(cpu, 0);
         return;
     }
-    x87_settle(cpu, 0, 0);
     if (flags_condition(cpu, condition))
         *x87_st(cpu, 0) = *x87_st(cpu, n);
 }
