@@ -94,6 +94,7 @@ struct tlb;
 
 struct mmu_context {
     struct tlb_entry *table; /* of the current view: TLB_SIZE slots */
+    enum tlb_view view;      /* follows CPL, AC and CR4.SMAP */
 
     /* What the guest set; changed only through the mmu_set_* functions. */
     uint64_t cr0, cr3, cr4, efer;
@@ -129,7 +130,9 @@ struct mmu_context {
     uint64_t walks, fills, flushes, page_invalidations;
 };
 
-/* Prepares a context at processor reset state (paging off). */
+/* Prepares a context at processor reset state (paging off, supervisor, 40 physical address bits,
+ * A20 open); fields that describe the processor model are set by the caller afterwards. vcpu is below
+ * MACHINE_VCPU_MAX and no other live context of the memory has it. log may be NULL. */
 void mmu_init(struct mmu_context *m, struct bus *bus, struct machine_memory *memory,
               struct log *log, unsigned vcpu);
 void mmu_destroy(struct mmu_context *m);
@@ -140,10 +143,15 @@ void mmu_destroy(struct mmu_context *m);
  * translations are dropped (policy `flush`) unless keep (bit 63 with PCIDs). */
 void mmu_set_cr3(struct mmu_context *m, uint64_t cr3, bool keep);
 
+/* Loads m->pdpte from the table that a CR3 value points to; PAE paging only (SDM 3A 4.4.1). False,
+ * and nothing changed, if a present entry has a reserved bit set: #GP(0). Called before
+ * mmu_set_cr3, and before mmu_set_control where that instruction loads them too. */
+bool mmu_load_pdptes(struct mmu_context *m, uint64_t cr3);
+
 /* CR0, CR4, EFER as the processor now holds them; flushes when the change asks for it. */
 void mmu_set_control(struct mmu_context *m, uint64_t cr0, uint64_t cr4, uint64_t efer);
 
-/* CPL or EFLAGS.AC changed: switches the view, drops nothing. */
+/* CPL or EFLAGS.AC changed: switches the view, drops nothing. Cheap. */
 void mmu_set_privilege(struct mmu_context *m, unsigned cpl, bool ac);
 void mmu_set_pkru(struct mmu_context *m, uint32_t pkru);
 void mmu_set_a20(struct mmu_context *m, bool enabled);
@@ -172,8 +180,9 @@ enum mmu_status mmu_load_system(struct mmu_context *m, gva_t address, unsigned s
 enum mmu_status mmu_store_system(struct mmu_context *m, gva_t address, unsigned size,
                                  uint64_t value, struct mmu_fault *fault);
 
-/* Makes sure that a following mmu_store of [address, + size) cannot fault (size up to 4096). In exact
- * mode also that it will not answer MMU_RESTART. Reads nothing, writes nothing but A/D bits. */
+/* Makes sure that a following mmu_store (mmu_load) of [address, + size) cannot fault (size up to
+ * 4096). In exact mode also that it will not answer MMU_RESTART. Reads nothing, writes nothing but
+ * A/D bits. */
 enum mmu_status mmu_probe_write(struct mmu_context *m, gva_t address, unsigned size,
                                 struct mmu_fault *fault);
 enum mmu_status mmu_probe_read(struct mmu_context *m, gva_t address, unsigned size,
@@ -189,12 +198,14 @@ enum mmu_status mmu_compare_exchange(struct mmu_context *m, gva_t address, unsig
 /*
  * Instruction fetch: the host address of the byte and its machine address, valid to the end of the
  * page. Watching the frame for writes is the block cache's business. Code outside RAM and
- * ROM (MMIO) gives MMU_OK with *host NULL and *where undefined: fetch byte-wise with bus_read.
+ * ROM (MMIO) gives MMU_OK with *host NULL and *where the guest physical address: fetch byte-wise
+ * with bus_read. Never answers MMU_RESTART.
  */
 enum mmu_status mmu_fetch(struct mmu_context *m, gva_t address, const uint8_t **host, mpa_t *where,
                           struct mmu_fault *fault);
 
-/* Sets or clears watch bits of a frame; setting one revokes every writable TLB entry for it. */
+/* Sets or clears watch bits of a frame (any address in it); setting one revokes every writable TLB
+ * entry for it, of every vCPU of the machine. */
 void mmu_frame_watch(struct mmu_context *m, mpa_t frame, uint32_t watch);
 void mmu_frame_unwatch(struct mmu_context *m, mpa_t frame, uint32_t watch);
 

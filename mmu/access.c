@@ -1,0 +1,235 @@
+/* Loads, stores and fetches by linear address, the slow way. */
+#include "mmu/guest_access.h"
+#include "mmu/tlb.h"
+
+#include <string.h>
+
+/* An access in one piece, or in two where it crosses pages. */
+struct pieces {
+    struct tlb_place place[2];
+    unsigned length[2]; /* bytes of each */
+    unsigned count;     /* 1 or 2 */
+};
+
+/* The address `n` bytes on; outside long mode linear addresses have 32 bits (SDM 1 3.3.7). */
+static uint64_t advance(const struct mmu_context *m, uint64_t address, unsigned n)
+{
+    address += n;
+    return m->efer & EFER_LMA ? address : address & 0xffffffff;
+}
+
+/* Translates every byte of the access; nothing but A and D bits has happened when it returns. */
+static enum mmu_status resolve(struct mmu_context *m, gva_t address, unsigned size,
+                               enum mmu_access access, enum tlb_view view, struct pieces *p,
+                               struct mmu_fault *fault)
+{
+    unsigned room = PAGE_SIZE - (unsigned)(address.v & ~PAGE_MASK);
+    enum mmu_status status;
+    uint64_t second;
+
+    p->count = 1;
+    p->length[0] = size;
+    if (likely(size <= room))
+        return tlb_translate(m, address.v, access, view, &p->place[0], fault);
+    second = advance(m, address.v, room);
+    if (!mmu_address_canonical(m, address.v) || !mmu_address_canonical(m, second)) {
+        *fault = (struct mmu_fault){.address = address};
+        return MMU_NOT_CANONICAL;
+    }
+    p->count = 2;
+    p->length[0] = room;
+    p->length[1] = size - room;
+    status = tlb_translate(m, address.v, access, view, &p->place[0], fault);
+    if (status != MMU_OK)
+        return status;
+    return tlb_translate(m, second, access, view, &p->place[1], fault);
+}
+
+/* Would the write change decoded code? */
+static bool hits_code(const struct mmu_context *m, const struct tlb_place *place, unsigned length)
+{
+    const struct machine_memory *memory = m->memory;
+
+    if (place->backing != TLB_BACKING_RAM ||
+        !(atomic_load(&machine_memory_frame(memory, place->mpa)->watch) & FRAME_WATCH_CODE))
+        return false;
+    return memory->code_overlaps == NULL ||
+           memory->code_overlaps(memory->code_write_opaque, place->mpa, length);
+}
+
+/* In exact mode, devices and code are touched at exact points only. */
+static enum mmu_status admit(const struct mmu_context *m, const struct pieces *p,
+                             enum mmu_access access)
+{
+    if (!m->exact || m->exact_point)
+        return MMU_OK;
+    for (unsigned i = 0; i < p->count; i++)
+        if (p->place[i].backing == TLB_BACKING_IO ||
+            (access == MMU_WRITE && hits_code(m, &p->place[i], p->length[i])))
+            return MMU_RESTART;
+    return MMU_OK;
+}
+
+/* Whoever watches the bytes of the access hears of it before they change. */
+static void announce(struct mmu_context *m, const struct pieces *p, gva_t address)
+{
+    for (unsigned i = 0; i < p->count; i++) {
+        const struct tlb_place *place = &p->place[i];
+
+        if (place->backing != TLB_BACKING_RAM)
+            continue;
+        if (atomic_load(&machine_memory_frame(m->memory, place->mpa)->watch) & FRAME_WATCH_CODE)
+            MMU_EMIT(m, CODE_WRITE, .mpa = place->mpa.v, .gva = address.v, .count = p->length[i]);
+        machine_memory_prepare_write(m->memory, place->mpa, p->length[i]);
+    }
+}
+
+static uint64_t read_pieces(struct mmu_context *m, const struct pieces *p, unsigned size)
+{
+    uint8_t bytes[8] = {0};
+    unsigned done = 0;
+
+    if (p->count == 1)
+        return p->place[0].host != NULL ? guest_load(p->place[0].host, size)
+                                        : bus_mmio_read(m->bus, p->place[0].gpa, size);
+    for (unsigned i = 0; i < 2; done += p->length[i++]) {
+        if (p->place[i].host != NULL)
+            guest_copy_out(bytes + done, p->place[i].host, p->length[i]);
+        else
+            bus_read(m->bus, p->place[i].gpa, bytes + done, p->length[i]);
+    }
+    return guest_load64(bytes);
+}
+
+static void write_pieces(struct mmu_context *m, const struct pieces *p, unsigned size,
+                         uint64_t value)
+{
+    uint8_t bytes[8];
+    unsigned done = 0;
+
+    if (p->count == 1) {
+        if (p->place[0].backing == TLB_BACKING_RAM)
+            guest_store(p->place[0].host, value, size);
+        else if (p->place[0].backing == TLB_BACKING_IO)
+            bus_mmio_write(m->bus, p->place[0].gpa, value, size);
+        return;
+    }
+    guest_store64(bytes, value);
+    for (unsigned i = 0; i < 2; done += p->length[i++]) {
+        if (p->place[i].backing == TLB_BACKING_RAM)
+            guest_copy_in(p->place[i].host, bytes + done, p->length[i]);
+        else if (p->place[i].backing == TLB_BACKING_IO)
+            bus_write(m->bus, p->place[i].gpa, bytes + done, p->length[i]);
+    }
+}
+
+static enum mmu_status load(struct mmu_context *m, gva_t address, unsigned size, enum tlb_view view,
+                            uint64_t *value, struct mmu_fault *fault)
+{
+    struct pieces p;
+    enum mmu_status status = resolve(m, address, size, MMU_READ, view, &p, fault);
+
+    if (status == MMU_OK)
+        status = admit(m, &p, MMU_READ);
+    if (status == MMU_OK)
+        *value = read_pieces(m, &p, size);
+    return status;
+}
+
+static enum mmu_status store(struct mmu_context *m, gva_t address, unsigned size,
+                             enum tlb_view view, uint64_t value, struct mmu_fault *fault)
+{
+    struct pieces p;
+    enum mmu_status status = resolve(m, address, size, MMU_WRITE, view, &p, fault);
+
+    if (status == MMU_OK)
+        status = admit(m, &p, MMU_WRITE);
+    if (status != MMU_OK)
+        return status;
+    announce(m, &p, address);
+    write_pieces(m, &p, size, value);
+    return MMU_OK;
+}
+
+enum mmu_status mmu_load(struct mmu_context *m, gva_t address, unsigned size, uint64_t *value,
+                         struct mmu_fault *fault)
+{
+    return load(m, address, size, m->view, value, fault);
+}
+
+enum mmu_status mmu_store(struct mmu_context *m, gva_t address, unsigned size, uint64_t value,
+                          struct mmu_fault *fault)
+{
+    return store(m, address, size, m->view, value, fault);
+}
+
+enum mmu_status mmu_load_system(struct mmu_context *m, gva_t address, unsigned size,
+                                uint64_t *value, struct mmu_fault *fault)
+{
+    return load(m, address, size, TLB_VIEW_SUPERVISOR, value, fault);
+}
+
+enum mmu_status mmu_store_system(struct mmu_context *m, gva_t address, unsigned size,
+                                 uint64_t value, struct mmu_fault *fault)
+{
+    return store(m, address, size, TLB_VIEW_SUPERVISOR, value, fault);
+}
+
+static enum mmu_status probe(struct mmu_context *m, gva_t address, unsigned size,
+                             enum mmu_access access, struct mmu_fault *fault)
+{
+    struct pieces p;
+    enum mmu_status status = resolve(m, address, size, access, m->view, &p, fault);
+
+    return status == MMU_OK ? admit(m, &p, access) : status;
+}
+
+enum mmu_status mmu_probe_write(struct mmu_context *m, gva_t address, unsigned size,
+                                struct mmu_fault *fault)
+{
+    return probe(m, address, size, MMU_WRITE, fault);
+}
+
+enum mmu_status mmu_probe_read(struct mmu_context *m, gva_t address, unsigned size,
+                               struct mmu_fault *fault)
+{
+    return probe(m, address, size, MMU_READ, fault);
+}
+
+enum mmu_status mmu_compare_exchange(struct mmu_context *m, gva_t address, unsigned size,
+                                     uint64_t *expected, uint64_t desired, struct mmu_fault *fault)
+{
+    struct pieces p;
+    enum mmu_status status = resolve(m, address, size, MMU_WRITE, m->view, &p, fault);
+    uint64_t found, wanted = *expected & size_mask(size);
+
+    if (status == MMU_OK)
+        status = admit(m, &p, MMU_WRITE);
+    if (status != MMU_OK)
+        return status;
+    announce(m, &p, address);
+    if (p.count == 1 && p.place[0].backing == TLB_BACKING_RAM &&
+        (p.place[0].mpa.v & (size - 1)) == 0) {
+        *expected = wanted;
+        guest_cas(p.place[0].host, size, expected, desired);
+        return MMU_OK;
+    }
+    found = read_pieces(m, &p, size);
+    write_pieces(m, &p, size,
+                 found == wanted ? desired : found); /* SDM 2A CMPXCHG: always writes */
+    *expected = found;
+    return MMU_OK;
+}
+
+enum mmu_status mmu_fetch(struct mmu_context *m, gva_t address, const uint8_t **host, mpa_t *where,
+                          struct mmu_fault *fault)
+{
+    struct tlb_place place;
+    enum mmu_status status = tlb_translate(m, address.v, MMU_FETCH, m->view, &place, fault);
+
+    if (status != MMU_OK)
+        return status;
+    *host = place.host;
+    *where = place.mpa;
+    return MMU_OK;
+}

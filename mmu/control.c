@@ -1,0 +1,206 @@
+/* The context: reset state, control registers, privilege, invalidations, watches. */
+#include "base/check.h"
+#include "base/log.h"
+#include "mmu/tlb.h"
+
+#include <string.h>
+
+#define CR0_RESET   0x60000010u /* SDM 3A table 9-1 */
+#define CR3_NOFLUSH BIT64(63)
+
+static enum tlb_view current_view(const struct mmu_context *m)
+{
+    if (m->cpl == 3)
+        return TLB_VIEW_USER;
+    return m->ac && (m->cr4 & CR4_SMAP) ? TLB_VIEW_SUPERVISOR_AC : TLB_VIEW_SUPERVISOR;
+}
+
+static void select_view(struct mmu_context *m)
+{
+    m->view = current_view(m);
+    m->table = m->tlb->space.tables[m->view].entries;
+}
+
+void mmu_init(struct mmu_context *m, struct bus *bus, struct machine_memory *memory,
+              struct log *log, unsigned vcpu)
+{
+    CHECK(vcpu < MACHINE_VCPU_MAX);
+    memset(m, 0, sizeof(*m));
+    m->cr0 = CR0_RESET;
+    m->physical_bits = 40;
+    m->a20_mask = UINT64_MAX;
+    m->bus = bus;
+    m->memory = memory;
+    m->log = log;
+    m->vcpu = vcpu;
+    m->tlb = tlb_create();
+    memory->contexts[vcpu] = m;
+    select_view(m);
+}
+
+void mmu_destroy(struct mmu_context *m)
+{
+    if (m->tlb == NULL)
+        return;
+    if (m->memory->contexts[m->vcpu] == m)
+        m->memory->contexts[m->vcpu] = NULL;
+    tlb_destroy(m->tlb);
+    m->tlb = NULL;
+    m->table = NULL;
+}
+
+/* --- Coherency events --- */
+
+static void flush(struct mmu_context *m, bool globals, enum mmu_event_cause cause)
+{
+    unsigned dropped = tlb_flush(m, globals);
+
+    if (m->log != NULL)
+        LOG(m->log, LOG_MMU, "cpu%u: %s flushes %u TLB entries\n", m->vcpu, mmu_cause_word(cause),
+            dropped);
+    MMU_EMIT(m, TLB_FLUSH, .cause = (uint8_t)cause, .count = dropped);
+}
+
+static uint64_t current_pcid(const struct mmu_context *m)
+{
+    return m->cr4 & CR4_PCIDE ? m->cr3 & 0xfff : 0;
+}
+
+void mmu_set_cr3(struct mmu_context *m, uint64_t cr3, bool keep)
+{
+    uint64_t old = m->cr3, old_pcid = current_pcid(m);
+
+    m->cr3 = cr3 & ~CR3_NOFLUSH;
+    MMU_EMIT(m, CR3_LOAD, .old_entry = old, .new_entry = m->cr3);
+    /* There is one space: what belongs to another PCID cannot be kept beside it. */
+    if (!keep || current_pcid(m) != old_pcid)
+        flush(m, false, MMU_CAUSE_CR3);
+}
+
+/* Bits whose change drops all translations, globals included (SDM 3A 4.10.4.1), or gives entries
+ * another meaning. */
+#define CR0_FLUSH  CR0_PG
+#define CR4_FLUSH  (CR4_PSE | CR4_PAE | CR4_PGE | CR4_LA57 | CR4_PCIDE | CR4_SMEP)
+#define EFER_FLUSH (EFER_LMA | EFER_NXE)
+
+void mmu_set_control(struct mmu_context *m, uint64_t cr0, uint64_t cr4, uint64_t efer)
+{
+    uint64_t cr0_changed = m->cr0 ^ cr0, cr4_changed = m->cr4 ^ cr4, efer_changed = m->efer ^ efer;
+
+    if (cr0_changed != 0)
+        MMU_EMIT(m, CR0_LOAD, .old_entry = m->cr0, .new_entry = cr0);
+    if (cr4_changed != 0)
+        MMU_EMIT(m, CR4_LOAD, .old_entry = m->cr4, .new_entry = cr4);
+    if (efer_changed != 0)
+        MMU_EMIT(m, EFER_LOAD, .old_entry = m->efer, .new_entry = efer);
+    m->cr0 = cr0;
+    m->cr4 = cr4;
+    m->efer = efer;
+    if (cr0_changed & CR0_FLUSH)
+        flush(m, true, MMU_CAUSE_CR0);
+    else if (cr4_changed & CR4_FLUSH)
+        flush(m, true, MMU_CAUSE_CR4);
+    else if (efer_changed & EFER_FLUSH)
+        flush(m, true, MMU_CAUSE_EFER);
+    else if ((cr0_changed & CR0_WP) || (cr4_changed & (CR4_SMAP | CR4_PKE)))
+        tlb_retag(m);
+    select_view(m);
+}
+
+void mmu_set_privilege(struct mmu_context *m, unsigned cpl, bool ac)
+{
+    m->cpl = (uint8_t)cpl;
+    m->ac = ac;
+    select_view(m);
+}
+
+void mmu_set_pkru(struct mmu_context *m, uint32_t pkru)
+{
+    uint32_t old = m->pkru;
+
+    if (old == pkru)
+        return;
+    m->pkru = pkru;
+    MMU_EMIT(m, PKRU_LOAD, .old_entry = old, .new_entry = pkru);
+    if ((m->cr4 & CR4_PKE) && (m->efer & EFER_LMA))
+        tlb_retag(m);
+}
+
+void mmu_set_a20(struct mmu_context *m, bool enabled)
+{
+    uint64_t mask = enabled ? UINT64_MAX : ~BIT64(20);
+
+    if (mask == m->a20_mask)
+        return;
+    m->a20_mask = mask;
+    flush(m, true, MMU_CAUSE_A20);
+}
+
+void mmu_invlpg(struct mmu_context *m, gva_t address)
+{
+    unsigned dropped = tlb_drop_page(m, address.v);
+
+    m->page_invalidations++;
+    MMU_EMIT(m, INVLPG, .gva = address.v, .count = dropped);
+}
+
+void mmu_invpcid(struct mmu_context *m, unsigned type, uint64_t pcid, gva_t address)
+{
+    bool current = pcid == current_pcid(m);
+
+    MMU_EMIT(m, INVPCID, .gva = address.v, .new_entry = pcid, .count = type);
+    switch (type) {
+    case 0: /* one address of a PCID; nothing is kept of any but the current one */
+        m->page_invalidations++;
+        if (current)
+            tlb_drop_page(m, address.v);
+        break;
+    case 1: /* one PCID, but globals */
+        if (current)
+            flush(m, false, MMU_CAUSE_INVPCID);
+        break;
+    default: /* 2: all; 3: all but globals */
+        flush(m, type == 2, MMU_CAUSE_INVPCID);
+        break;
+    }
+}
+
+void mmu_flush_all(struct mmu_context *m)
+{
+    flush(m, true, MMU_CAUSE_TOOL);
+}
+
+/* --- Watches --- */
+
+/*
+ * Every vCPU that may hold the frame writable gives it up. They all run on this thread; once each
+ * has a thread of its own, this becomes the revocation protocol of the frame's holders.
+ */
+static void revoke_holders(struct mmu_context *m, mpa_t frame)
+{
+    uint64_t holders = atomic_exchange(&machine_memory_frame(m->memory, frame)->holders, 0);
+
+    while (holders != 0) {
+        unsigned vcpu = (unsigned)__builtin_ctzll(holders);
+        struct mmu_context *holder = m->memory->contexts[vcpu];
+
+        holders &= holders - 1;
+        if (holder != NULL)
+            tlb_revoke_write(holder, frame);
+    }
+}
+
+void mmu_frame_watch(struct mmu_context *m, mpa_t frame, uint32_t watch)
+{
+    frame.v &= PAGE_MASK;
+    if (atomic_fetch_or(&machine_memory_frame(m->memory, frame)->watch, watch) == 0)
+        revoke_holders(m, frame); /* under another watch nobody has a write tag */
+    MMU_EMIT(m, WATCH_SET, .mpa = frame.v, .count = watch);
+}
+
+void mmu_frame_unwatch(struct mmu_context *m, mpa_t frame, uint32_t watch)
+{
+    frame.v &= PAGE_MASK;
+    atomic_fetch_and(&machine_memory_frame(m->memory, frame)->watch, ~watch);
+    MMU_EMIT(m, WATCH_CLEAR, .mpa = frame.v, .count = watch);
+}

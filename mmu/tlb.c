@@ -1,0 +1,470 @@
+#include "mmu/tlb.h"
+
+#include "base/host/host.h"
+#include "base/log.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static const uint8_t large_shifts[TLB_LARGE_KINDS] = {21, 22, 30};
+
+static unsigned large_kind(unsigned shift)
+{
+    return shift == 21 ? 0 : shift == 22 ? 1 : 2;
+}
+
+struct tlb *tlb_create(void)
+{
+    struct tlb *t = host_alloc_lazy(sizeof(*t));
+
+    memset(t->chains, 0xff, sizeof(t->chains));
+    t->generation[0] = t->generation[1] = 1; /* entries of generation 0 are empty */
+    for (unsigned view = 0; view < TLB_VIEW_COUNT; view++) {
+        struct tlb_table *table = &t->space.tables[view];
+
+        table->entries = host_alloc_lazy(TLB_SIZE * sizeof(*table->entries));
+        table->side = host_alloc_lazy(TLB_SIZE * sizeof(*table->side));
+        table->log = host_alloc_lazy(TLB_SIZE * sizeof(*table->log));
+        memset(table->entries, 0xff, TLB_SIZE * sizeof(*table->entries));
+        for (unsigned i = 0; i < TLB_SIZE; i++)
+            table->side[i].page = TLB_NO_TAG;
+    }
+    return t;
+}
+
+void tlb_destroy(struct tlb *t)
+{
+    if (t == NULL)
+        return;
+    for (unsigned view = 0; view < TLB_VIEW_COUNT; view++) {
+        struct tlb_table *table = &t->space.tables[view];
+
+        host_free_lazy(table->entries, TLB_SIZE * sizeof(*table->entries));
+        host_free_lazy(table->side, TLB_SIZE * sizeof(*table->side));
+        host_free_lazy(table->log, TLB_SIZE * sizeof(*table->log));
+    }
+    host_free_lazy(t, sizeof(*t));
+}
+
+static unsigned slot_index(uint64_t address)
+{
+    return (address >> PAGE_SHIFT) & (TLB_SIZE - 1);
+}
+
+/* --- Chains: from a frame to the slots that may be writable --- */
+
+static uint16_t *chain_of(struct tlb *t, uint64_t frame)
+{
+    return &t->chains[frame & (TLB_CHAINS - 1)];
+}
+
+static struct tlb_side *side_at(struct tlb *t, uint16_t slot)
+{
+    return &t->space.tables[slot / TLB_SIZE].side[slot % TLB_SIZE];
+}
+
+/* The machine frame behind a slot; a p2m would be consulted at the fill and kept in the side array.
+ */
+static uint64_t side_frame(const struct tlb_side *side)
+{
+    return side->to.page.v >> PAGE_SHIFT;
+}
+
+static void link_slot(struct tlb *t, enum tlb_view view, unsigned index)
+{
+    struct tlb_side *side = &t->space.tables[view].side[index];
+    uint16_t *head = chain_of(t, side_frame(side));
+    uint16_t slot = (uint16_t)(view * TLB_SIZE + index);
+
+    side->next = *head;
+    side->prev = TLB_NO_SLOT;
+    side->linked = true;
+    if (*head != TLB_NO_SLOT)
+        side_at(t, *head)->prev = slot;
+    *head = slot;
+}
+
+static void unlink_slot(struct tlb *t, struct tlb_side *side)
+{
+    if (side->prev != TLB_NO_SLOT)
+        side_at(t, side->prev)->next = side->next;
+    else
+        *chain_of(t, side_frame(side)) = side->next;
+    if (side->next != TLB_NO_SLOT)
+        side_at(t, side->next)->prev = side->prev;
+    side->linked = false;
+}
+
+void tlb_revoke_write(struct mmu_context *m, mpa_t frame)
+{
+    struct tlb *t = m->tlb;
+    uint16_t slot = *chain_of(t, mpa_frame(frame));
+
+    while (slot != TLB_NO_SLOT) {
+        struct tlb_side *side = side_at(t, slot);
+        struct tlb_entry *e = &t->space.tables[slot / TLB_SIZE].entries[slot % TLB_SIZE];
+
+        if (side_frame(side) == mpa_frame(frame) && e->write_tag != TLB_NO_TAG) {
+            e->write_tag = TLB_NO_TAG;
+            MMU_EMIT(m, WATCH_REVOKE, .mpa = frame.v, .gva = side->page,
+                     .view = (uint8_t)(slot / TLB_SIZE));
+        }
+        slot = side->next;
+    }
+}
+
+/* --- Slots --- */
+
+static uint32_t *large_live(struct tlb *t, uint64_t address, unsigned shift)
+{
+    return &t->large_live[large_kind(shift)][address >> shift & (TLB_LARGE_LIVE - 1)];
+}
+
+/* Empties a slot that holds something. Returns true if it could be executed from. */
+static bool clear_slot(struct tlb *t, enum tlb_view view, unsigned index)
+{
+    struct tlb_entry *e = &t->space.tables[view].entries[index];
+    struct tlb_side *side = &t->space.tables[view].side[index];
+    bool exec = e->exec_tag != TLB_NO_TAG;
+
+    if (side->linked)
+        unlink_slot(t, side);
+    if (side->to.shift != PAGE_SHIFT)
+        --*large_live(t, side->page, side->to.shift);
+    e->read_tag = e->write_tag = e->exec_tag = TLB_NO_TAG;
+    side->page = TLB_NO_TAG;
+    return exec;
+}
+
+/*
+ * Gives the slot a write tag if a store may go to the frame without anybody hearing of it. The
+ * holder bit is set before the watch bits are tested, and a watch sets its bit before it reads the
+ * holders: one of the two sees the other.
+ */
+static void grant_write(struct mmu_context *m, enum tlb_view view, unsigned index)
+{
+    struct tlb_entry *e = &m->tlb->space.tables[view].entries[index];
+    struct tlb_side *side = &m->tlb->space.tables[view].side[index];
+    struct frame *frame;
+
+    if (side->backing != TLB_BACKING_RAM || !(side->allowed & BIT(MMU_WRITE)) || !side->to.dirty)
+        return;
+    frame = machine_memory_frame(m->memory, mpa(side->to.page.v));
+    if (atomic_load_explicit(&frame->watch, memory_order_relaxed) != 0)
+        return;
+    atomic_fetch_or(&frame->holders, BIT64(m->vcpu));
+    if (atomic_load(&frame->watch) != 0)
+        return;
+    e->write_tag = side->page;
+    if (!side->linked)
+        link_slot(m->tlb, view, index);
+}
+
+/* Derives the tags of a slot from its side; an exec tag is only taken away here. */
+static void set_tags(struct mmu_context *m, enum tlb_view view, unsigned index)
+{
+    struct tlb_entry *e = &m->tlb->space.tables[view].entries[index];
+    struct tlb_side *side = &m->tlb->space.tables[view].side[index];
+
+    side->allowed = (uint8_t)mmu_rights_allowed(m, view, &side->to);
+    e->read_tag = e->write_tag = TLB_NO_TAG;
+    if (side->backing != TLB_BACKING_IO && (side->allowed & BIT(MMU_READ)))
+        e->read_tag = side->page;
+    grant_write(m, view, index);
+    if (e->exec_tag != TLB_NO_TAG && !(side->allowed & BIT(MMU_FETCH))) {
+        e->exec_tag = TLB_NO_TAG;
+        m->tlb->exec_evicted = true;
+    }
+}
+
+static enum tlb_backing backing_of(const struct mmu_context *m, gpa_t page)
+{
+    switch (machine_memory_kind(m->memory, mpa(page.v))) {
+    case FRAME_RAM:
+        return TLB_BACKING_RAM;
+    case FRAME_ROM:
+        return TLB_BACKING_ROM;
+    default:
+        return TLB_BACKING_IO;
+    }
+}
+
+static struct tlb_side *fill_slot(struct mmu_context *m, enum tlb_view view, uint64_t page,
+                                  const struct mmu_translation *to)
+{
+    struct tlb_table *table = &m->tlb->space.tables[view];
+    unsigned index = slot_index(page);
+    struct tlb_entry *e = &table->entries[index];
+    struct tlb_side *side = &table->side[index];
+    bool had_exec = false;
+
+    if (side->page != TLB_NO_TAG) {
+        bool same = side->page == page && side->to.page.v == to->page.v;
+
+        if (side->page != page)
+            MMU_EMIT(m, TLB_EVICT, .gva = side->page, .gpa = side->to.page.v,
+                     .view = (uint8_t)view);
+        had_exec = clear_slot(m->tlb, view, index);
+        if (had_exec && !same)
+            m->tlb->exec_evicted = true;
+        had_exec = had_exec && same;
+    }
+    m->fills++;
+    side->page = page;
+    side->to = *to;
+    side->backing = (uint8_t)backing_of(m, to->page);
+    if (to->shift != PAGE_SHIFT)
+        ++*large_live(m->tlb, page, to->shift);
+    if (!side->logged) {
+        side->logged = true;
+        table->log[table->log_count++] = (uint16_t)index;
+    }
+    if (side->backing != TLB_BACKING_IO)
+        e->addend = (uint64_t)(uintptr_t)machine_memory_host(m->memory, mpa(to->page.v)) - page;
+    if (had_exec)
+        e->exec_tag = page;
+    set_tags(m, view, index);
+    MMU_EMIT(m, TLB_FILL, .gva = page, .gpa = to->page.v, .rights = to->rights, .shift = to->shift,
+             .view = (uint8_t)view);
+    return side;
+}
+
+/* --- Second level --- */
+
+static uint64_t page_base(uint64_t address, unsigned shift)
+{
+    return address & ~(BIT64(shift) - 1);
+}
+
+static struct tlb_second *second_slot(struct tlb *t, uint64_t address, unsigned shift)
+{
+    if (shift == PAGE_SHIFT)
+        return &t->second[address >> PAGE_SHIFT & (TLB_SECOND_SIZE - 1)];
+    return &t->large[large_kind(shift)][address >> shift & (TLB_LARGE_SIZE - 1)];
+}
+
+/* The entry that translates the address with pages of the size, or NULL. */
+static struct tlb_second *second_find_size(struct tlb *t, uint64_t address, unsigned shift)
+{
+    struct tlb_second *s = second_slot(t, address, shift);
+
+    if (s->page == page_base(address, shift) && s->generation == t->generation[s->to.global])
+        return s;
+    return NULL;
+}
+
+static bool second_find(struct mmu_context *m, uint64_t address, struct mmu_translation *to)
+{
+    struct tlb_second *s = second_find_size(m->tlb, address, PAGE_SHIFT);
+
+    for (unsigned i = 0; s == NULL && i < TLB_LARGE_KINDS; i++)
+        s = second_find_size(m->tlb, address, large_shifts[i]);
+    if (s == NULL)
+        return false;
+    *to = s->to;
+    to->page.v |= address & PAGE_MASK & (BIT64(to->shift) - 1);
+    to->page.v &= m->a20_mask;
+    return true;
+}
+
+static void second_drop(struct tlb *t, uint64_t address)
+{
+    struct tlb_second *s = second_find_size(t, address, PAGE_SHIFT);
+
+    if (s != NULL)
+        s->generation = 0;
+    for (unsigned i = 0; i < TLB_LARGE_KINDS; i++) {
+        s = second_find_size(t, address, large_shifts[i]);
+        if (s != NULL)
+            s->generation = 0;
+    }
+}
+
+/* Enters a walk's result; nothing else translates the page afterwards. */
+static void second_fill(struct tlb *t, uint64_t address, const struct mmu_translation *to)
+{
+    struct tlb_second *s = second_slot(t, address, to->shift);
+
+    second_drop(t, address);
+    s->page = page_base(address, to->shift);
+    s->generation = t->generation[to->global];
+    s->to = *to;
+    s->to.page.v = page_base(to->page.v, to->shift);
+}
+
+/* --- Translation --- */
+
+static enum mmu_status fault_of(struct mmu_context *m, const struct mmu_walk *w,
+                                struct mmu_fault *fault)
+{
+    fault->address = w->address;
+    fault->error_code = w->error_code;
+    if (w->outcome == WALK_RESTART)
+        return MMU_RESTART;
+    if (w->outcome == WALK_NOT_CANONICAL)
+        return MMU_NOT_CANONICAL;
+    if (m->log != NULL && log_on(m->log, LOG_MMU))
+        mmu_walk_print(m->log->stream, w);
+    tlb_drop_page(m, w->address.v);
+    MMU_EMIT(m, PAGE_FAULT, .gva = w->address.v, .access = (uint8_t)w->access,
+             .view = (uint8_t)w->view, .error = w->error_code,
+             .cause = w->outcome == WALK_NOT_PRESENT ? MMU_CAUSE_NOT_PRESENT
+                      : w->outcome == WALK_RESERVED  ? MMU_CAUSE_RESERVED
+                                                     : MMU_CAUSE_DENIED);
+    return MMU_PAGE_FAULT;
+}
+
+/* May the access use the translation as it was cached? A store to a clean page must set D first. */
+static bool usable(unsigned allowed, const struct mmu_translation *to, enum mmu_access access)
+{
+    return (allowed & BIT(access)) && (access != MMU_WRITE || to->dirty);
+}
+
+/* Finds the translation beyond the slot and fills the slot with it. */
+static enum mmu_status refill(struct mmu_context *m, uint64_t address, enum mmu_access access,
+                              enum tlb_view view, struct tlb_side **side, struct mmu_fault *fault)
+{
+    bool paging = m->cr0 & CR0_PG;
+    struct mmu_translation to;
+    struct mmu_walk w;
+
+    if (paging && second_find(m, address, &to) &&
+        usable(mmu_rights_allowed(m, view, &to), &to, access)) {
+        *side = fill_slot(m, view, address & PAGE_MASK, &to);
+        return MMU_OK;
+    }
+    mmu_walk(m, gva(address), access, view, &w);
+    if (w.outcome != WALK_OK)
+        return fault_of(m, &w, fault);
+    if (paging)
+        second_fill(m->tlb, address, &w.mapping);
+    *side = fill_slot(m, view, address & PAGE_MASK, &w.mapping);
+    return MMU_OK;
+}
+
+enum mmu_status tlb_translate(struct mmu_context *m, uint64_t address, enum mmu_access access,
+                              enum tlb_view view, struct tlb_place *place, struct mmu_fault *fault)
+{
+    struct tlb_table *table = &m->tlb->space.tables[view];
+    unsigned index = slot_index(address);
+    struct tlb_side *side = &table->side[index];
+    uint64_t offset = address & ~PAGE_MASK;
+
+    if (side->page != (address & PAGE_MASK) || !usable(side->allowed, &side->to, access)) {
+        enum mmu_status status = refill(m, address, access, view, &side, fault);
+
+        if (status != MMU_OK)
+            return status;
+    } else if (access == MMU_WRITE) {
+        grant_write(m, view, index); /* a watch may have gone */
+    }
+    if (access == MMU_FETCH && side->backing != TLB_BACKING_IO)
+        table->entries[index].exec_tag = side->page;
+    place->backing = side->backing;
+    place->gpa = gpa(side->to.page.v | offset);
+    place->mpa = mpa(place->gpa.v);
+    place->host = NULL;
+    if (side->backing != TLB_BACKING_IO)
+        place->host = machine_memory_host(m->memory, place->mpa);
+    return MMU_OK;
+}
+
+/* --- Dropping --- */
+
+static void exec_gone(struct mmu_context *m)
+{
+    m->code_epoch++;
+    m->tlb->exec_evicted = false;
+}
+
+/* Empties the table's slots that are not to be kept. The log keeps the others. */
+static unsigned flush_table(struct tlb *t, enum tlb_view view, bool globals, bool *exec)
+{
+    struct tlb_table *table = &t->space.tables[view];
+    unsigned kept = 0, dropped = 0;
+
+    for (unsigned i = 0; i < table->log_count; i++) {
+        unsigned index = table->log[i];
+        struct tlb_side *side = &table->side[index];
+
+        if (side->page != TLB_NO_TAG && side->to.global && !globals) {
+            table->log[kept++] = (uint16_t)index;
+            continue;
+        }
+        side->logged = false;
+        if (side->page == TLB_NO_TAG)
+            continue;
+        *exec |= clear_slot(t, view, index);
+        dropped++;
+    }
+    table->log_count = kept;
+    return dropped;
+}
+
+unsigned tlb_flush(struct mmu_context *m, bool globals)
+{
+    bool exec = m->tlb->exec_evicted;
+    unsigned dropped = 0;
+
+    m->flushes++;
+    for (unsigned view = 0; view < TLB_VIEW_COUNT; view++)
+        dropped += flush_table(m->tlb, view, globals, &exec);
+    m->tlb->generation[0]++;
+    if (globals)
+        m->tlb->generation[1]++;
+    if (exec)
+        exec_gone(m);
+    return dropped;
+}
+
+/* Drops every slot that holds a piece of the large page around the address. */
+static unsigned drop_large(struct tlb *t, uint64_t address, unsigned shift, bool *exec)
+{
+    unsigned dropped = 0;
+
+    for (unsigned view = 0; view < TLB_VIEW_COUNT; view++) {
+        const struct tlb_table *table = &t->space.tables[view];
+
+        for (unsigned i = 0; i < table->log_count; i++) {
+            const struct tlb_side *side = &table->side[table->log[i]];
+
+            if (side->page == TLB_NO_TAG || side->to.shift != shift ||
+                page_base(side->page, shift) != page_base(address, shift))
+                continue;
+            *exec |= clear_slot(t, view, table->log[i]);
+            dropped++;
+        }
+    }
+    return dropped;
+}
+
+unsigned tlb_drop_page(struct mmu_context *m, uint64_t address)
+{
+    bool exec = m->tlb->exec_evicted;
+    unsigned dropped = 0, index = slot_index(address);
+
+    second_drop(m->tlb, address);
+    for (unsigned view = 0; view < TLB_VIEW_COUNT; view++) {
+        if (m->tlb->space.tables[view].side[index].page != (address & PAGE_MASK))
+            continue;
+        exec |= clear_slot(m->tlb, view, index);
+        dropped++;
+    }
+    for (unsigned i = 0; i < TLB_LARGE_KINDS; i++)
+        if (*large_live(m->tlb, address, large_shifts[i]) != 0)
+            dropped += drop_large(m->tlb, address, large_shifts[i], &exec);
+    if (exec)
+        exec_gone(m);
+    return dropped;
+}
+
+void tlb_retag(struct mmu_context *m)
+{
+    for (unsigned view = 0; view < TLB_VIEW_COUNT; view++) {
+        const struct tlb_table *table = &m->tlb->space.tables[view];
+
+        for (unsigned i = 0; i < table->log_count; i++)
+            if (table->side[table->log[i]].page != TLB_NO_TAG)
+                set_tags(m, view, table->log[i]);
+    }
+}
