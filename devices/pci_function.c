@@ -145,6 +145,7 @@ void pci_set_bar(struct pci_function *f, unsigned bar, enum pci_bar_kind kind, u
     uint64_t address_bits = ~(size - 1);
 
     check_bar(bar, kind, size);
+    CHECK(ops == NULL || !bar_types[kind].io || ops->max_size <= 4);
     f->bars[bar] = (struct pci_bar){.kind = kind, .size = size, .ops = ops, .device = device};
     if (bar == PCI_BAR_ROM)
         pci_set_u32(f, PCI_ROM_ADDRESS, 0, (uint32_t)address_bits | BAR_ROM_ENABLE);

@@ -84,7 +84,7 @@ struct ps2_mouse {
     uint8_t command;          /* waits for its argument; 0: none */
     uint8_t last;             /* the byte sent last, for PS2_REPEAT_LAST */
     uint8_t id;               /* 0 plain, 3 wheel, 4 wheel and five buttons */
-    uint8_t rates[2];         /* the sample rates set before the last one: the way to ask for 3, 4 */
+    uint8_t rates[2];         /* the sample rates set before the last one: asks for 3, 4 */
     uint8_t sample_rate;      /* reports per second as set; the plug's speed is the limit */
     uint8_t resolution;       /* 0 to 3 */
     bool scaling;             /* 2:1 in stream mode */

@@ -49,6 +49,7 @@ static void card_write(void *device, uint64_t offset, uint64_t value, unsigned s
 }
 
 static const struct bus_region_ops card_ops = {"card", card_read, card_write, 8};
+static const struct bus_region_ops card_io_ops = {"card io", card_read, card_write, 4};
 
 static void card_moved(struct pci_function *f, unsigned bar, uint64_t base, bool mapped)
 {
@@ -73,7 +74,7 @@ static void card_init(struct card *c, const char *name)
 {
     memset(c, 0, sizeof(*c));
     pci_function_init(&c->f, name, 0x1234, 0x5678, 9, 0x020304, 1);
-    pci_set_bar(&c->f, 0, PCI_BAR_IO, 32, &card_ops, c);
+    pci_set_bar(&c->f, 0, PCI_BAR_IO, 32, &card_io_ops, c);
     pci_set_bar(&c->f, 1, PCI_BAR_MEM32, 4096, &card_ops, c);
     pci_set_bar(&c->f, 2, PCI_BAR_MEM64_PREFETCH, 16384, &card_ops, c);
     pci_set_bar(&c->f, 4, PCI_BAR_MEM32_PREFETCH, 1 << 24, NULL, NULL);
