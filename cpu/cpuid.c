@@ -34,7 +34,7 @@ _Static_assert(FEATURE_COUNT <= 64, "the model table's masks hold 64 features");
     (FEATURES_V2 | F1(MONITOR) | F1(X2APIC) | F1(MOVBE) | F1(TSC_DEADLINE) | F1(XSAVE) |           \
      F1(RDRAND) | F1(FSGSBASE) | F1(SMEP) | F1(ERMS) | F1(RDSEED) | F1(SMAP) | F1(UMIP) |          \
      F1(RDPID) | F1(XSAVEOPT) | F1(CLFLUSHOPT) | F1(CLWB) | F1(PREFETCHW) | F1(PDPE1GB) |          \
-     F1(RDTSCP))
+     F1(RDTSCP) | F1(BMI1) | F1(BMI2) | F1(ADX) | F1(LZCNT))
 #define FEATURES_MAX (FEATURES_GNOMON | F1(PCID) | F1(INVPCID) | F1(PKU) | F1(LA57))
 
 #define SIGNATURE 0x000206a7u /* family 6, model 2Ah, stepping 7 */

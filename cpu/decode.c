@@ -41,7 +41,7 @@ struct entry {
 };
 
 struct decoder {
-    uint16_t first[4][256];
+    uint16_t first[MAP_COUNT][256];
     struct row_info *info; /* one for each row */
     struct entry *entries;
     unsigned entry_count;
@@ -143,6 +143,9 @@ struct parse {
     uint8_t rep;     /* 0, 0xf2 or 0xf3: the last one */
     bool prefix66, prefix67, lock;
     uint8_t segment; /* override, or SEG_COUNT */
+    bool vex;        /* VEX-encoded: W, R, X, B are in rex, pp in prefix66 and rep */
+    bool vex_bad;    /* and that cannot be, with what stands before it: #UD */
+    uint8_t vex_l, vvvv;
     uint8_t map, opcode;
     uint8_t modrm;
     bool has_modrm;
@@ -198,6 +201,41 @@ static bool parse_prefix(struct parse *p, uint8_t byte)
     return false;
 }
 
+/* C4h and C5h start a VEX prefix where they cannot be LES and LDS (SDM 2A 2.3.5.1). */
+static bool starts_vex(const struct parse *p, uint8_t byte)
+{
+    if ((byte != 0xc4 && byte != 0xc5) || !(p->mode & (MODE_64 | MODE_PROT)))
+        return false;
+    return (p->mode & MODE_64) ||
+           (p->length < p->available && (p->bytes[p->length] & 0xc0) == 0xc0);
+}
+
+/* The rest of a VEX prefix and the opcode byte. R, X, B and vvvv are stored inverted. */
+static void parse_vex(struct parse *p, uint8_t first)
+{
+    static const uint8_t reps[4] = {0, 0, 0xf3, 0xf2};
+    uint8_t rxb = (uint8_t)take(p, 1), last = rxb;
+    unsigned map = 1;
+
+    p->vex = true;
+    p->vex_bad = p->rex != 0 || p->prefix66 || p->rep != 0 || p->lock;
+    p->rex = rxb & 0x80 ? 0 : REX_R;
+    if (first == 0xc4) {
+        last = (uint8_t)take(p, 1);
+        map = rxb & 0x1f;
+        p->rex |= (rxb & 0x40 ? 0 : REX_X) | (rxb & 0x20 ? 0 : REX_B) | (last & 0x80 ? REX_W : 0);
+    }
+    if (!(p->mode & MODE_64))
+        p->rex &= REX_W;
+    p->vvvv = (uint8_t)(~last >> 3) & 15;
+    p->vex_l = (last >> 2) & 1;
+    p->prefix66 = (last & 3) == 1;
+    p->rep = reps[last & 3];
+    p->opcode = (uint8_t)take(p, 1);
+    p->vex_bad |= map < 1 || map > 3;
+    p->map = (uint8_t)(p->vex_bad ? MAP_VEX_0F : MAP_VEX_0F + map - 1);
+}
+
 /* Prefixes, REX and opcode bytes. */
 static void parse_opcode(struct parse *p)
 {
@@ -213,15 +251,17 @@ static void parse_opcode(struct parse *p)
         byte = (uint8_t)take(p, 1);
     }
     p->map = MAP_1B;
-    if (byte == 0x0f) {
+    p->opcode = byte;
+    if (starts_vex(p, byte)) {
+        parse_vex(p, byte);
+    } else if (byte == 0x0f) {
         p->map = MAP_0F;
-        byte = (uint8_t)take(p, 1);
-        if (byte == 0x38 || byte == 0x3a) {
-            p->map = byte == 0x38 ? MAP_0F38 : MAP_0F3A;
-            byte = (uint8_t)take(p, 1);
+        p->opcode = (uint8_t)take(p, 1);
+        if (p->opcode == 0x38 || p->opcode == 0x3a) {
+            p->map = p->opcode == 0x38 ? MAP_0F38 : MAP_0F3A;
+            p->opcode = (uint8_t)take(p, 1);
         }
     }
-    p->opcode = byte;
     if (p->mode & MODE_64)
         p->address_bits = p->prefix67 ? 32 : 64;
     else
@@ -244,6 +284,12 @@ static bool prefix_fits(const struct parse *p, uint8_t prefix)
     default:
         return true;
     }
+}
+
+/* Rows that differ in VEX.W only. */
+static bool vex_w_fits(const struct parse *p, uint32_t attrs)
+{
+    return !(attrs & (p->rex & REX_W ? A_VEX_W0 : A_VEX_W1));
 }
 
 static bool mode_fits(const struct parse *p, uint8_t modes)
@@ -303,7 +349,7 @@ static uint16_t find_row(struct parse *p, bool *known)
     for (uint16_t e = d->first[p->map][p->opcode]; e != NO_ENTRY; e = d->entries[e].next) {
         const struct insn_row *row = &insn_rows[d->entries[e].row];
 
-        if (!prefix_fits(p, row->prefix) || !modrm_fits(p, row)) {
+        if (!prefix_fits(p, row->prefix) || !vex_w_fits(p, row->attrs) || !modrm_fits(p, row)) {
             if (p->overrun)
                 return NO_ENTRY;
             continue;
@@ -332,7 +378,9 @@ static unsigned operand_size(const struct parse *p, uint8_t size)
     case SZ_Q:
         return 64;
     case SZ_Y:
-        return p->rex & REX_W ? 64 : 32;
+        return long_mode && (p->rex & REX_W) ? 64 : 32;
+    case SZ_X:
+        return p->vex_l ? 16 : 8; /* the second op function, and the first */
     case SZ_F64:
         return long_mode ? 64 : by_prefix;
     case SZ_V64:
@@ -491,11 +539,19 @@ static int64_t parse_immediate(struct parse *p, uint8_t kind)
     }
 }
 
+static bool vex_is_bad(const struct parse *p, uint32_t attrs)
+{
+    if (!p->vex)
+        return false;
+    return p->vex_bad || (attrs & (p->vex_l ? A_VEX_L0 : A_VEX_L1)) ||
+           (!(attrs & A_VVVV) && p->vvvv != 0);
+}
+
 /* Puts in place of the row's op what its gates say: privilege, FPU availability, LOCK. */
 static op_fn *gated_op(const struct parse *p, const struct insn_row *row, const struct insn *i,
                        op_fn *op)
 {
-    if (op == NULL)
+    if (op == NULL || vex_is_bad(p, row->attrs))
         return op_ud;
     if (p->lock && !((row->attrs & A_LOCK) && (i->flags & INSN_MEM)))
         return op_ud;
@@ -572,6 +628,8 @@ enum decode_result decode_insn(const struct vcpu *cpu, uint32_t mode, const uint
         out->imm = (p.opcode & 7) << 8 | p.modrm; /* what FNSTENV calls the opcode */
     if (p.lock || ((row->attrs & A_LOCKED) && (out->flags & INSN_MEM)))
         out->flags |= INSN_LOCK;
+    if (row->attrs & A_VVVV)
+        out->vvvv = p.mode & MODE_64 ? p.vvvv : p.vvvv & 7;
     if (p.rep == 0xf3 && row->prefix != PFX_F3)
         out->flags |= INSN_REP;
     if (p.rep == 0xf2 && row->prefix != PFX_F2)

@@ -70,7 +70,7 @@ struct insn {
     uint8_t index;    /* gpr slot of its index */
     uint8_t scale;    /* shift of the index, 0 to 3 */
     uint8_t seg;      /* enum segment_index of the memory operand */
-    uint8_t vvvv;     /* VEX.vvvv register; for 3DNow!/unused rows 0 */
+    uint8_t vvvv;     /* VEX.vvvv register (A_VVVV), else 0 */
     uint8_t flags;    /* enum insn_flags */
 };
 
@@ -83,7 +83,17 @@ _Static_assert(sizeof(struct insn) == 32 || sizeof(void *) != 8, "two decoded in
 
 /* ---- The table -------------------------------------------------------------------------- */
 
-enum insn_map { MAP_1B, MAP_0F, MAP_0F38, MAP_0F3A };
+/* Opcode maps; those of VEX-encoded instructions apart. */
+enum insn_map {
+    MAP_1B,
+    MAP_0F,
+    MAP_0F38,
+    MAP_0F3A,
+    MAP_VEX_0F,
+    MAP_VEX_0F38,
+    MAP_VEX_0F3A,
+    MAP_COUNT,
+};
 
 /* Prefix that is part of the opcode. */
 enum insn_prefix {
@@ -126,6 +136,7 @@ enum insn_size {
     SZ_W,   /* 16 */
     SZ_D,   /* 32 */
     SZ_Q,   /* 64 */
+    SZ_X,   /* vectors by VEX.L: entry 0 of the op functions is for 128 bits, 1 for 256 */
 };
 
 /* CPUID features that gate rows. X(NAME, word as in -cpu, leaf, subleaf, register, bit). */
@@ -156,10 +167,13 @@ enum insn_size {
     X(XSAVE, "xsave", 1, 0, ECX, 26)                                                               \
     X(RDRAND, "rdrand", 1, 0, ECX, 30)                                                             \
     X(FSGSBASE, "fsgsbase", 7, 0, EBX, 0)                                                          \
+    X(BMI1, "bmi1", 7, 0, EBX, 3)                                                                  \
     X(SMEP, "smep", 7, 0, EBX, 7)                                                                  \
+    X(BMI2, "bmi2", 7, 0, EBX, 8)                                                                  \
     X(ERMS, "erms", 7, 0, EBX, 9)                                                                  \
     X(INVPCID, "invpcid", 7, 0, EBX, 10)                                                           \
     X(RDSEED, "rdseed", 7, 0, EBX, 18)                                                             \
+    X(ADX, "adx", 7, 0, EBX, 19)                                                                   \
     X(SMAP, "smap", 7, 0, EBX, 20)                                                                 \
     X(CLFLUSHOPT, "clflushopt", 7, 0, EBX, 23)                                                     \
     X(CLWB, "clwb", 7, 0, EBX, 24)                                                                 \
@@ -169,6 +183,7 @@ enum insn_size {
     X(RDPID, "rdpid", 7, 0, ECX, 22)                                                               \
     X(XSAVEOPT, "xsaveopt", 13, 1, EAX, 0)                                                         \
     X(LAHF64, "lahf-lm", 0x80000001, 0, ECX, 0)                                                    \
+    X(LZCNT, "abm", 0x80000001, 0, ECX, 5)                                                         \
     X(PREFETCHW, "3dnowprefetch", 0x80000001, 0, ECX, 8)                                           \
     X(SYSCALL, "syscall", 0x80000001, 0, EDX, 11)                                                  \
     X(NX, "nx", 0x80000001, 0, EDX, 20)                                                            \
@@ -203,6 +218,11 @@ enum insn_attr {
     A_MOD_REG = 1 << 14,   /* the mod field is ignored: ModRM.rm always names a register */
     A_WAIT_SKIP = 1 << 13, /* x87 without wait: does not look at pending exceptions (FNxxx) */
     A_LOCKED = 1 << 15, /* a memory operand is locked without the prefix too: XCHG */
+    A_VEX_L0 = 1 << 16, /* VEX: #UD unless L is 0 */
+    A_VEX_L1 = 1 << 17, /* VEX: #UD unless L is 1 */
+    A_VEX_W0 = 1 << 18, /* VEX: the row is for W = 0 */
+    A_VEX_W1 = 1 << 19, /* VEX: the row is for W = 1 */
+    A_VVVV = 1 << 20,   /* VEX: vvvv names a register; #UD for other rows unless it is 1111b */
 };
 
 /* Status flags in the columns fr (read), fw (written), fu (left undefined). */

@@ -10,15 +10,14 @@
 /* Rows that a user program cannot run the same way on two machines, or that end a case elsewhere
  * than at its INT3 for reasons that have their own tests. By mnemonic. */
 static const char *const excluded[] = {
-    "xsetbv",
-    "rdtsc",   "rdtscp",   "cpuid",    "rdrand",   "rdseed",    "rdpid",   "syscall", "sysenter",
-    "int",     "int3",     "into",     "int1",     "ljmp",      "lcall",   "retf",    "iret",
-    "les",     "lds",      "lss",      "lfs",      "lgs",       "sldt",    "str",     "sgdt",
-    "sidt",    "smsw",     "lar",      "lsl",      "verr",      "verw",    "arpl",    "popf",
-    "xgetbv",  "xsave",    "xsaveopt", "xrstor",   "fxsave",    "fxrstor", "rdpkru",  "wrpkru",
-    "rdpmc",   "rdfsbase", "rdgsbase", "wrfsbase", "wrgsbase",  "fnsave",  "frstor",  "fldenv",
-    "fnstenv", "in",       "out",      "ins",      "outs",      "insb",    "outsb",   "pushf",
-    "bound",   "cli",      "sti",      "clzero",   "prefetchw", "rsm",
+    "xsetbv",   "rdtsc",   "rdtscp",   "cpuid",    "rdrand",   "rdseed",    "rdpid",   "syscall",
+    "sysenter", "int",     "int3",     "into",     "int1",     "ljmp",      "lcall",   "retf",
+    "iret",     "les",     "lds",      "lss",      "lfs",      "lgs",       "sldt",    "str",
+    "sgdt",     "sidt",    "smsw",     "lar",      "lsl",      "verr",      "verw",    "arpl",
+    "popf",     "xgetbv",  "xsave",    "xsaveopt", "xrstor",   "fxsave",    "fxrstor", "rdpkru",
+    "wrpkru",   "rdpmc",   "rdfsbase", "rdgsbase", "wrfsbase", "wrgsbase",  "fnsave",  "frstor",
+    "fldenv",   "fnstenv", "in",       "out",      "ins",      "outs",      "insb",    "outsb",
+    "pushf",    "bound",   "cli",      "sti",      "clzero",   "prefetchw", "rsm",
 };
 
 static uint64_t next_random(uint64_t *state)
@@ -61,8 +60,9 @@ struct encoder {
     const struct insn_row *row;
     uint64_t random;
     unsigned operand_bits;
-    bool rex_w, prefix66;
+    bool rex_w, prefix66, vex;
     uint8_t rex;
+    uint8_t vvvv, vex_l;
     int pointer;          /* register that the memory operand is based on, or -1 */
     unsigned rip_disp_at; /* offset of a RIP-relative displacement, 0: none */
     uint64_t target;      /* linear address that the memory operand means */
@@ -340,6 +340,17 @@ static void prefixes(struct encoder *e)
     bool sized = row->size == SZ_V || row->size == SZ_V64;
 
     e->operand_bits = row->size == SZ_B ? 8 : 32;
+    if (e->vex) {
+        bool any_w = !e->c->compat || row->size == SZ_X;
+
+        e->rex_w =
+            (row->attrs & A_VEX_W1) || (!(row->attrs & A_VEX_W0) && any_w && below(&e->random, 2));
+        e->vex_l = (row->attrs & A_VEX_L1) ||
+                   (!(row->attrs & A_VEX_L0) && row->size == SZ_X && below(&e->random, 2));
+        if (row->attrs & A_VVVV)
+            e->vvvv = (uint8_t)below(&e->random, e->c->compat ? 8 : 16);
+        return;
+    }
     if (row->prefix == PFX_66)
         emit(e, 0x66, 1);
     else if (row->prefix == PFX_F3 || row->prefix == PFX_F2)
@@ -365,7 +376,7 @@ static void opcode(struct encoder *e)
     bool in_opcode = strchr(e->row->operands, 'Z') != NULL;
     unsigned low = in_opcode ? below(&e->random, e->c->compat ? 8 : 16) : 0;
 
-    if (e->row->map != MAP_1B)
+    if (e->row->map != MAP_1B && !e->vex)
         emit(e, 0x0f, 1);
     if (e->row->map == MAP_0F38)
         emit(e, 0x38, 1);
@@ -375,11 +386,50 @@ static void opcode(struct encoder *e)
     emit(e, e->row->opcode + (low & 7), 1);
 }
 
+/* Makes room for `bytes` at the place of the prefix that comes last. */
+static uint8_t *insert(struct encoder *e, unsigned at, unsigned bytes)
+{
+    struct diff_case *c = e->c;
+
+    memmove(c->code + at + bytes, c->code + at, c->length - at);
+    c->length += bytes;
+    if (e->rip_disp_at != 0)
+        e->rip_disp_at += bytes;
+    return c->code + at;
+}
+
+/* REX or VEX, now that all of it is known. */
+static void last_prefix(struct encoder *e, unsigned at)
+{
+    static const uint8_t pp[] = {[PFX_66] = 1, [PFX_F3] = 2, [PFX_F2] = 3, [PFX_NO_REP] = 0};
+    const struct insn_row *row = e->row;
+    uint8_t last, *p;
+
+    e->rex |= e->rex_w ? 8 : 0;
+    if (!e->vex) {
+        if (!e->c->compat && (e->rex != 0 || below(&e->random, 6) == 0))
+            *insert(e, at, 1) = 0x40 | e->rex;
+        return;
+    }
+    last = (uint8_t)((~e->vvvv & 15) << 3 | e->vex_l << 2 | pp[row->prefix]);
+    if (row->map == MAP_VEX_0F && (e->rex & ~4) == 0 && below(&e->random, 2)) {
+        p = insert(e, at, 2);
+        p[0] = 0xc5;
+        p[1] = (uint8_t)(last | (e->rex & 4 ? 0 : 0x80));
+    } else {
+        p = insert(e, at, 3);
+        p[0] = 0xc4;
+        p[1] = (uint8_t)((~e->rex & 7) << 5 | (row->map - MAP_VEX_0F + 1));
+        p[2] = (uint8_t)(last | (e->rex_w ? 0x80 : 0));
+    }
+}
+
 void generate_case(struct diff_case *c, unsigned row, bool compat, uint64_t seed, unsigned slot)
 {
     struct encoder e = {.c = c, .row = &insn_rows[row], .random = seed, .pointer = -1};
     unsigned rex_at;
 
+    e.vex = e.row->map >= MAP_VEX_0F;
     *c = (struct diff_case){.seed = seed, .row = row, .compat = compat};
     random_state(&e);
     prefixes(&e);
@@ -393,14 +443,7 @@ void generate_case(struct diff_case *c, unsigned row, bool compat, uint64_t seed
         if (strstr(e.row->operands, "Ib") != NULL)
             c->code[c->length - 1] &= 0xf;
     }
-    e.rex |= e.rex_w ? 8 : 0;
-    if (!compat && (e.rex != 0 || below(&e.random, 6) == 0)) {
-        memmove(c->code + rex_at + 1, c->code + rex_at, c->length - rex_at);
-        c->code[rex_at] = 0x40 | e.rex;
-        c->length++;
-        if (e.rip_disp_at != 0)
-            e.rip_disp_at++;
-    }
+    last_prefix(&e, rex_at);
     if (e.rip_disp_at != 0 && !compat) {
         uint32_t disp = (uint32_t)(e.target - (slot_address(slot) + c->length));
 
