@@ -346,6 +346,8 @@ static struct block *block_create(struct vcpu *cpu, const struct source *s, uint
     if (b->second != UINT64_MAX)
         frame_attach(c, b, b->second >> PAGE_SHIFT);
     cpu->blocks_decoded++;
+    if (log_on(cpu->log, LOG_IN_ASM) && cpu->platform.trace_block != NULL)
+        cpu->platform.trace_block(cpu->platform.opaque, b->length);
     return b;
 }
 

@@ -56,7 +56,7 @@ static inline void block_link(struct vcpu *cpu, const struct block *next)
 {
     if (cpu->chain_slot != NULL) {
         /* What the second page of a straddling block maps to can change: always looked up. */
-        if (next->second == UINT64_MAX)
+        if (next->second == UINT64_MAX && !cpu->trace_blocks)
             *cpu->chain_slot = (struct block *)next;
         cpu->chain_slot = NULL;
     }

@@ -216,6 +216,19 @@ struct vcpu_platform {
     /* Device lock around port and MMIO accesses. */
     void (*lock)(void *opaque);
     void (*unlock)(void *opaque);
+    /* For the log: a block of `length` bytes at vcpu.rip has been decoded (LOG_IN_ASM), or with
+     * length 0 is about to run (LOG_EXEC, LOG_CPU). Not called while the log wants none of them. */
+    void (*trace_block)(void *opaque, unsigned length);
+};
+
+/* An exception as it was raised, for crash reports. */
+struct exception_record {
+    uint64_t rip, cr2;
+    uint64_t instruction; /* how many had retired */
+    uint32_t error_code;  /* 0 if the vector has none */
+    uint8_t vector;
+    bool nested;          /* raised while `during` was being delivered (SDM 3A 6.15, #DF) */
+    uint8_t during;
 };
 
 struct block;
@@ -283,6 +296,9 @@ struct vcpu {
     } raised; /* what cpu_raise carries to the landing point */
     uint64_t recent[64];    /* RIP of the last blocks, for crash reports */
     unsigned recent_count;  /* blocks ever entered; the newest is recent[(count - 1) % 64] */
+    struct exception_record recent_exceptions[8];
+    unsigned recent_exception_count; /* ever raised; the newest as for recent */
+    bool trace_blocks;      /* the log wants every block that runs: none is chained */
 
     /* --- Counters --- */
     uint64_t blocks_decoded, blocks_invalidated, restarts, interrupts, exceptions[32];

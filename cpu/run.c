@@ -102,6 +102,8 @@ static void run_single(struct vcpu *cpu)
     uint32_t before = cpu->attention;
     const struct block *b = block_find(cpu, MODE_SINGLE);
 
+    if (unlikely(cpu->trace_blocks))
+        cpu->platform.trace_block(cpu->platform.opaque, 0);
     cpu->mmu.exact_point = true;
     block_run(cpu, b);
     cpu->mmu.exact_point = false;
@@ -200,8 +202,26 @@ static enum vcpu_exit run_loop(struct vcpu *cpu)
             run_single(cpu);
             continue;
         }
+        if (unlikely(cpu->trace_blocks))
+            cpu->platform.trace_block(cpu->platform.opaque, 0);
         block_run(cpu, b);
     }
+}
+
+/* Remembers what cpu_raise brought. */
+static void record_exception(struct vcpu *cpu)
+{
+    unsigned n = cpu->recent_exception_count++ % ARRAY_SIZE(cpu->recent_exceptions);
+
+    cpu->recent_exceptions[n] = (struct exception_record){
+        .rip = cpu->rip,
+        .cr2 = cpu->cr2,
+        .instruction = vcpu_instructions(cpu),
+        .error_code = cpu->raised.error_code,
+        .vector = cpu->raised.vector,
+        .nested = cpu->delivering,
+        .during = cpu->delivering_vector,
+    };
 }
 
 /* Delivers what cpu_raise brought. Returns false on a triple fault. */
@@ -217,6 +237,7 @@ static bool deliver_raised(struct vcpu *cpu)
     cpu->attention &= ~(VCPU_ATTENTION_SHADOW | VCPU_ATTENTION_SINGLE);
     cpu->mmu.exact_point = false;
     cpu->event_ext = 0;
+    record_exception(cpu);
     switch (fault_merge(cpu->delivering, cpu->delivering_vector, e.vector)) {
     case MERGE_SHUTDOWN:
         cpu->delivering = false;
@@ -242,10 +263,22 @@ static bool deliver_raised(struct vcpu *cpu)
     return true;
 }
 
+/* The log may have been told to trace, or not to, since the last run. */
+static void update_trace(struct vcpu *cpu)
+{
+    bool trace = log_on(cpu->log, LOG_EXEC | LOG_CPU) && cpu->platform.trace_block != NULL;
+
+    if (trace == cpu->trace_blocks)
+        return;
+    cpu->trace_blocks = trace;
+    block_cache_drop(cpu); /* with its chains */
+}
+
 enum vcpu_exit vcpu_run(struct vcpu *cpu, uint64_t instructions)
 {
     enum vcpu_exit exit;
 
+    update_trace(cpu);
     if (instructions >= BLOCK_STALE)
         instructions = BLOCK_STALE - 1;
     cpu->budget = (int64_t)instructions;
