@@ -19,11 +19,6 @@
 #define TN_COMP     0x08
 #define TN_FSB      0x10
 
-/* GCAP_ID */
-#define CAP_REV_ID     0x01ull
-#define CAP_COUNT_SIZE 0x2000ull
-#define CAP_LEG_RT     0x8000ull
-#define CAP_VENDOR_ID  (0x8086ull << 16)
 /* GEN_CONF */
 #define ENABLE_CNF 1u
 #define LEG_RT_CNF 2u
@@ -296,8 +291,7 @@ static uint64_t hpet_read_register(struct hpet *h, unsigned reg, uint64_t now)
 
     switch (reg) {
     case GCAP_ID:
-        return CAP_REV_ID | (uint64_t)(h->wiring.timer_count - 1) << 8 | CAP_COUNT_SIZE |
-               CAP_LEG_RT | CAP_VENDOR_ID | (uint64_t)HPET_PERIOD_FS << 32;
+        return HPET_ID(h->wiring.timer_count) | (uint64_t)HPET_PERIOD_FS << 32;
     case GEN_CONF:
         return (h->enabled ? ENABLE_CNF : 0) | (h->legacy ? LEG_RT_CNF : 0);
     case GINTR_STA:

@@ -21,8 +21,12 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define HPET_BASE      0xfed00000u
-#define HPET_SIZE      0x400u
+#define HPET_BASE 0xfed00000u
+#define HPET_SIZE 0x400u
+
+/* GCAP_ID 31:0: vendor 8086h, legacy replacement, 64-bit counter, number of timers, revision 1 */
+#define HPET_ID(timer_count) (0x8086a001u | ((timer_count)-1u) << 8)
+
 #define HPET_PERIOD_FS 10000000u /* COUNTER_CLK_PERIOD: femtoseconds per tick, at most 100 ns */
 #define HPET_TIMER_MAX 4
 #define HPET_PIN_COUNT 24

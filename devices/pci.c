@@ -7,19 +7,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define PORT_FIRST 0xcf8
-#define PORT_COUNT 8
-
 /* CONFADD, 82441FX datasheet 3.1.1 */
 #define CONFADD_ENABLE 0x80000000u
 #define CONFADD_MASK   0x80fffffcu
 
 /* RC, 82371SB datasheet 2.5.4.3 */
-#define RC_OFFSET      1
-#define RC_HARD        0x02 /* SRST: a reset is a hard one */
-#define RC_RESET       0x04 /* RCPU: a 0 to 1 step resets */
+#define RC_OFFSET      (PCI_RESET_PORT - PCI_PORT)
 #define RC_FULL        0x08
-#define RC_STORED_BITS (RC_HARD | RC_RESET | RC_FULL)
+#define RC_STORED_BITS (PCI_RESET_HARD | PCI_RESET_CPU | RC_FULL)
 
 /* 440FX configuration registers, 82441FX datasheet 3.2 */
 #define PAM0       0x59
@@ -30,13 +25,9 @@
 /* PIIX3 configuration registers, 82371SB datasheet 2.2 */
 #define IORT   0x4c
 #define XBCS   0x4e
-#define PIRQRC 0x60
 #define TOM    0x69
 #define MBDMA0 0x76
 #define DLC    0x82
-
-#define PIRQRC_DISABLE 0x80
-#define PIRQRC_IRQ     0x0f
 
 /* IRQs that PIRQRC can name; the others are reserved. */
 #define ROUTABLE_IRQS 0xdef8u
@@ -80,7 +71,7 @@ static void bridge_written(struct pci_function *f, unsigned offset, unsigned siz
 
 static void isa_written(struct pci_function *f, unsigned offset, unsigned size)
 {
-    if (offset < PIRQRC + 4 && offset + size > PIRQRC)
+    if (offset < PCI_PIRQRC + 4 && offset + size > PCI_PIRQRC)
         pci_update_interrupts(f->host);
 }
 
@@ -91,7 +82,7 @@ static int function_pirq(const struct pci_function *f)
 
     if (!f->intx || pin == 0 || (pci_get_u16(f, PCI_COMMAND) & PCI_COMMAND_INTX_DISABLE))
         return -1;
-    return (int)(((f->devfn >> 3) + 3 + pin - 1) & 3);
+    return (int)pci_pirq(f->devfn >> 3, pin - 1);
 }
 
 void pci_update_interrupts(struct pci_host *h)
@@ -104,9 +95,9 @@ void pci_update_interrupts(struct pci_host *h)
             pirqs |= BIT(pirq);
     }
     for (unsigned i = 0; i < 4; i++) {
-        uint8_t route = h->isa.config[PIRQRC + i];
-        if ((pirqs & BIT(i)) && !(route & PIRQRC_DISABLE))
-            irqs |= BIT(route & PIRQRC_IRQ) & ROUTABLE_IRQS;
+        uint8_t route = h->isa.config[PCI_PIRQRC + i];
+        if ((pirqs & BIT(i)) && !(route & PCI_PIRQRC_DISABLE))
+            irqs |= BIT(route & PCI_PIRQRC_IRQ) & ROUTABLE_IRQS;
     }
     for (unsigned i = 0; i < 4; i++) {
         bool level = (pirqs & BIT(i)) != 0;
@@ -141,9 +132,9 @@ static uint64_t host_read(void *device, uint64_t offset, unsigned size)
         return h->config_address;
     if (offset == RC_OFFSET && size == 1)
         return h->reset_control;
-    if (offset < 4 || offset + size > PORT_COUNT) {
+    if (offset < 4 || offset + size > PCI_PORT_COUNT) {
         LOG(h->log, LOG_GUEST_ERROR, "pci: %u byte read of port %x\n", size,
-            (unsigned)(PORT_FIRST + offset));
+            (unsigned)(PCI_PORT + offset));
         return size_mask(size);
     }
     f = selected_function(h);
@@ -157,11 +148,11 @@ static void write_reset_control(struct pci_host *h, uint8_t value)
     uint8_t old = h->reset_control;
 
     h->reset_control = value & RC_STORED_BITS;
-    if ((value & RC_RESET) && !(old & RC_RESET)) {
+    if ((value & PCI_RESET_CPU) && !(old & PCI_RESET_CPU)) {
         LOG(h->log, LOG_DEVICE, "pci: %s reset through port CF9\n",
-            value & RC_HARD ? "hard" : "soft");
+            value & PCI_RESET_HARD ? "hard" : "soft");
         if (h->wiring.reset != NULL)
-            h->wiring.reset(h->wiring.opaque, (value & RC_HARD) != 0);
+            h->wiring.reset(h->wiring.opaque, (value & PCI_RESET_HARD) != 0);
     }
 }
 
@@ -174,9 +165,9 @@ static void host_write(void *device, uint64_t offset, uint64_t value, unsigned s
         h->config_address = (uint32_t)value & CONFADD_MASK;
     } else if (offset == RC_OFFSET && size == 1) {
         write_reset_control(h, (uint8_t)value);
-    } else if (offset < 4 || offset + size > PORT_COUNT) {
+    } else if (offset < 4 || offset + size > PCI_PORT_COUNT) {
         LOG(h->log, LOG_GUEST_ERROR, "pci: %u byte write of port %x\n", size,
-            (unsigned)(PORT_FIRST + offset));
+            (unsigned)(PCI_PORT + offset));
     } else {
         f = selected_function(h);
         if (f != NULL)
@@ -208,7 +199,7 @@ static void init_isa(struct pci_function *f)
     pci_set_u8(f, IORT, 0x4d, 0x7f);
     pci_set_u16(f, XBCS, 0x0003, 0x01ff);
     for (unsigned i = 0; i < 4; i++)
-        pci_set_u8(f, PIRQRC + i, PIRQRC_DISABLE, PIRQRC_DISABLE | PIRQRC_IRQ);
+        pci_set_u8(f, PCI_PIRQRC + i, PCI_PIRQRC_DISABLE, PCI_PIRQRC_DISABLE | PCI_PIRQRC_IRQ);
     pci_set_u8(f, TOM, 0x02, 0xfe);
     pci_set_u16(f, MBDMA0, 0x0404, 0x8787);
     pci_set_u8(f, DLC, 0x00, 0x0f);
@@ -223,14 +214,14 @@ struct pci_host *pci_create(struct bus *bus, struct log *log, const struct pci_w
     h->bus = bus;
     h->log = log;
     h->wiring = *wiring;
-    if (!bus_add_ports(bus, PORT_FIRST, PORT_COUNT, &host_ops, h, err)) {
+    if (!bus_add_ports(bus, PCI_PORT, PCI_PORT_COUNT, &host_ops, h, err)) {
         free(h);
         return NULL;
     }
     init_bridge(&h->bridge);
     init_isa(&h->isa);
     CHECK(pci_add_function(h, &h->bridge, PCI_DEVFN(0, 0), NULL));
-    CHECK(pci_add_function(h, &h->isa, PCI_DEVFN(1, 0), NULL));
+    CHECK(pci_add_function(h, &h->isa, PCI_ISA_DEVFN, NULL));
     return h;
 }
 
@@ -253,7 +244,7 @@ void pci_destroy(struct pci_host *h)
         if (h->functions[n] != NULL)
             pci_remove_function(h->functions[n]);
     }
-    bus_remove_ports(h->bus, PORT_FIRST);
+    bus_remove_ports(h->bus, PCI_PORT);
     free(h);
 }
 

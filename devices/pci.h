@@ -22,6 +22,20 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#define PCI_PORT       0xcf8
+#define PCI_PORT_COUNT 8
+
+/* RC: the reset control register, 82371SB datasheet 2.5.4.3 */
+#define PCI_RESET_PORT 0xcf9
+#define PCI_RESET_HARD 0x02 /* SRST: a reset is a hard one */
+#define PCI_RESET_CPU  0x04 /* RCPU: a 0 to 1 step resets */
+
+/* The ISA bridge, and where its configuration space routes PIRQA#..PIRQD#: a byte each. */
+#define PCI_ISA_DEVFN      PCI_DEVFN(1, 0)
+#define PCI_PIRQRC         0x60
+#define PCI_PIRQRC_DISABLE 0x80
+#define PCI_PIRQRC_IRQ     0x0f
+
 /* Header registers, specification chapter 6.1. */
 #define PCI_VENDOR_ID           0x00
 #define PCI_DEVICE_ID           0x02
@@ -57,10 +71,10 @@
 
 enum pci_bar_kind {
     PCI_BAR_NONE,
-    PCI_BAR_IO,           /* size 4 to 256 */
-    PCI_BAR_MEM32,        /* size 16 bytes to 2 GiB; for PCI_BAR_ROM 2 KiB to 16 MiB */
+    PCI_BAR_IO,    /* size 4 to 256 */
+    PCI_BAR_MEM32, /* size 16 bytes to 2 GiB; for PCI_BAR_ROM 2 KiB to 16 MiB */
     PCI_BAR_MEM32_PREFETCH,
-    PCI_BAR_MEM64,        /* takes this index and the next; size 16 bytes to 2^40 */
+    PCI_BAR_MEM64, /* takes this index and the next; size 16 bytes to 2^40 */
     PCI_BAR_MEM64_PREFETCH,
 };
 
@@ -86,9 +100,9 @@ struct pci_function {
     uint8_t writable[PCI_CONFIG_SIZE];         /* bits that the guest may write */
     uint8_t write_one_clears[PCI_CONFIG_SIZE]; /* bits that the guest clears by writing ones */
     struct pci_bar bars[PCI_BAR_COUNT];
-    bool intx;                                 /* the device asserts its interrupt pin */
-    uint8_t capability_end;                    /* the first offset free for a capability */
-    void *device;                              /* the owner, for its use in the callbacks below */
+    bool intx;              /* the device asserts its interrupt pin */
+    uint8_t capability_end; /* the first offset free for a capability */
+    void *device;           /* the owner, for its use in the callbacks below */
 
     /* All optional. read: called before config bytes [offset, offset + size) are read, to bring
      * them up to date. written: called after a write to them took effect (BARs are already moved).
@@ -169,13 +183,18 @@ unsigned pci_add_capability(struct pci_function *f, uint8_t id, unsigned length)
 
 /* Puts the function on bus 0; an error if the place is taken. Function 0 of a device becomes
  * multi-function as soon as another one is added, in any order. */
-bool pci_add_function(struct pci_host *h, struct pci_function *f, uint8_t devfn,
-                      struct error *err);
+bool pci_add_function(struct pci_host *h, struct pci_function *f, uint8_t devfn, struct error *err);
 /* Unmaps its BARs and releases its interrupt. */
 void pci_remove_function(struct pci_function *f);
 
-/* The owner's level on its interrupt pin. INTA#..INTD# (pin 0..3) of device d is wired to PIRQ
- * (d - 1 + pin) mod 4, as on boards with this chip set (firmware tables state the same). */
+/* The PIRQ (0 to 3) that INTA#..INTD# (pin 0 to 3) of a device is wired to, as on boards with this
+ * chip set. */
+static inline unsigned pci_pirq(unsigned device, unsigned pin)
+{
+    return (device - 1 + pin) & 3;
+}
+
+/* The owner's level on its interrupt pin. */
 void pci_set_intx(struct pci_function *f, bool level);
 
 /* Whether the guest allows the function to do DMA. */

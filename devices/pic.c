@@ -322,9 +322,9 @@ static const struct {
     uint16_t port;
     struct bus_region_ops ops;
 } regions[] = {
-    {0x20, {"pic master", master_read, master_write, 1}},
-    {0xa0, {"pic slave", slave_read, slave_write, 1}},
-    {0x4d0, {"pic elcr", elcr_read, elcr_write, 1}},
+    {PIC_MASTER_PORT, {"pic master", master_read, master_write, 1}},
+    {PIC_SLAVE_PORT, {"pic slave", slave_read, slave_write, 1}},
+    {PIC_ELCR_PORT, {"pic elcr", elcr_read, elcr_write, 1}},
 };
 
 struct pic *pic_create(struct bus *bus, struct log *log, struct irq_line intr, struct error *err)
@@ -334,7 +334,7 @@ struct pic *pic_create(struct bus *bus, struct log *log, struct irq_line intr, s
     pic->bus = bus;
     pic->log = log;
     for (size_t i = 0; i < ARRAY_SIZE(regions); i++) {
-        if (!bus_add_ports(bus, regions[i].port, 2, &regions[i].ops, pic, err)) {
+        if (!bus_add_ports(bus, regions[i].port, PIC_PORT_COUNT, &regions[i].ops, pic, err)) {
             while (i-- > 0)
                 bus_remove_ports(bus, regions[i].port);
             free(pic);

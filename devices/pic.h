@@ -17,6 +17,11 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#define PIC_MASTER_PORT 0x20
+#define PIC_SLAVE_PORT  0xa0
+#define PIC_ELCR_PORT   0x4d0
+#define PIC_PORT_COUNT  2 /* at each of them */
+
 /* One 8259A. Bit n of each mask is input IRn. */
 struct pic_chip {
     uint8_t irr;       /* interrupt request register */

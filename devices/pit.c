@@ -468,12 +468,12 @@ struct pit *pit_create(struct bus *bus, struct log *log, struct clock *clock, st
     pit->bus = bus;
     pit->log = log;
     pit->clock = clock;
-    if (!bus_add_ports(bus, 0x40, 4, &pit_ops, pit, err)) {
+    if (!bus_add_ports(bus, PIT_PORT, PIT_PORT_COUNT, &pit_ops, pit, err)) {
         free(pit);
         return NULL;
     }
-    if (!bus_add_ports(bus, 0x61, 1, &port_b_ops, pit, err)) {
-        bus_remove_ports(bus, 0x40);
+    if (!bus_add_ports(bus, PIT_PORT_B, 1, &port_b_ops, pit, err)) {
+        bus_remove_ports(bus, PIT_PORT);
         free(pit);
         return NULL;
     }
@@ -488,8 +488,8 @@ void pit_destroy(struct pit *pit)
     if (pit == NULL)
         return;
     timer_destroy(&pit->irq0_timer);
-    bus_remove_ports(pit->bus, 0x40);
-    bus_remove_ports(pit->bus, 0x61);
+    bus_remove_ports(pit->bus, PIT_PORT);
+    bus_remove_ports(pit->bus, PIT_PORT_B);
     free(pit);
 }
 

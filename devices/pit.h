@@ -20,6 +20,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#define PIT_PORT          0x40
+#define PIT_PORT_COUNT    4
+#define PIT_PORT_B        0x61
 #define PIT_HZ            1193182u
 #define PIT_CHANNEL_COUNT 3
 

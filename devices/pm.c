@@ -342,9 +342,9 @@ struct pm *pm_create(struct bus *bus, struct log *log, struct clock *clock, stru
     init_function(pm);
     if (!pci_add_function(host, &pm->f, devfn, err))
         goto no_function;
-    if (!bus_add_ports(bus, PM_GPE_ALIAS, 4, &gpe_ops, pm, err))
+    if (!bus_add_ports(bus, PM_GPE_ALIAS, PM_GPE_PORT_COUNT, &gpe_ops, pm, err))
         goto no_gpe;
-    if (!bus_add_ports(bus, PM_SMI_CMD, 2, &smi_ops, pm, err))
+    if (!bus_add_ports(bus, PM_SMI_CMD, PM_SMI_PORT_COUNT, &smi_ops, pm, err))
         goto no_smi;
     if (!update_base(pm, err))
         goto no_base;

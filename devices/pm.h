@@ -36,6 +36,9 @@
 #define PM_GPE_ALIAS    0xafe0
 #define PM_SMI_CMD      0xb2
 
+#define PM_GPE_PORT_COUNT 4 /* at PM_GPSTS and at PM_GPE_ALIAS */
+#define PM_SMI_PORT_COUNT 2
+
 #define PM_ACPI_ENABLE  0xf1
 #define PM_ACPI_DISABLE 0xf0
 
@@ -78,7 +81,7 @@ struct pm {
     uint16_t default_base; /* PMBASE after reset; 0: as the chip, no I/O until firmware sets it */
     bool sci_level;        /* what wiring.sci carries now */
 
-    bool mapped;           /* the PM ports answer, at base */
+    bool mapped; /* the PM ports answer, at base */
     uint16_t base;
     uint16_t pm1_sts;
     uint16_t pm1_en;

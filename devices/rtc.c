@@ -394,7 +394,7 @@ struct rtc *rtc_create(struct bus *bus, struct log *log, struct clock *clock, in
     rtc->cmos[RTC_REGISTER_B] = B_24H;
     rtc->cmos[RTC_REGISTER_D] = D_VRT;
     rtc_set_time(rtc, start_seconds);
-    if (!bus_add_ports(bus, 0x70, 4, &rtc_ops, rtc, err)) {
+    if (!bus_add_ports(bus, RTC_PORT, RTC_PORT_COUNT, &rtc_ops, rtc, err)) {
         free(rtc);
         return NULL;
     }
@@ -409,7 +409,7 @@ void rtc_destroy(struct rtc *rtc)
         return;
     timer_destroy(&rtc->update_timer);
     timer_destroy(&rtc->periodic_timer);
-    bus_remove_ports(rtc->bus, 0x70);
+    bus_remove_ports(rtc->bus, RTC_PORT);
     free(rtc);
 }
 

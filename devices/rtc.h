@@ -21,7 +21,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define RTC_CMOS_SIZE 256
+#define RTC_PORT       0x70
+#define RTC_PORT_COUNT 4
+#define RTC_CMOS_SIZE  256
 
 /* Register numbers, datasheet "Address Map". */
 enum rtc_register {
