@@ -12,12 +12,10 @@
 
 #include "base/bits.h"
 #include "base/check.h"
+#include "machine/board.h"
 
-#define PIRQ_FIRST_PIN     16
 #define HPET_ROUTES        0x00f00000u
-#define HPET_TIMER_COUNT   3
 #define PM_DEVFN           PCI_DEVFN(1, 3)
-#define PIT_IOAPIC_PIN     2
 #define ISA_PIN(source, n) ((unsigned)(source) << 8 | (n))
 
 /* --- Interrupts --- */
@@ -34,7 +32,7 @@ static void isa_irq_set(void *listener, unsigned pin, bool level)
     *sources = level ? *sources | source : *sources & ~source;
     level = *sources != 0;
     pic_set_irq(m->pic, irq, level);
-    ioapic_set_irq(m->ioapic, irq == 0 ? PIT_IOAPIC_PIN : irq, level);
+    ioapic_set_irq(m->ioapic, irq == PIT_IRQ ? PIT_IOAPIC_PIN : irq, level);
 }
 
 static struct irq_line isa_irq(struct machine *m, enum irq_source source, unsigned irq)
@@ -252,6 +250,7 @@ struct vcpu_platform machine_platform(struct machine *m)
         .cr8_write = platform_cr8_write,
         .lock = platform_lock,
         .unlock = platform_unlock,
+        .trace_block = machine_trace_block,
     };
 }
 
@@ -313,8 +312,8 @@ static struct hpet_config hpet_wiring(struct machine *m)
     struct hpet_config c = {
         .timer_count = HPET_TIMER_COUNT,
         .route_capability = HPET_ROUTES,
-        .irq0 = isa_irq(m, IRQ_SOURCE_HPET, 0),
-        .irq8 = isa_irq(m, IRQ_SOURCE_HPET, 8),
+        .irq0 = isa_irq(m, IRQ_SOURCE_HPET, PIT_IRQ),
+        .irq8 = isa_irq(m, IRQ_SOURCE_HPET, RTC_IRQ),
         .legacy = hpet_legacy,
         .legacy_opaque = m,
     };
@@ -328,11 +327,11 @@ static struct hpet_config hpet_wiring(struct machine *m)
 
 static bool create_timers(struct machine *m, struct error *err)
 {
-    m->pit = pit_create(m->bus, m->log, &m->clock, isa_irq(m, IRQ_SOURCE_ISA, 0), err);
+    m->pit = pit_create(m->bus, m->log, &m->clock, isa_irq(m, IRQ_SOURCE_ISA, PIT_IRQ), err);
     if (m->pit == NULL)
         return false;
     m->rtc = rtc_create(m->bus, m->log, &m->clock, m->config.rtc_start,
-                        isa_irq(m, IRQ_SOURCE_ISA, 8), err);
+                        isa_irq(m, IRQ_SOURCE_ISA, RTC_IRQ), err);
     if (m->rtc == NULL)
         return false;
     if (m->config.hpet) {
@@ -372,8 +371,8 @@ static bool create_chipset(struct machine *m, struct error *err)
 static bool create_keyboard(struct machine *m, struct error *err)
 {
     const struct i8042_wiring wiring = {
-        .irq1 = isa_irq(m, IRQ_SOURCE_ISA, 1),
-        .irq12 = isa_irq(m, IRQ_SOURCE_ISA, 12),
+        .irq1 = isa_irq(m, IRQ_SOURCE_ISA, KEYBOARD_IRQ),
+        .irq12 = isa_irq(m, IRQ_SOURCE_ISA, MOUSE_IRQ),
         .a20 = {a20_set, m, A20_I8042},
         .reset = reset_request,
         .opaque = m,
@@ -385,24 +384,17 @@ static bool create_keyboard(struct machine *m, struct error *err)
 
 static bool create_serial_ports(struct machine *m, struct error *err)
 {
-    static const struct {
-        const char *name;
-        uint16_t base;
-        uint8_t irq;
-        uint8_t source; /* enum irq_source */
-    } rows[MACHINE_SERIAL_COUNT] = {
-        {"com1", 0x3f8, 4, IRQ_SOURCE_ISA},
-        {"com2", 0x2f8, 3, IRQ_SOURCE_ISA},
-        {"com3", 0x3e8, 4, IRQ_SOURCE_COM},
-        {"com4", 0x2e8, 3, IRQ_SOURCE_COM},
-    };
+    static const struct board_serial rows[MACHINE_SERIAL_COUNT] = BOARD_SERIAL_PORTS;
     struct uart **fields[MACHINE_SERIAL_COUNT] = {&m->com1, &m->com2, &m->com3, &m->com4};
 
     for (unsigned n = 0; n < MACHINE_SERIAL_COUNT; n++) {
+        /* Two ports share a wire, so each of them has its own switch to it. */
+        enum irq_source source = n < 2 ? IRQ_SOURCE_ISA : IRQ_SOURCE_COM;
+
         if (m->config.serial[n] == NULL)
             continue;
-        *fields[n] = uart_create(m->bus, m->log, &m->clock, rows[n].base, rows[n].name,
-                                 isa_irq(m, rows[n].source, rows[n].irq), m->config.serial[n], err);
+        *fields[n] = uart_create(m->bus, m->log, &m->clock, rows[n].port, rows[n].name,
+                                 isa_irq(m, source, rows[n].irq), m->config.serial[n], err);
         if (*fields[n] == NULL)
             return false;
     }
