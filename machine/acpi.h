@@ -1,7 +1,7 @@
 /*
  * ACPI tables of a machine that starts without firmware: RSDP (revision 2), RSDT, XSDT, FADT, FACS,
- * DSDT, MADT and, with an HPET, HPET. They describe what machine/wiring.c builds; docs/acpi.md shows
- * them. ACPI specification 6.4; HPET table: IA-PC HPET specification 1.0a, 3.2.4.
+ * DSDT, MADT and, with an HPET, HPET. They describe what machine/wiring.c builds; docs/acpi.md
+ * shows them. ACPI specification 6.4; HPET table: IA-PC HPET specification 1.0a, 3.2.4.
  */
 #ifndef MACHINE_ACPI_H
 #define MACHINE_ACPI_H

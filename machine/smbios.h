@@ -1,7 +1,7 @@
 /*
  * SMBIOS structures of a machine that starts without firmware: who made it (Gnomon), its processors
- * and its memory. System Management BIOS Reference Specification 3.0 (DMTF DSP0134), with the 64-bit
- * entry point ("_SM3_") and, for older guests, the 32-bit one ("_SM_", version 2.8).
+ * and its memory. System Management BIOS Reference Specification 3.0 (DMTF DSP0134), with the
+ * 64-bit entry point ("_SM3_") and, for older guests, the 32-bit one ("_SM_", version 2.8).
  */
 #ifndef MACHINE_SMBIOS_H
 #define MACHINE_SMBIOS_H

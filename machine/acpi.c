@@ -1,0 +1,331 @@
+#include "machine/acpi.h"
+
+#include "base/bits.h"
+#include "base/check.h"
+#include "base/host/host.h"
+#include "devices/hpet.h"
+#include "devices/ioapic.h"
+#include "devices/lapic.h"
+#include "devices/pci.h"
+#include "devices/pm.h"
+#include "devices/rtc.h"
+#include "machine/acpi_dsdt.h"
+#include "machine/board.h"
+#include "machine/le.h"
+#include "mmu/bus.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define OEM_ID           "GNOMON"
+#define OEM_TABLE_ID     "GNOMONPC"
+#define OEM_REVISION     1
+#define CREATOR_ID       "GNMN"
+#define CREATOR_REVISION 1
+
+/* Table sizes; specification 5.2 */
+#define RSDP_SIZE       36
+#define RSDP_SIZE_REV0  20
+#define HEADER_SIZE     36
+#define FACS_SIZE       64
+#define FADT_SIZE       276
+#define HPET_TABLE_SIZE 56
+
+#define HEADER_LENGTH   4
+#define HEADER_CHECKSUM 9
+
+/* Generic address structure, 5.2.3.2: address spaces and access sizes */
+#define GAS_MEMORY 0
+#define GAS_IO     1
+#define GAS_BYTE   1
+#define GAS_WORD   2
+#define GAS_DWORD  3
+
+/* FADT flags, table 5.10 */
+#define FADT_WBINVD              BIT(0)
+#define FADT_PROC_C1             BIT(2)
+#define FADT_SLP_BUTTON          BIT(5) /* there is none in the fixed hardware */
+#define FADT_FIX_RTC             BIT(6) /* the RTC wakes nobody by way of the fixed hardware */
+#define FADT_RESET_REG_SUPPORTED BIT(10)
+
+/* FADT IAPC_BOOT_ARCH, table 5.11 */
+#define BOOT_LEGACY_DEVICES BIT(0)
+#define BOOT_8042           BIT(1)
+#define BOOT_NO_VGA         BIT(2)
+
+/* Latencies that say that C2 and C3 do not exist. */
+#define NO_C2_LATENCY 101
+#define NO_C3_LATENCY 1001
+
+/* MADT structures, 5.2.12 */
+#define MADT_PCAT_COMPAT    1
+#define MADT_LAPIC          0
+#define MADT_IOAPIC         1
+#define MADT_OVERRIDE       2
+#define MADT_LAPIC_NMI      4
+#define MADT_ENABLED        1
+#define MADT_ALL_PROCESSORS 0xff
+#define MADT_AS_THE_BUS     0x0
+#define MADT_HIGH_LEVEL     0xd
+
+/* Local APIC ids and processor uids of MADT_LAPIC are bytes; FFh is everybody. */
+#define PROCESSOR_MAX 255
+
+/* The area that is being filled. */
+struct tables {
+    uint8_t *bytes;
+    size_t used;
+};
+
+/* Where `length` zero bytes come to lie; NULL: no room. */
+static uint8_t *allocate(struct tables *t, size_t length, size_t alignment)
+{
+    size_t start = align_up(t->used, alignment);
+
+    if (start > ACPI_TABLES_SIZE || length > ACPI_TABLES_SIZE - start)
+        return NULL;
+    t->used = start + length;
+    return t->bytes + start;
+}
+
+static uint32_t address_of(const struct tables *t, const uint8_t *table)
+{
+    return ACPI_TABLES_BASE + (uint32_t)(table - t->bytes);
+}
+
+static uint8_t checksum(const uint8_t *bytes, size_t length)
+{
+    unsigned sum = 0;
+
+    for (size_t i = 0; i < length; i++)
+        sum += bytes[i];
+    return (uint8_t)-sum;
+}
+
+/* System description table header, 5.2.6; the rest of the table is already there. */
+static void finish_table(uint8_t *p, const char *signature, uint8_t revision, size_t length)
+{
+    memcpy(p, signature, 4);
+    le32_put(p + HEADER_LENGTH, (uint32_t)length);
+    p[8] = revision;
+    memcpy(p + 10, OEM_ID, 6);
+    memcpy(p + 16, OEM_TABLE_ID, 8);
+    le32_put(p + 24, OEM_REVISION);
+    memcpy(p + 28, CREATOR_ID, 4);
+    le32_put(p + 32, CREATOR_REVISION);
+    p[HEADER_CHECKSUM] = checksum(p, length);
+}
+
+static void put_gas(uint8_t *p, uint8_t space, unsigned bytes, uint8_t access, uint64_t address)
+{
+    p[0] = space;
+    p[1] = (uint8_t)(bytes * 8);
+    p[3] = access;
+    le64_put(p + 4, address);
+}
+
+static uint8_t *write_facs(struct tables *t)
+{
+    uint8_t *p = allocate(t, FACS_SIZE, 64);
+
+    if (p == NULL)
+        return NULL;
+    memcpy(p, "FACS", 4);
+    le32_put(p + HEADER_LENGTH, FACS_SIZE);
+    p[32] = 2; /* version */
+    return p;
+}
+
+static uint8_t *write_dsdt(struct tables *t, const struct loader_target *target)
+{
+    uint8_t *p = allocate(t, HEADER_SIZE, 16);
+    struct aml a;
+
+    if (p == NULL)
+        return NULL;
+    aml_init(&a, p + HEADER_SIZE, ACPI_TABLES_SIZE - t->used);
+    acpi_dsdt_write(&a, target);
+    if (!aml_finish(&a))
+        return NULL;
+    t->used += a.length;
+    finish_table(p, "DSDT", 2, HEADER_SIZE + a.length); /* 2: integers have 64 bits */
+    return p;
+}
+
+/* The power management blocks; 32-bit port number, and the same as a generic address. */
+static void put_fadt_block(uint8_t *fadt, unsigned offset, unsigned x_offset, uint16_t port,
+                           unsigned size, uint8_t access)
+{
+    le32_put(fadt + offset, port);
+    put_gas(fadt + x_offset, GAS_IO, size, access, port);
+}
+
+/* Table 5.9; offsets are the specification's. */
+static uint8_t *write_fadt(struct tables *t, const struct loader_target *target, uint32_t facs,
+                           uint32_t dsdt)
+{
+    uint8_t *p = allocate(t, FADT_SIZE, 16);
+
+    if (p == NULL)
+        return NULL;
+    le32_put(p + 36, facs); /* X_FIRMWARE_CTRL stays 0: it is for tables above 4 GiB */
+    le32_put(p + 40, dsdt);
+    le64_put(p + 140, dsdt);
+    le16_put(p + 46, PM_SCI_IRQ);
+    le32_put(p + 48, PM_SMI_CMD);
+    p[52] = PM_ACPI_ENABLE;
+    p[53] = PM_ACPI_DISABLE;
+
+    put_fadt_block(p, 56, 148, target->pm_base + PM1_STS, PM1_CNT - PM1_STS, GAS_WORD);
+    put_fadt_block(p, 64, 172, target->pm_base + PM1_CNT, 2, GAS_WORD);
+    put_fadt_block(p, 76, 208, target->pm_base + PM_TMR, 4, GAS_DWORD);
+    put_fadt_block(p, 80, 220, target->pm_base + PM_GPSTS, PM_GPE_PORT_COUNT, GAS_BYTE);
+    p[88] = PM1_CNT - PM1_STS;
+    p[89] = 2;
+    p[91] = 4;
+    p[92] = PM_GPE_PORT_COUNT;
+
+    le16_put(p + 96, NO_C2_LATENCY);
+    le16_put(p + 98, NO_C3_LATENCY);
+    p[108] = RTC_CENTURY;
+    le16_put(p + 109, (uint16_t)(BOOT_8042 | BOOT_NO_VGA |
+                                 (target->serial_ports != 0 ? BOOT_LEGACY_DEVICES : 0)));
+    le32_put(p + 112, FADT_WBINVD | FADT_PROC_C1 | FADT_SLP_BUTTON | FADT_FIX_RTC |
+                          FADT_RESET_REG_SUPPORTED);
+    put_gas(p + 116, GAS_IO, 1, GAS_BYTE, PCI_RESET_PORT);
+    p[128] = PCI_RESET_HARD | PCI_RESET_CPU;
+    p[131] = 4; /* minor version */
+    finish_table(p, "FACP", 6, FADT_SIZE);
+    return p;
+}
+
+static void put_override(uint8_t *p, uint8_t irq, uint32_t gsi, uint16_t flags)
+{
+    p[0] = MADT_OVERRIDE;
+    p[1] = 10;
+    p[3] = irq;
+    le32_put(p + 4, gsi);
+    le16_put(p + 8, flags);
+}
+
+static uint8_t *write_madt(struct tables *t, const struct loader_target *target)
+{
+    size_t length = 44 + 8u * target->cpu_count + 12 + 2 * 10 + 6;
+    uint8_t *madt = allocate(t, length, 16), *p;
+
+    if (madt == NULL)
+        return NULL;
+    le32_put(madt + 36, LAPIC_DEFAULT_BASE);
+    le32_put(madt + 40, MADT_PCAT_COMPAT);
+    p = madt + 44;
+    for (unsigned n = 0; n < target->cpu_count; n++, p += 8) {
+        p[0] = MADT_LAPIC;
+        p[1] = 8;
+        p[2] = (uint8_t)n;
+        p[3] = (uint8_t)n;
+        le32_put(p + 4, MADT_ENABLED);
+    }
+    p[0] = MADT_IOAPIC;
+    p[1] = 12;
+    p[2] = 0; /* its id after reset */
+    le32_put(p + 4, IOAPIC_BASE);
+    p += 12;
+    put_override(p, PIT_IRQ, PIT_IOAPIC_PIN, MADT_AS_THE_BUS);
+    p += 10;
+    put_override(p, PM_SCI_IRQ, PM_SCI_IRQ, MADT_HIGH_LEVEL);
+    p += 10;
+    p[0] = MADT_LAPIC_NMI;
+    p[1] = 6;
+    p[2] = MADT_ALL_PROCESSORS;
+    le16_put(p + 3, MADT_AS_THE_BUS);
+    p[5] = 1; /* LINT1 */
+    finish_table(madt, "APIC", 5, length);
+    return madt;
+}
+
+static uint8_t *write_hpet_table(struct tables *t)
+{
+    uint8_t *p = allocate(t, HPET_TABLE_SIZE, 16);
+
+    if (p == NULL)
+        return NULL;
+    le32_put(p + 36, HPET_ID(HPET_TIMER_COUNT));
+    put_gas(p + 40, GAS_MEMORY, 8, 0, HPET_BASE);
+    finish_table(p, "HPET", 1, HPET_TABLE_SIZE);
+    return p;
+}
+
+/* A table of pointers, 4 or 8 bytes wide each. */
+static uint8_t *write_root(struct tables *t, const char *signature, unsigned width,
+                           const uint32_t *addresses, unsigned count)
+{
+    size_t length = HEADER_SIZE + (size_t)width * count;
+    uint8_t *p = allocate(t, length, 16);
+
+    if (p == NULL)
+        return NULL;
+    for (unsigned i = 0; i < count; i++)
+        le32_put(p + HEADER_SIZE + (size_t)width * i, addresses[i]);
+    finish_table(p, signature, 1, length);
+    return p;
+}
+
+/* 5.2.5.3 */
+static void fill_rsdp(uint8_t *p, uint32_t rsdt, uint32_t xsdt)
+{
+    memcpy(p, "RSD PTR ", 8);
+    memcpy(p + 9, OEM_ID, 6);
+    p[15] = 2;
+    le32_put(p + 16, rsdt);
+    p[8] = checksum(p, RSDP_SIZE_REV0);
+    le32_put(p + 20, RSDP_SIZE);
+    le64_put(p + 24, xsdt);
+    p[32] = checksum(p, RSDP_SIZE);
+}
+
+/* False: no room. */
+static bool write_tables(struct tables *t, const struct loader_target *target)
+{
+    uint8_t *rsdp = allocate(t, RSDP_SIZE, 16);
+    uint8_t *facs = write_facs(t);
+    uint8_t *dsdt = write_dsdt(t, target);
+    uint8_t *tables[3], *rsdt, *xsdt;
+    uint32_t addresses[ARRAY_SIZE(tables)];
+    unsigned count = 2;
+
+    if (rsdp == NULL || facs == NULL || dsdt == NULL)
+        return false;
+    tables[0] = write_fadt(t, target, address_of(t, facs), address_of(t, dsdt));
+    tables[1] = write_madt(t, target);
+    if (target->hpet)
+        tables[count++] = write_hpet_table(t);
+    for (unsigned i = 0; i < count; i++) {
+        if (tables[i] == NULL)
+            return false;
+        addresses[i] = address_of(t, tables[i]);
+    }
+    rsdt = write_root(t, "RSDT", 4, addresses, count);
+    xsdt = write_root(t, "XSDT", 8, addresses, count);
+    if (rsdt == NULL || xsdt == NULL)
+        return false;
+    fill_rsdp(rsdp, address_of(t, rsdt), address_of(t, xsdt));
+    return true;
+}
+
+bool acpi_install(const struct loader_target *target, gpa_t *rsdp, struct error *err)
+{
+    struct tables t = {0};
+    bool ok;
+
+    if (target->cpu_count > PROCESSOR_MAX)
+        return error_set(err, "ACPI tables: %u processors, %u at most", target->cpu_count,
+                         PROCESSOR_MAX);
+    t.bytes = host_alloc(ACPI_TABLES_SIZE);
+    CHECK(write_tables(&t, target)); /* 255 processors take a third of the room */
+    ok = bus_load(target->bus, gpa(ACPI_TABLES_BASE), t.bytes, t.used);
+    free(t.bytes);
+    if (!ok)
+        return error_set(err, "ACPI tables: there is no memory at %#x", ACPI_TABLES_BASE);
+    *rsdp = gpa(ACPI_TABLES_BASE);
+    return true;
+}
