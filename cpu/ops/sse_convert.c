@@ -67,15 +67,14 @@ TO_INTEGERS(cvttsd2si, MEMORY_64)
 
 /* ---- MMX registers ------------------------------------------------------------------------ */
 
-/* From an MMX register: MMX state is entered once the conversion cannot fault. From memory the
- * instructions do not touch the x87 or MMX state. */
+/* MMX state is entered before the conversion may raise #XM, and stays entered then. From memory
+ * CVTPI2xx do not touch the x87 or MMX state. */
 #define FROM_MMX(name, run)                                                                        \
     OP(name##_r)                                                                                   \
     {                                                                                              \
         union vec source = vec_from64(mmx_get(cpu, i->rm), 0), r;                                  \
-        mmx_check(cpu, i);                                                                         \
-        r = SSE_FP(run, source, source, 0);                                                        \
         fpu_mmx_enter(cpu, i);                                                                     \
+        r = SSE_FP(run, source, source, 0);                                                        \
         name##_result(cpu, i, r);                                                                  \
         NEXT;                                                                                      \
     }                                                                                              \
@@ -106,8 +105,8 @@ FROM_MMX(cvtpi2pd, cvtdq2pd)
         union vec source, r;                                                                       \
         mmx_check(cpu, i);                                                                         \
         source = read;                                                                             \
-        r = SSE_FP(run, source, source, 0);                                                        \
         fpu_mmx_enter(cpu, i);                                                                     \
+        r = SSE_FP(run, source, source, 0);                                                        \
         mmx_set(cpu, i->reg, r.vq[0]);                                                             \
         NEXT;                                                                                      \
     }

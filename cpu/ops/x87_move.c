@@ -119,6 +119,12 @@ static inline void stored(struct vcpu *cpu, const struct insn *i, unsigned happe
         x87_pop(cpu, pops);
 }
 
+/* A store that an unmasked exception prevents still faults if it cannot write. */
+static void probe(struct vcpu *cpu, const struct insn *i, unsigned size)
+{
+    mem_probe_write(cpu, i, mem_linear(cpu, i, size, MMU_WRITE), size);
+}
+
 /* bits of memory, the conversion of ST, what an empty register is stored as */
 #define STORE(name, bits, conversion, indefinite, pops)                                            \
     OP(name)                                                                                       \
@@ -137,6 +143,8 @@ static inline void stored(struct vcpu *cpu, const struct insn *i, unsigned happe
         }                                                                                          \
         if (likely(!x87_blocked(cpu, happened, X87_BLOCKING_STORE)))                               \
             mem_write##bits(cpu, i, value);                                                        \
+        else                                                                                       \
+            probe(cpu, i, bits / 8);                                                               \
         stored(cpu, i, happened, pops);                                                            \
         NEXT;                                                                                      \
     }
@@ -174,6 +182,8 @@ OP(fstp_m80)
         guest_store16((p != NULL ? p : bytes) + 8, value.sign_exponent);
         if (unlikely(p == NULL))
             mem_store_bytes(cpu, i, linear, bytes, sizeof(bytes));
+    } else {
+        probe(cpu, i, 10);
     }
     stored(cpu, i, happened, 1);
     NEXT;
@@ -192,6 +202,8 @@ OP(fbstp)
     happened = x87_empty(cpu, 0) ? X87_UNDERFLOW : x87_env_status(&env);
     if (likely(!x87_blocked(cpu, happened, X87_BLOCKING_STORE)))
         mem_store_bytes(cpu, i, mem_linear(cpu, i, sizeof(bcd), MMU_WRITE), bcd, sizeof(bcd));
+    else
+        probe(cpu, i, sizeof(bcd));
     stored(cpu, i, happened, 1);
     NEXT;
 }
