@@ -126,6 +126,15 @@ void mmu_set_pkru(struct mmu_context *m, uint32_t pkru)
         tlb_retag(m);
 }
 
+void mmu_set_slow_pages(struct mmu_context *m, const uint64_t *pages, unsigned count)
+{
+    if (count == 0 && m->slow_page_count == 0)
+        return;
+    m->slow_pages = pages;
+    m->slow_page_count = count;
+    tlb_retag(m);
+}
+
 void mmu_set_a20(struct mmu_context *m, bool enabled)
 {
     uint64_t mask = enabled ? UINT64_MAX : ~BIT64(20);

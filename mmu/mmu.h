@@ -119,6 +119,10 @@ struct mmu_context {
     unsigned vcpu;                 /* number, for frame masks and events */
     struct log *log;
 
+    /* Linear pages whose loads and stores all take the slow way: data breakpoints. */
+    const uint64_t *slow_pages;
+    unsigned slow_page_count;
+
     /* Block look-up caches follow the TLB: bumped whenever an exec translation may have gone. */
     uint64_t code_epoch;
 
@@ -131,8 +135,8 @@ struct mmu_context {
 };
 
 /* Prepares a context at processor reset state (paging off, supervisor, 40 physical address bits,
- * A20 open); fields that describe the processor model are set by the caller afterwards. vcpu is below
- * MACHINE_VCPU_MAX and no other live context of the memory has it. log may be NULL. */
+ * A20 open); fields that describe the processor model are set by the caller afterwards. vcpu is
+ * below MACHINE_VCPU_MAX and no other live context of the memory has it. log may be NULL. */
 void mmu_init(struct mmu_context *m, struct bus *bus, struct machine_memory *memory,
               struct log *log, unsigned vcpu);
 void mmu_destroy(struct mmu_context *m);
@@ -154,6 +158,10 @@ void mmu_set_control(struct mmu_context *m, uint64_t cr0, uint64_t cr4, uint64_t
 /* CPL or EFLAGS.AC changed: switches the view, drops nothing. Cheap. */
 void mmu_set_privilege(struct mmu_context *m, unsigned cpl, bool ac);
 void mmu_set_pkru(struct mmu_context *m, uint32_t pkru);
+
+/* Takes the pages off the fast way (any order, repeated ones allowed). The array is kept by
+ * reference; call again before it changes or goes. */
+void mmu_set_slow_pages(struct mmu_context *m, const uint64_t *pages, unsigned count);
 void mmu_set_a20(struct mmu_context *m, bool enabled);
 
 /* INVLPG: drops what is derived for the page of this address, large pages and globals included. */

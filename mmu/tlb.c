@@ -160,6 +160,14 @@ static void grant_write(struct mmu_context *m, enum tlb_view view, unsigned inde
         link_slot(m->tlb, view, index);
 }
 
+static bool is_slow_page(const struct mmu_context *m, uint64_t page)
+{
+    for (unsigned n = 0; n < m->slow_page_count; n++)
+        if (m->slow_pages[n] == page)
+            return true;
+    return false;
+}
+
 /* Derives the tags of a slot from its side; an exec tag is only taken away here. */
 static void set_tags(struct mmu_context *m, enum tlb_view view, unsigned index)
 {
@@ -168,9 +176,11 @@ static void set_tags(struct mmu_context *m, enum tlb_view view, unsigned index)
 
     side->allowed = (uint8_t)mmu_rights_allowed(m, view, &side->to);
     e->read_tag = e->write_tag = TLB_NO_TAG;
-    if (side->backing != TLB_BACKING_IO && (side->allowed & BIT(MMU_READ)))
-        e->read_tag = side->page;
-    grant_write(m, view, index);
+    if (likely(m->slow_page_count == 0) || !is_slow_page(m, side->page)) {
+        if (side->backing != TLB_BACKING_IO && (side->allowed & BIT(MMU_READ)))
+            e->read_tag = side->page;
+        grant_write(m, view, index);
+    }
     if (e->exec_tag != TLB_NO_TAG && !(side->allowed & BIT(MMU_FETCH))) {
         e->exec_tag = TLB_NO_TAG;
         m->tlb->exec_evicted = true;

@@ -13,8 +13,8 @@
  *
  * A slot belongs to a table (one per view), the tables to a space, so that several spaces can be
  * kept warm later; policy `flush` has one. Each table logs the slots that it filled, so that a
- * flush costs what was filled. Slots that may hold a write tag hang in chains by frame, so that a watch
- * finds them.
+ * flush costs what was filled. Slots that may hold a write tag hang in chains by frame, so that a
+ * watch finds them.
  */
 #ifndef MMU_TLB_H
 #define MMU_TLB_H
