@@ -67,6 +67,9 @@ static void backend_send(struct chardev *c, const uint8_t *bytes, size_t count)
     struct backend *b = container_of(c, struct backend, chardev);
     size_t done = 0;
 
+    atomic_fetch_add_explicit(&b->sent, count, memory_order_relaxed);
+    if (b->log >= 0 && write(b->log, bytes, count) < 0)
+        b->log_failed = true;
     if (b->out < 0 || b->broken)
         return;
     if (b->queue_count == 0)
@@ -230,13 +233,14 @@ static void backend_ready(struct chardev *c)
 
 /* --- Life --- */
 
-static bool open_file(struct backend *b, const char *path, struct error *err)
+/* -1 and err if it cannot be opened. */
+static int open_file(const char *path, bool append, struct error *err)
 {
-    b->out = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-    b->own_fds = true;
-    if (b->out < 0)
-        return error_set(err, "cannot write %s: %s", path, strerror(errno));
-    return true;
+    int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | (append ? O_APPEND : O_TRUNC), 0666);
+
+    if (fd < 0)
+        error_set(err, "cannot write %s: %s", path, strerror(errno));
+    return fd;
 }
 
 static bool open_pty(struct backend *b, const char *label, struct error *err)
@@ -273,12 +277,14 @@ bool backend_open(struct backend *b, const struct backend_spec *spec, const char
 {
     memset(b, 0, sizeof(*b));
     b->spec = *spec;
-    b->in = b->out = b->slave = -1;
+    b->in = b->out = b->slave = b->log = -1;
     b->chardev.send = backend_send;
     b->chardev.ready = backend_ready;
     switch (spec->kind) {
     case BACKEND_FILE:
-        if (!open_file(b, spec->path, err))
+        b->own_fds = true;
+        b->out = open_file(spec->path, spec->append, err);
+        if (b->out < 0)
             return false;
         break;
     case BACKEND_PTY:
@@ -292,7 +298,9 @@ bool backend_open(struct backend *b, const struct backend_spec *spec, const char
         break;
     }
     atomic_store(&b->input_open, b->in >= 0);
-    return true;
+    if (spec->log != NULL)
+        b->log = open_file(spec->log, spec->log_append, err);
+    return spec->log == NULL || b->log >= 0;
 }
 
 /* Files and devices like /dev/null cannot be polled, only read. A terminal in the background must
@@ -351,6 +359,8 @@ void backend_close(struct backend *b)
     if (b->dropped > 0 && b->spec.kind != BACKEND_PTY)
         fprintf(stderr, "gnomon: %llu bytes of output were dropped: nobody read them\n",
                 (unsigned long long)b->dropped);
+    if (b->log_failed)
+        fprintf(stderr, "gnomon: %s could not be written\n", b->spec.log);
     free(b->queue);
     b->queue = NULL;
     b->queue_count = b->queue_size = 0;
@@ -360,5 +370,7 @@ void backend_close(struct backend *b)
         close(b->out);
     if (b->slave >= 0)
         close(b->slave);
-    b->in = b->out = b->slave = -1;
+    if (b->log >= 0)
+        close(b->log);
+    b->in = b->out = b->slave = b->log = -1;
 }

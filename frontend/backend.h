@@ -39,6 +39,8 @@ struct backend {
     void *opaque;
 
     int in, out;               /* descriptors, -1: none */
+    int log;                   /* gets a copy of the output, -1: none */
+    bool log_failed;
     bool own_fds;              /* close them at the end */
     int slave;                 /* pty: held open, so that the master never sees a hang-up */
     bool terminal;             /* `in` is a terminal: its input may be dropped, never waits */
@@ -60,6 +62,7 @@ struct backend {
     uint8_t *queue;
     size_t queue_size, queue_count;
     uint64_t dropped;          /* bytes */
+    _Atomic uint64_t sent;     /* bytes that the device sent; any thread */
     bool broken;               /* the other end is gone: everything is dropped */
 };
 

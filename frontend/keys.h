@@ -17,10 +17,12 @@ enum key_action {
     KEY_BREAK,   /* Ctrl-A b: a break on the serial line */
     KEY_MONITOR, /* Ctrl-A c */
     KEY_PAUSE,   /* Ctrl-A p: stop or continue the machine */
+    KEY_REPORT,  /* Ctrl-A r: where the guest is */
 };
 
 struct keys {
-    bool prefix; /* Ctrl-A was the last byte */
+    bool prefix;    /* the escape was the last byte */
+    uint8_t escape; /* in place of Ctrl-A; 0: Ctrl-A */
 };
 
 /* Looks at the next byte of input. KEY_BYTE: *byte is for the guest (Ctrl-A Ctrl-A gives one

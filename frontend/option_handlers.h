@@ -6,16 +6,22 @@
 
 typedef bool option_fn(struct options *o, const char *value, struct error *err);
 
+/* What can only be checked when all options are known. */
+bool options_check_accel(const struct options *o, struct error *err);
+bool options_check_mon(const struct options *o, struct error *err);
+
 #define GROUP(title)
 #define OPTION(name, syntax, handler, help) option_fn handler;
 #define ALIAS(name, option)
 #define ACCEPT(name, syntax, why)
 #define LATER(name, syntax, what)
+#define NEVER(name, syntax, why)
 #include "frontend/options.def"
 #undef GROUP
 #undef OPTION
 #undef ALIAS
 #undef ACCEPT
 #undef LATER
+#undef NEVER
 
 #endif

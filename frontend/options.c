@@ -10,7 +10,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum row_kind { ROW_GROUP, ROW_OPTION, ROW_ALIAS, ROW_ACCEPT, ROW_LATER };
+#define DEFAULT_SILENCE_NS (60 * 1000000000ull)
+
+enum row_kind { ROW_GROUP, ROW_OPTION, ROW_ALIAS, ROW_ACCEPT, ROW_LATER, ROW_NEVER };
 
 struct row {
     enum row_kind kind;
@@ -26,12 +28,14 @@ static const struct row rows[] = {
 #define ALIAS(name, option)                 {ROW_ALIAS, name, NULL, NULL, option},
 #define ACCEPT(name, syntax, why)           {ROW_ACCEPT, name, syntax, NULL, why},
 #define LATER(name, syntax, what)           {ROW_LATER, name, syntax, NULL, what},
+#define NEVER(name, syntax, why)            {ROW_NEVER, name, syntax, NULL, why},
 #include "frontend/options.def"
 #undef GROUP
 #undef OPTION
 #undef ALIAS
 #undef ACCEPT
 #undef LATER
+#undef NEVER
 };
 
 struct owned_text {
@@ -100,6 +104,8 @@ static bool apply(struct options *o, const struct row *row, const char *value, s
             return error_set(err, "-%s %s: only 'none' is possible: %s", row->name, value,
                              row->text);
         return true;
+    case ROW_NEVER:
+        return error_set(err, "-%s: %s", row->name, row->text);
     default:
         return error_set(err, "-%s: not there yet: %s", row->name, row->text);
     }
@@ -111,6 +117,7 @@ bool options_parse(struct options *o, int argc, char *const *argv, FILE *out, st
     o->out = out;
     o->machine.memory_size = 128ull << 20;
     o->machine.hpet = true;
+    o->silence_ns = DEFAULT_SILENCE_NS;
     for (int n = 1; n < argc && !o->done; n++) {
         const char *name = argv[n], *value = NULL, *equals;
         const struct row *row;
@@ -141,7 +148,7 @@ bool options_parse(struct options *o, int argc, char *const *argv, FILE *out, st
         if (!apply(o, row, value, err))
             return false;
     }
-    return true;
+    return o->done || (options_check_accel(o, err) && options_check_mon(o, err));
 }
 
 /* The help of one option: its syntax, then the text in a column of its own. */

@@ -25,7 +25,11 @@ enum backend_kind {
 struct backend_spec {
     enum backend_kind kind;
     const char *path; /* file, or the id of a -chardev */
-    bool mux;         /* quit keys on Ctrl-A; else Ctrl-C ends Gnomon */
+    bool append;      /* file: keep what is there */
+    bool mux;         /* stdio: quit keys on Ctrl-A */
+    bool signal;      /* stdio: Ctrl-C and the like are for Gnomon, not for the guest */
+    const char *log;  /* file that gets a copy of the output, or NULL */
+    bool log_append;
 };
 
 #define CHARDEV_MAX 8
@@ -44,12 +48,19 @@ struct options {
     struct backend_spec debugcon;  /* BACKEND_NONE: no port E9h */
     struct named_backend chardevs[CHARDEV_MAX];
     unsigned chardev_count;
+    const char *mon_chardev;       /* -mon chardev=, or NULL */
+    uint8_t escape;                /* -echr; 0: Ctrl-A */
+    bool no_defaults;
+    bool accel_found;              /* some -accel named what we have */
+    const char *accel_missing;     /* the last that we have not, or NULL */
     bool nographic;
     bool display_none;
     bool start_stopped;            /* -S */
     bool rtc_given;
     bool seed_given;
     uint64_t timeout_ns;           /* --timeout; 0: none */
+    uint64_t silence_ns;           /* --silence; 0: never */
+    const char *pidfile;           /* -pidfile, or NULL */
     uint32_t log_mask;             /* -d */
     const char *log_file;          /* -D, or NULL */
     const char *symbols;           /* -symbols, or NULL */
@@ -71,6 +82,10 @@ bool options_parse(struct options *o, int argc, char *const *argv, FILE *out, st
 void options_destroy(struct options *o);
 
 void options_print_help(FILE *out);
+
+/* What the -chardev of that name says; NULL and err if there is none. */
+const struct backend_spec *options_chardev(const struct options *o, const char *id,
+                                           struct error *err);
 
 /* A copy of the text that lives as long as the options. */
 const char *options_own(struct options *o, const char *text);

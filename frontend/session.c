@@ -33,48 +33,45 @@
 
 #define BACKEND_COUNT (MACHINE_SERIAL_COUNT + 1) /* the last is the debug console */
 
-static const int watched_signals[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGCONT, SIGUSR1};
+#define SILENCE_TICKS 4
+
+static const int watched_signals[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGCONT, SIGUSR1, SIGUSR2};
 
 struct session {
     struct options options;
     struct log log;
     FILE *log_stream; /* -D; NULL: standard error */
+    bool pidfile_written;
     struct backend backends[BACKEND_COUNT];
     bool backend_used[BACKEND_COUNT];
     struct machine *machine;
     struct symbols *symbols;
+    struct report_tools tools;
     struct machine_result result;
+    uint64_t start_ns; /* host time at which the machine began to run */
 
     uv_loop_t loop;
     uv_signal_t signals[ARRAY_SIZE(watched_signals)];
-    uv_timer_t timeout;  /* --timeout */
-    uv_timer_t patience; /* deterministic: bounds machine_host.wait */
-    uv_async_t done;     /* parallel: the vCPU thread has ended */
+    uv_timer_t timeout;       /* --timeout */
+    uv_timer_t patience;      /* deterministic: bounds machine_host.wait */
+    uv_timer_t silence;       /* --silence */
+    uint64_t sent;            /* bytes of output at the last look of `silence` */
+    unsigned silent;          /* its ticks since then */
+    atomic_bool silence_told; /* the report asked for is about a silence */
+    uv_async_t done;          /* parallel: the vCPU thread has ended */
     bool loop_open;
     pthread_t vcpu_thread;
 };
 
 /* --- Back ends --- */
 
-static const struct backend_spec *resolve(const struct options *o, const struct backend_spec *spec,
-                                          struct error *err)
-{
-    if (spec->kind != BACKEND_NAMED)
-        return spec;
-    for (unsigned n = 0; n < o->chardev_count; n++) {
-        if (strcmp(o->chardevs[n].id, spec->path) == 0)
-            return &o->chardevs[n].spec;
-    }
-    error_set(err, "there is no -chardev with id=%s", spec->path);
-    return NULL;
-}
-
 /* Opens back end n; *out is its chardev, or NULL for none. */
 static bool open_backend(struct session *s, unsigned n, const struct backend_spec *spec,
                          const char *label, struct chardev **out, struct error *err)
 {
-    spec = resolve(&s->options, spec, err);
     *out = NULL;
+    if (spec->kind == BACKEND_NAMED)
+        spec = options_chardev(&s->options, spec->path, err);
     if (spec == NULL)
         return false;
     if (spec->kind == BACKEND_NONE)
@@ -86,6 +83,7 @@ static bool open_backend(struct session *s, unsigned n, const struct backend_spe
     if (n >= MACHINE_SERIAL_COUNT && !s->backends[n].own_fds)
         atomic_store(&s->backends[n].input_open, false); /* output only: leave input to a port */
     s->backends[n].serial = n;
+    s->backends[n].keys.escape = s->options.escape;
     s->backend_used[n] = true;
     *out = &s->backends[n].chardev;
     return true;
@@ -94,7 +92,7 @@ static bool open_backend(struct session *s, unsigned n, const struct backend_spe
 /* Without -serial the first port goes to the terminal: there is no window yet. */
 static void default_serial(struct options *o)
 {
-    if (o->serial_count > 0)
+    if (o->serial_count > 0 || o->no_defaults)
         return;
     o->serial_count = 1;
     if (o->nographic || !o->display_none)
@@ -180,6 +178,9 @@ static void on_key(void *opaque, struct backend *b, enum key_action action)
     case KEY_PAUSE:
         toggle_pause(s);
         break;
+    case KEY_REPORT:
+        machine_look(s->machine);
+        break;
     case KEY_NONE:
     case KEY_BYTE:
         break;
@@ -194,8 +195,56 @@ static void on_signal(uv_signal_t *handle, int number)
         terminal_again();
     else if (number == SIGUSR1)
         machine_continue(s->machine);
+    else if (number == SIGUSR2)
+        machine_look(s->machine);
     else
         machine_quit(s->machine, MACHINE_END_INTERRUPTED, (uint32_t)number);
+}
+
+/* machine_host.look: somebody wants to know where the guest is. */
+static void host_look(void *opaque)
+{
+    struct session *s = opaque;
+    char place[128];
+
+    machine_describe_place(s->machine, s->symbols, place, sizeof(place));
+    if (atomic_exchange(&s->silence_told, false))
+        fprintf(stderr, "gnomon: no output for %.0f s (--silence)\n",
+                (double)s->options.silence_ns / 1e9);
+    machine_report(s->machine, stderr, &s->tools);
+    fprintf(stderr, "gnomon: the guest is at %s\n", place);
+}
+
+/* A person who sits at a terminal sees the silence. */
+static bool watches_silence(struct session *s)
+{
+    bool output = false;
+
+    for (unsigned n = 0; n < BACKEND_COUNT; n++) {
+        if (!s->backend_used[n])
+            continue;
+        if (s->backends[n].terminal || s->backends[n].spec.kind == BACKEND_PTY)
+            return false;
+        output = true;
+    }
+    return output && s->options.silence_ns > 0;
+}
+
+/* SILENCE_TICKS times in the time that is too long a silence: one report each. */
+static void on_silence(uv_timer_t *timer)
+{
+    struct session *s = timer->data;
+    uint64_t sent = 0;
+
+    for (unsigned n = 0; n < BACKEND_COUNT; n++)
+        sent += atomic_load_explicit(&s->backends[n].sent, memory_order_relaxed);
+    if (sent != s->sent || machine_stopped(s->machine)) {
+        s->sent = sent;
+        s->silent = 0;
+    } else if (s->silent <= SILENCE_TICKS && ++s->silent == SILENCE_TICKS) {
+        atomic_store(&s->silence_told, true);
+        machine_look(s->machine);
+    }
 }
 
 static void on_timeout(uv_timer_t *timer)
@@ -226,10 +275,17 @@ static void open_loop(struct session *s)
     }
     uv_timer_init(&s->loop, &s->timeout);
     uv_timer_init(&s->loop, &s->patience);
+    uv_timer_init(&s->loop, &s->silence);
     uv_async_init(&s->loop, &s->done, on_done);
     s->timeout.data = s;
     if (s->options.timeout_ns > 0)
         uv_timer_start(&s->timeout, on_timeout, (s->options.timeout_ns + 999999) / 1000000, 0);
+    s->silence.data = s;
+    if (watches_silence(s)) {
+        uint64_t ms = MAX(s->options.silence_ns / SILENCE_TICKS / 1000000, 1);
+
+        uv_timer_start(&s->silence, on_silence, ms, ms);
+    }
     for (unsigned n = 0; n < BACKEND_COUNT; n++) {
         if (s->backend_used[n])
             backend_start(&s->backends[n], &s->loop, s->machine, on_key, s);
@@ -244,6 +300,7 @@ static void close_loop(struct session *s)
         uv_close((uv_handle_t *)&s->signals[n], NULL);
     uv_close((uv_handle_t *)&s->timeout, NULL);
     uv_close((uv_handle_t *)&s->patience, NULL);
+    uv_close((uv_handle_t *)&s->silence, NULL);
     uv_close((uv_handle_t *)&s->done, NULL);
     for (unsigned n = 0; n < BACKEND_COUNT; n++) {
         if (s->backend_used[n])
@@ -310,7 +367,7 @@ static bool run(struct session *s, struct error *err)
 
     open_loop(s);
     if (t != NULL)
-        terminal_raw(t->spec.mux);
+        terminal_raw(!t->spec.signal);
     if (s->options.start_stopped) {
         fprintf(stderr, "gnomon: stopped (-S); SIGUSR1 to process %ld%s continues\r\n",
                 (long)getpid(), t != NULL && t->spec.mux ? ", or Ctrl-A p," : "");
@@ -345,7 +402,10 @@ static void complete_config(struct session *s)
     if (!s->options.seed_given && !c->deterministic)
         c->seed = host_seed();
     c->log = &s->log;
-    c->host = (struct machine_host){.opaque = s, .input_possible = input_possible};
+    s->tools = (struct report_tools){.disassemble = disassemble, .symbols = s->symbols};
+    c->tools = &s->tools;
+    c->host =
+        (struct machine_host){.opaque = s, .input_possible = input_possible, .look = host_look};
     if (c->deterministic) {
         c->host.poll = host_poll;
         c->host.wait = host_wait;
@@ -361,14 +421,29 @@ static bool open_log(struct session *s, struct error *err)
     s->log_stream = fopen(s->options.log_file, "we");
     if (s->log_stream == NULL)
         return error_set(err, "-D: cannot write %s: %s", s->options.log_file, strerror(errno));
+    setvbuf(s->log_stream, NULL, _IOLBF, 1 << 16); /* whole lines, also after a crash */
     s->log.stream = s->log_stream;
     return true;
+}
+
+static bool write_pidfile(struct session *s, struct error *err)
+{
+    FILE *file;
+
+    if (s->options.pidfile == NULL)
+        return true;
+    file = fopen(s->options.pidfile, "we");
+    if (file != NULL && fprintf(file, "%ld\n", (long)getpid()) > 0 && fclose(file) == 0) {
+        s->pidfile_written = true;
+        return true;
+    }
+    return error_set(err, "-pidfile: cannot write %s: %s", s->options.pidfile, strerror(errno));
 }
 
 /* Everything that can fail because of the user. */
 static bool prepare(struct session *s, struct error *err)
 {
-    if (!open_log(s, err))
+    if (!open_log(s, err) || !write_pidfile(s, err))
         return false;
     if (s->options.symbols != NULL) {
         s->symbols = symbols_read(s->options.symbols, err);
@@ -403,6 +478,8 @@ static void finish(struct session *s)
     symbols_destroy(s->symbols);
     if (s->log_stream != NULL)
         fclose(s->log_stream);
+    if (s->pidfile_written)
+        unlink(s->options.pidfile);
     options_destroy(&s->options);
 }
 
@@ -411,21 +488,22 @@ static bool wants_report(enum machine_end end)
 {
     return end == MACHINE_END_TRIPLE_FAULT || end == MACHINE_END_HALTED ||
            end == MACHINE_END_TIMEOUT || end == MACHINE_END_GUEST_TIMEOUT ||
-           end == MACHINE_END_BROKEN;
+           end == MACHINE_END_PANIC || end == MACHINE_END_BROKEN;
 }
 
 /* Says on standard error why the run ended. */
 static int tell_end(struct session *s)
 {
     const struct machine_result *r = &s->result;
-    const struct report_tools tools = {.disassemble = disassemble, .symbols = s->symbols};
     char place[128] = "";
 
     if (wants_report(r->end)) {
-        machine_report(s->machine, stderr, &tools);
+        machine_report(s->machine, stderr, &s->tools);
         machine_describe_place(s->machine, s->symbols, place, sizeof(place));
     }
     machine_report_gaps(s->machine, stderr);
+    if (log_on(&s->log, LOG_STATS))
+        machine_report_stats(s->machine, s->log.stream);
     if (r->end != MACHINE_END_POWER_OFF)
         fprintf(stderr, "gnomon: %s%s%s%s%s\n", s->options.name != NULL ? s->options.name : "",
                 s->options.name != NULL ? ": " : "", r->text, place[0] != '\0' ? ", at " : "",

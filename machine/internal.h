@@ -4,6 +4,7 @@
  *   machine.c   builds, resets and destroys it      wiring.c    connects devices and processor
  *   run.c       the run loop, requests to it        snapshot.c  saves and restores
  *   report.c    crash reports                       boot.c      puts a kernel into it
+ *   trace.c     log records of blocks
  */
 #ifndef MACHINE_INTERNAL_H
 #define MACHINE_INTERNAL_H
@@ -25,6 +26,7 @@
 #include "devices/rtc.h"
 #include "devices/uart.h"
 #include "machine/machine.h"
+#include "machine/report.h"
 #include "mmu/bus.h"
 #include "mmu/memory.h"
 
@@ -71,6 +73,7 @@ enum machine_request {
     MACHINE_REQUEST_END = 1 << 0, /* machine.result says why */
     MACHINE_REQUEST_RESET = 1 << 1,
     MACHINE_REQUEST_STOP = 1 << 2, /* stays set while the machine is stopped */
+    MACHINE_REQUEST_LOOK = 1 << 3, /* machine_host.look is to be called */
 };
 
 /* Who may drive an ISA interrupt; the wire is the OR of all. */
@@ -141,6 +144,21 @@ void machine_map_lapic(struct machine *m);
 
 /* The A20 gate as a20_sources say. */
 void machine_update_a20(struct machine *m);
+
+/* --- report.c --- */
+
+/* The linear address of code at rip. */
+uint64_t machine_code_address(const struct machine *m, uint64_t rip);
+
+/* Writes the instructions of the guest's code in [address, address + length), `most` at most, until
+ * one cannot be read. length 0: to the end of the block. */
+void machine_print_code(struct machine *m, FILE *out, uint64_t address, unsigned length,
+                        unsigned most, const struct report_tools *tools);
+
+/* --- trace.c --- */
+
+/* vcpu_platform.trace_block. */
+void machine_trace_block(void *opaque, unsigned length);
 
 /* --- machine.c --- */
 

@@ -227,6 +227,23 @@ void machine_print_cpu_models(FILE *out)
         fprintf(out, "%-12s %s\n", cpu_models[n].name, cpu_models[n].description);
 }
 
+const char *machine_cpu_model(unsigned n)
+{
+    return n < cpu_model_count ? cpu_models[n].name : NULL;
+}
+
+const char *machine_cpu_feature(unsigned n)
+{
+    static const char *const words[] = {
+#define X(name, word, leaf, subleaf, reg, bit) word,
+        CPU_FEATURES(X)
+#undef X
+    };
+
+    n++; /* feature 0 has no name */
+    return n < ARRAY_SIZE(words) ? words[n] : NULL;
+}
+
 bool machine_check_cpu(const char *spec, struct error *err)
 {
     struct cpu_model model;

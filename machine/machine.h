@@ -24,6 +24,7 @@
 
 struct chardev;
 struct machine;
+struct report_tools;
 
 #define MACHINE_SERIAL_COUNT 4
 #define MACHINE_MEMORY_MIN   (1ull << 20)
@@ -41,6 +42,9 @@ struct machine_host {
     /* Could input still arrive and wake a guest that sleeps with no timer armed? Called with the
      * device lock held. NULL: no. */
     bool (*input_possible)(void *opaque);
+    /* Called once after each machine_look, on the thread of machine_run, between two instructions
+     * and without the device lock: the place to call machine_report. */
+    void (*look)(void *opaque);
 };
 
 struct machine_config {
@@ -75,6 +79,7 @@ struct machine_config {
     uint64_t guest_timeout_instructions; /* the same in instructions; 0: none */
 
     struct log *log;           /* must outlive the machine, like every string and chardev here */
+    const struct report_tools *tools; /* for -d in_asm and exec; NULL: bytes without names */
     struct machine_host host;
 };
 
@@ -124,6 +129,9 @@ void machine_stop(struct machine *m);
 void machine_continue(struct machine *m);
 bool machine_stopped(struct machine *m);
 
+/* Asks for a call of machine_host.look; also while the machine is stopped or the guest sleeps. */
+void machine_look(struct machine *m);
+
 /* Makes the run loop look at machine_host.input_possible again. */
 void machine_kick(struct machine *m);
 
@@ -165,6 +173,10 @@ uint64_t machine_gap_count(const struct machine *m);
 
 /* The names of -cpu, one a line with its description. */
 void machine_print_cpu_models(FILE *out);
+
+/* Name of model or feature number n of -cpu, NULL after the last. */
+const char *machine_cpu_model(unsigned n);
+const char *machine_cpu_feature(unsigned n);
 
 /* Is there such a processor? The error names the bad part. */
 bool machine_check_cpu(const char *spec, struct error *err);

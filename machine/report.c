@@ -58,6 +58,11 @@ static unsigned code_bits(const struct vcpu *cpu)
     return cpu->seg[SEG_CS].attributes & SEGMENT_DB ? 32 : 16;
 }
 
+uint64_t machine_code_address(const struct machine *m, uint64_t rip)
+{
+    return m->cpu->mode & MODE_64 ? rip : (uint32_t)(rip + m->cpu->seg[SEG_CS].base);
+}
+
 /* Blocks end here. */
 static bool leaves_block(const char *text)
 {
@@ -77,45 +82,91 @@ static void print_bytes(FILE *out, const uint8_t *bytes, size_t count)
         fprintf(out, "%02x ", bytes[n]);
 }
 
-static void print_block(struct machine *m, FILE *out, uint64_t address,
-                        const struct report_tools *tools)
+void machine_print_code(struct machine *m, FILE *out, uint64_t address, unsigned length,
+                        unsigned most, const struct report_tools *tools)
 {
-    uint64_t here = m->cpu->rip + m->cpu->seg[SEG_CS].base;
+    uint64_t here = machine_code_address(m, m->cpu->rip), end = address + length;
     char text[160];
 
-    fprintf(out, "%016" PRIx64 " %s\n", address,
-            symbols_text(tools->symbols, address, text, sizeof(text)));
-    for (unsigned n = 0; n < INSTRUCTIONS_SHOWN; n++) {
+    if (symbols_text(tools->symbols, address, text, sizeof(text))[0] != '\0')
+        fprintf(out, "%s:\n", text);
+    for (unsigned n = 0; n < most && (length == 0 || address != end); n++) {
         uint8_t bytes[INSTRUCTION_MAX];
-        size_t count = peek(m, address, bytes, sizeof(bytes)), length = 0;
+        size_t count = peek(m, address, bytes, sizeof(bytes)), size = 0;
 
         if (tools->disassemble != NULL)
-            length = tools->disassemble(tools->opaque, bytes, count, address, code_bits(m->cpu),
-                                        text, sizeof(text));
-        fprintf(out, "  %s %" PRIx64 ": ", address == here ? "=>" : "  ", address);
-        print_bytes(out, bytes, length > 0 ? length : count);
-        fprintf(out, " %s\n", length > 0 ? text : count == 0 ? "(not mapped)" : "");
-        if (length == 0 || leaves_block(text))
+            size = tools->disassemble(tools->opaque, bytes, count, address, code_bits(m->cpu), text,
+                                      sizeof(text));
+        fprintf(out, "%s %016" PRIx64 ": ", address == here ? "=>" : "  ", address);
+        print_bytes(out, bytes, size > 0 ? size : count);
+        fprintf(out, " %s\n",
+                size > 0                     ? text
+                : count == 0                 ? "(not mapped)"
+                : tools->disassemble != NULL ? "(no instruction)"
+                                             : "");
+        if (size == 0 || (length == 0 && leaves_block(text)))
             break;
-        address += length;
+        address += size;
     }
 }
 
+/* The blocks that ran last. One that ran several times in a row is shown once. */
 static void print_blocks(struct machine *m, FILE *out, const struct report_tools *tools)
 {
     const struct vcpu *cpu = m->cpu;
-    unsigned size = ARRAY_SIZE(cpu->recent);
-    unsigned count = MIN(MIN(cpu->recent_count, size), BLOCKS_SHOWN);
-    uint64_t here = cpu->rip + cpu->seg[SEG_CS].base;
+    unsigned size = ARRAY_SIZE(cpu->recent), count = MIN(cpu->recent_count, size);
+    struct {
+        uint64_t rip;
+        unsigned times;
+    } blocks[BLOCKS_SHOWN];
+    unsigned kinds = 0;
 
-    fprintf(out, "last blocks, newest last (as memory is now):\n");
-    for (unsigned n = cpu->recent_count - count; n != cpu->recent_count; n++)
-        print_block(m, out, cpu->recent[n % size], tools);
-    fprintf(out, "next instruction:\n");
-    print_block(m, out, here, tools);
+    for (unsigned n = 1; n <= count; n++) {
+        uint64_t rip = cpu->recent[(cpu->recent_count - n) % size];
+
+        if (kinds > 0 && blocks[kinds - 1].rip == rip) {
+            blocks[kinds - 1].times++;
+            continue;
+        }
+        if (kinds == BLOCKS_SHOWN)
+            break;
+        blocks[kinds].rip = rip;
+        blocks[kinds++].times = 1;
+    }
+    fprintf(out, "last blocks, newest last (code as memory is now):\n");
+    while (kinds-- > 0) {
+        fprintf(out, "-- block at %#" PRIx64, blocks[kinds].rip);
+        if (blocks[kinds].times > 1)
+            fprintf(out, ", %u times", blocks[kinds].times);
+        fputc('\n', out);
+        machine_print_code(m, out, machine_code_address(m, blocks[kinds].rip), 0,
+                           INSTRUCTIONS_SHOWN, tools);
+    }
+    fprintf(out, "-- next instruction\n");
+    machine_print_code(m, out, machine_code_address(m, cpu->rip), 0, 1, tools);
 }
 
 /* --- Tables and stack --- */
+
+/* One descriptor of code, data or a system segment (SDM 3A 3.4.5). */
+static void print_descriptor(FILE *out, unsigned selector, uint64_t d)
+{
+    uint64_t base = (d >> 16 & 0xffffff) | (d >> 32 & 0xff000000);
+    uint32_t limit = (uint32_t)((d & 0xffff) | (d >> 32 & 0xf0000));
+    unsigned attributes = (unsigned)(d >> 40);
+    const char *kind = !(attributes & SEGMENT_S)      ? "system"
+                       : !(attributes & SEGMENT_CODE) ? "data"
+                       : attributes & SEGMENT_LONG    ? "code 64"
+                       : attributes & SEGMENT_DB      ? "code 32"
+                                                      : "code 16";
+
+    if (attributes & SEGMENT_GRANULARITY)
+        limit = limit << 12 | 0xfff;
+    fprintf(out, "  %04x %016" PRIx64 " base %08" PRIx64 " limit %08x %s type %x DPL %u%s\n",
+            selector, d, base, limit, kind, attributes & SEGMENT_TYPE,
+            attributes >> SEGMENT_DPL_SHIFT & 3,
+            attributes & SEGMENT_PRESENT ? "" : " not present");
+}
 
 static void print_gdt(struct machine *m, FILE *out)
 {
@@ -123,6 +174,8 @@ static void print_gdt(struct machine *m, FILE *out)
     unsigned count = MIN((t->limit + 1u) / 8, GDT_ENTRIES_SHOWN);
     uint64_t entry;
 
+    if (!(m->cpu->mode & MODE_PROT))
+        return;
     fprintf(out, "GDT:\n");
     for (unsigned n = 0; n < count; n++) {
         if (!peek_word(m, t->base + 8 * n, 8, &entry)) {
@@ -130,7 +183,7 @@ static void print_gdt(struct machine *m, FILE *out)
             return;
         }
         if (entry != 0)
-            fprintf(out, "  %04x %016" PRIx64 "\n", 8 * n, entry);
+            print_descriptor(out, 8 * n, entry);
     }
 }
 
@@ -188,39 +241,102 @@ static void print_stack(struct machine *m, FILE *out, const struct symbols *symb
     }
 }
 
-static void print_exceptions(const struct vcpu *cpu, FILE *out)
+/* --- Exceptions and time --- */
+
+static const char *exception_name(unsigned vector)
 {
-    fprintf(out, "exceptions so far:");
-    for (unsigned n = 0; n < ARRAY_SIZE(cpu->exceptions); n++) {
-        if (cpu->exceptions[n] > 0)
-            fprintf(out, " #%u: %" PRIu64, n, cpu->exceptions[n]);
-    }
-    fprintf(out, "; interrupts: %" PRIu64 "\n", cpu->interrupts);
+    static const char *const names[] = {
+        "#DE", "#DB", "NMI", "#BP", "#OF", "#BR", "#UD", "#NM", "#DF", "9",
+        "#TS", "#NP", "#SS", "#GP", "#PF", "15",  "#MF", "#AC", "#MC", "#XM",
+    };
+
+    return vector < ARRAY_SIZE(names) ? names[vector] : "?";
 }
 
+/* Record n before the newest. */
+static const struct exception_record *recent_exception(const struct vcpu *cpu, unsigned n)
+{
+    unsigned size = ARRAY_SIZE(cpu->recent_exceptions);
+
+    return n < MIN(cpu->recent_exception_count, size)
+               ? &cpu->recent_exceptions[(cpu->recent_exception_count - 1 - n) % size]
+               : NULL;
+}
+
+static void print_exceptions(const struct machine *m, FILE *out, const struct symbols *symbols)
+{
+    const struct vcpu *cpu = m->cpu;
+    char text[128];
+
+    fprintf(out, "interrupts: %" PRIu64 "; exceptions:", cpu->interrupts);
+    for (unsigned n = 0; n < ARRAY_SIZE(cpu->exceptions); n++) {
+        if (cpu->exceptions[n] > 0)
+            fprintf(out, " %s %" PRIu64, exception_name(n), cpu->exceptions[n]);
+    }
+    fprintf(out, "\n");
+    for (unsigned n = ARRAY_SIZE(cpu->recent_exceptions); n-- > 0;) {
+        const struct exception_record *e = recent_exception(cpu, n);
+
+        if (e == NULL)
+            continue;
+        fprintf(out, "  %s error %x at %" PRIx64 " %s instruction %" PRIu64,
+                exception_name(e->vector), e->error_code, e->rip,
+                symbols_text(symbols, e->rip, text, sizeof(text)), e->instruction);
+        if (e->vector == EXC_PF)
+            fprintf(out, ", address %" PRIx64, e->cr2);
+        if (e->nested)
+            fprintf(out, ", while delivering %s", exception_name(e->during));
+        fputc('\n', out);
+    }
+}
+
+/* The walk of the newest page fault's address, as the access that faulted would do it now. */
 static void print_fault(struct machine *m, FILE *out)
 {
+    const struct exception_record *e = NULL;
     struct mmu_walk w;
 
-    if (m->cpu->exceptions[EXC_PF] == 0 || !(m->cpu->mmu.cr0 & CR0_PG))
+    for (unsigned n = 0; (e = recent_exception(m->cpu, n)) != NULL && e->vector != EXC_PF; n++)
+        ;
+    if (e == NULL || !(m->cpu->mmu.cr0 & CR0_PG))
         return;
-    fprintf(out, "walk of the last page fault's address (CR2):\n");
-    mmu_walk_inspect(&m->cpu->mmu, gva(m->cpu->cr2), MMU_READ, TLB_VIEW_SUPERVISOR, &w);
+    fprintf(out, "walk of the last page fault's address:\n");
+    mmu_walk_inspect(&m->cpu->mmu, gva(e->cr2),
+                     e->error_code & PF_FETCH   ? MMU_FETCH
+                     : e->error_code & PF_WRITE ? MMU_WRITE
+                                                : MMU_READ,
+                     e->error_code & PF_USER ? TLB_VIEW_USER : TLB_VIEW_SUPERVISOR, &w);
     mmu_walk_print(out, &w);
+}
+
+static void print_timers(struct machine *m, FILE *out)
+{
+    uint64_t now = machine_time(m);
+
+    fprintf(out, "timers:");
+    for (const struct timer *t = m->clock.timers; t != NULL; t = t->next) {
+        if (timer_armed(t))
+            fprintf(out, " %s in %" PRId64 " us", t->name, (int64_t)(t->deadline - now) / 1000);
+    }
+    fprintf(out, "%s\n", m->clock.next_deadline == CLOCK_NEVER ? " none" : "");
 }
 
 void machine_report(struct machine *m, FILE *out, const struct report_tools *tools)
 {
+    uint64_t now;
+
     machine_lock(m);
-    fprintf(out, "--- processor, virtual time %llu.%09llu s ---\n", machine_time(m) / NS_PER_SECOND,
-            machine_time(m) % NS_PER_SECOND);
+    now = machine_time(m);
+    fprintf(out, "--- processor 0, virtual time %" PRIu64 ".%09" PRIu64 " s ---\n",
+            (uint64_t)(now / NS_PER_SECOND), (uint64_t)(now % NS_PER_SECOND));
     vcpu_dump(m->cpu, out);
-    print_exceptions(m->cpu, out);
+    print_exceptions(m, out, tools->symbols);
     print_fault(m, out);
     print_gdt(m, out);
     print_idt(m, out, tools->symbols);
     print_stack(m, out, tools->symbols);
     print_blocks(m, out, tools);
+    print_timers(m, out);
     fprintf(out, "accesses nobody answered: %" PRIu64 "\n---\n", bus_unclaimed_count(m->bus));
     machine_unlock(m);
 }
@@ -228,11 +344,27 @@ void machine_report(struct machine *m, FILE *out, const struct report_tools *too
 void machine_describe_place(struct machine *m, const struct symbols *symbols, char *text,
                             size_t size)
 {
-    uint64_t address = m->cpu->rip + (m->cpu->mode & MODE_64 ? 0 : m->cpu->seg[SEG_CS].base);
+    uint64_t address = machine_code_address(m, m->cpu->rip);
     char name[96];
 
     symbols_text(symbols, address, name, sizeof(name));
-    snprintf(text, size, "%#" PRIx64 "%s%s", address, name[0] != '\0' ? " " : "", name);
+    snprintf(text, size, "%#" PRIx64 "%s%s%s", address, name[0] != '\0' ? " " : "", name,
+             m->cpu->attention & VCPU_ATTENTION_HALTED ? " (asleep)" : "");
+}
+
+void machine_report_stats(struct machine *m, FILE *out)
+{
+    const struct vcpu *cpu = m->cpu;
+    uint64_t now = machine_time(m);
+
+    fprintf(out,
+            "stats: %" PRIu64 " instructions, virtual time %" PRIu64 ".%09" PRIu64 " s\n"
+            "stats: %" PRIu64 " blocks decoded, %" PRIu64 " invalidated, %" PRIu64 " restarts\n"
+            "stats: %" PRIu64 " interrupts, %u exceptions, %" PRIu64 " page walks, %" PRIu64
+            " accesses nobody answered\n",
+            cpu->instructions, (uint64_t)(now / NS_PER_SECOND), (uint64_t)(now % NS_PER_SECOND),
+            cpu->blocks_decoded, cpu->blocks_invalidated, cpu->restarts, cpu->interrupts,
+            cpu->recent_exception_count, cpu->mmu.walks, bus_unclaimed_count(m->bus));
 }
 
 void machine_report_gaps(struct machine *m, FILE *out)

@@ -1,7 +1,9 @@
 /*
- * What is told about a guest that died, or that somebody looks at: why, registers, control
- * registers and tables, the blocks that ran last with their instructions, and the page walk of the
- * faulting address. Reads the guest's memory without leaving a trace in it.
+ * What is told about a guest that died, or that somebody looks at: registers, control registers and
+ * tables, the last exceptions, the page walk of the faulting address, the blocks that ran last with
+ * their instructions, and the timers. Reads the guest's memory without leaving a trace in it.
+ *
+ * All of it while machine_run does not run, or inside machine_host.look.
  */
 #ifndef MACHINE_REPORT_H
 #define MACHINE_REPORT_H
@@ -22,12 +24,14 @@ struct report_tools {
     const struct symbols *symbols; /* NULL: no names */
 };
 
-/* While machine_run does not run. */
 void machine_report(struct machine *m, FILE *out, const struct report_tools *tools);
 
-/* "0x... name+0x1": where the guest is, for one-line messages. */
+/* "0x... name+0x1", with "(asleep)" after HLT: where the guest is, for one-line messages. */
 void machine_describe_place(struct machine *m, const struct symbols *symbols, char *text,
                             size_t size);
+
+/* Counters of the run, for -d stats. */
+void machine_report_stats(struct machine *m, FILE *out);
 
 /* Names the instructions the guest used and Gnomon does not have, if any. */
 void machine_report_gaps(struct machine *m, FILE *out);

@@ -74,9 +74,12 @@ void machine_request_power_off_locked(struct machine *m)
 void machine_quit(struct machine *m, enum machine_end end, uint32_t value)
 {
     machine_lock(m);
-    machine_end_locked(m, end, value, "%s",
-                       end == MACHINE_END_TIMEOUT ? "the time given by --timeout is over"
-                                                  : "asked to end");
+    if (end == MACHINE_END_TIMEOUT)
+        machine_end_locked(m, end, value, "the time given by --timeout is over");
+    else if (end == MACHINE_END_INTERRUPTED)
+        machine_end_locked(m, end, value, "ended by signal %u", value);
+    else
+        machine_end_locked(m, end, value, "asked to end");
     machine_unlock(m);
 }
 
@@ -103,6 +106,13 @@ bool machine_stopped(struct machine *m)
     stopped = (m->requests & MACHINE_REQUEST_STOP) != 0;
     machine_unlock(m);
     return stopped;
+}
+
+void machine_look(struct machine *m)
+{
+    machine_lock(m);
+    request_locked(m, MACHINE_REQUEST_LOOK);
+    machine_unlock(m);
 }
 
 void machine_kick(struct machine *m)
@@ -162,11 +172,25 @@ static bool input_possible(const struct machine *m)
     return h->input_possible != NULL && h->input_possible(h->opaque);
 }
 
+static void serve_look(struct machine *m)
+{
+    m->requests &= ~MACHINE_REQUEST_LOOK;
+    if (m->config.host.look == NULL)
+        return;
+    machine_unlock(m);
+    m->config.host.look(m->config.host.opaque);
+    machine_lock(m);
+}
+
 /* Stopped: time stands still until somebody asks for something else. */
 static void stay_stopped(struct machine *m)
 {
     clock_stop(&m->clock);
     while ((m->requests & MACHINE_REQUEST_STOP) && !(m->requests & MACHINE_REQUEST_END)) {
+        if (m->requests & MACHINE_REQUEST_LOOK) {
+            serve_look(m);
+            continue;
+        }
         if (m->config.deterministic && m->config.host.wait == NULL) {
             machine_end_locked(m, MACHINE_END_QUIT, 0, "stopped, with nobody to continue it");
             break;
@@ -355,6 +379,8 @@ static bool serve_requests(struct machine *m)
 {
     if (m->requests & MACHINE_REQUEST_END)
         return true;
+    if (m->requests & MACHINE_REQUEST_LOOK)
+        serve_look(m);
     if (m->requests & MACHINE_REQUEST_RESET)
         reset_locked(m);
     if (m->requests & MACHINE_REQUEST_STOP)

@@ -1,0 +1,33 @@
+/* What -d in_asm, exec and cpu write: blocks as they are decoded and before they run. */
+#include "base/log.h"
+#include "cpu/mode.h"
+#include "machine/internal.h"
+#include "machine/report.h"
+
+#include <inttypes.h>
+
+#define DECODED_MOST 64 /* instructions of a block */
+
+static const struct report_tools no_tools;
+
+void machine_trace_block(void *opaque, unsigned length)
+{
+    struct machine *m = opaque;
+    const struct vcpu *cpu = m->cpu;
+    const struct report_tools *tools = m->config.tools != NULL ? m->config.tools : &no_tools;
+    FILE *out = m->log->stream;
+    char name[128];
+
+    if (length > 0) {
+        fputs("----------------\n", out);
+        machine_print_code(m, out, machine_code_address(m, cpu->rip), length, DECODED_MOST, tools);
+        return;
+    }
+    if (log_on(m->log, LOG_EXEC))
+        fprintf(
+            out, "cpu%u: %04x:%016" PRIx64 " instruction %" PRIu64 " %s\n", cpu->index,
+            cpu->seg[SEG_CS].selector, cpu->rip, vcpu_instructions(cpu),
+            symbols_text(tools->symbols, machine_code_address(m, cpu->rip), name, sizeof(name)));
+    if (log_on(m->log, LOG_CPU))
+        vcpu_dump(cpu, out);
+}
