@@ -306,9 +306,9 @@ static void decode_block(struct vcpu *cpu, struct block *b, const struct source 
             break;
         }
         offset = b->insns[b->count++].ip_next;
-        if (attrs & A_END)
+        if (attrs & (A_END | A_JUMP))
             break;
-        if (attrs & A_JUMP)
+        if (debug_exec_at(cpu, offset))
             break;
     }
     b->length = (uint16_t)(offset - b->start);
@@ -336,6 +336,7 @@ static struct block *block_create(struct vcpu *cpu, const struct source *s, uint
         .mode = mode,
         .start = s->where.v & 0xfff,
     };
+    b->debug = debug_exec_at(cpu, b->start);
     decode_block(cpu, b, s);
     b->chain_cost = b->count;
     arena_take(c, sizeof(*b) + (b->count + 1u) * sizeof(struct insn));

@@ -23,6 +23,7 @@ struct block {
     uint16_t count;       /* instructions, the sentinel not counted */
     uint16_t start;       /* offset of the first byte in its page */
     uint16_t length;      /* bytes */
+    bool debug;           /* an execution point may lie at its start; cpu/debug.h */
     int64_t chain_cost;   /* count; BLOCK_STALE once invalidated, so that no chain enters it */
     /* Where a direct branch within the page goes: 0 not taken (or only way), 1 taken. NULL: unknown
      * yet. Valid wherever the block is mapped, since both lie in the same frame. */
@@ -55,8 +56,9 @@ void block_cache_drop(struct vcpu *cpu);
 static inline void block_link(struct vcpu *cpu, const struct block *next)
 {
     if (cpu->chain_slot != NULL) {
-        /* What the second page of a straddling block maps to can change: always looked up. */
-        if (next->second == UINT64_MAX && !cpu->trace_blocks)
+        /* What the second page of a straddling block maps to can change, and breakpoints are for
+         * the run loop: always looked up. */
+        if (next->second == UINT64_MAX && !next->debug && !cpu->trace_blocks)
             *cpu->chain_slot = (struct block *)next;
         cpu->chain_slot = NULL;
     }

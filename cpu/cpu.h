@@ -14,6 +14,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/state.h"
+#include "cpu/debug.h"
 #include "cpu/insn.h"
 #include "mmu/mmu.h"
 
@@ -43,6 +44,12 @@
 #define EFLAGS_ID   BIT(21)
 #define EFLAGS_STATUS                                                                              \
     (EFLAGS_CF | EFLAGS_PF | EFLAGS_AF | EFLAGS_ZF | EFLAGS_SF | EFLAGS_OF)
+
+#define DR6_BD     BIT(13)
+#define DR6_BS     BIT(14)
+#define DR6_BT     BIT(15)
+#define DR7_LOCALS 0x155ull /* L0-L3, LE */
+#define DR7_GD     BIT64(13)
 
 #define CR0_PE BIT64(0)
 #define CR0_MP BIT64(1)
@@ -184,6 +191,7 @@ enum vcpu_pending {
     VCPU_PENDING_INIT = 1 << 3,
     VCPU_PENDING_RESET = 1 << 4, /* the machine wants vcpu_run to return: a reset was asked for */
     VCPU_PENDING_EXIT = 1 << 5,  /* vcpu_run returns at the next boundary: clock or user wants it */
+    VCPU_PENDING_DROP = 1 << 6,  /* decoded blocks are to be dropped: breakpoints changed */
 };
 
 /* The same, known to the vCPU's own thread only. */
@@ -193,6 +201,8 @@ enum vcpu_attention {
                                        next instruction has run */
     VCPU_ATTENTION_SINGLE = 1 << 2, /* the next instruction runs as a block of its own */
     VCPU_ATTENTION_TRAP = 1 << 3,   /* EFLAGS.TF is set */
+    VCPU_ATTENTION_DEBUG = 1 << 4,  /* the last instruction hit data or I/O points: vcpu.debug */
+    VCPU_ATTENTION_RESUME = 1 << 5, /* EFLAGS.RF is set: cleared by the next instruction */
 };
 
 enum vcpu_exit {
@@ -200,6 +210,7 @@ enum vcpu_exit {
     VCPU_EXIT_HALTED,   /* HLT or MWAIT: nothing to do until something is pending */
     VCPU_EXIT_REQUEST,  /* VCPU_PENDING_EXIT or _RESET was set (the bits are cleared) */
     VCPU_EXIT_SHUTDOWN, /* triple fault */
+    VCPU_EXIT_DEBUG,    /* a point of a debugger on the host: vcpu.debug.stop */
 };
 
 /* What the machine provides. Every pointer may be NULL. Called on the vCPU's thread; the machine
@@ -294,6 +305,7 @@ struct vcpu {
         uint8_t vector;
         uint32_t error_code;
     } raised; /* what cpu_raise carries to the landing point */
+    struct debug debug;
     uint64_t recent[64];    /* RIP of the last blocks, for crash reports */
     unsigned recent_count;  /* blocks ever entered; the newest is recent[(count - 1) % 64] */
     struct exception_record recent_exceptions[8];

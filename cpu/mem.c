@@ -72,6 +72,8 @@ uint64_t mem_load_slow(struct vcpu *cpu, const struct insn *i, uint64_t linear, 
     uint64_t value = 0;
 
     check_4gib(cpu, i, linear, size);
+    if (unlikely(cpu->debug.data_count != 0))
+        debug_data(cpu, i, linear, size, false);
     slow_enter(cpu, i);
     slow_leave(cpu, i, mmu_load(&cpu->mmu, gva(linear), size, &value, &fault), &fault);
     return value;
@@ -83,6 +85,8 @@ void mem_store_slow(struct vcpu *cpu, const struct insn *i, uint64_t linear, uin
     struct mmu_fault fault;
 
     check_4gib(cpu, i, linear, size);
+    if (unlikely(cpu->debug.data_count != 0))
+        debug_data(cpu, i, linear, size, true);
     slow_enter(cpu, i);
     slow_leave(cpu, i, mmu_store(&cpu->mmu, gva(linear), size, value, &fault), &fault);
 }
@@ -156,6 +160,8 @@ bool mem_rmw_commit_slow(struct vcpu *cpu, const struct insn *i, uint64_t linear
         mem_store_slow(cpu, i, linear, value, size);
         return true;
     }
+    if (unlikely(cpu->debug.data_count != 0))
+        debug_data(cpu, i, linear, size, true);
     slow_enter(cpu, i);
     slow_leave(cpu, i, mmu_compare_exchange(&cpu->mmu, gva(linear), size, old, value, &fault),
                &fault);

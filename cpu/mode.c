@@ -47,5 +47,13 @@ void mode_update(struct vcpu *cpu)
         cpu->attention |= VCPU_ATTENTION_TRAP;
     else
         cpu->attention &= ~VCPU_ATTENTION_TRAP;
+    /* RF matters where execution points are; elsewhere it ends at once instead of with the next
+     * instruction, which spares every return from a fault a look-up. */
+    if (cpu->debug.exec_count == 0)
+        cpu->eflags &= ~EFLAGS_RF;
+    else if (cpu->eflags & EFLAGS_RF)
+        cpu->attention |= VCPU_ATTENTION_RESUME;
+    else
+        cpu->attention &= ~VCPU_ATTENTION_RESUME;
     mmu_set_privilege(&cpu->mmu, m->cpl, cpu->eflags & EFLAGS_AC);
 }

@@ -102,6 +102,12 @@ static void run_single(struct vcpu *cpu)
     uint32_t before = cpu->attention;
     const struct block *b = block_find(cpu, MODE_SINGLE);
 
+    if (unlikely(b->debug) && debug_exec(cpu, b))
+        return;
+    if (before & VCPU_ATTENTION_RESUME) {
+        cpu->eflags &= ~EFLAGS_RF; /* after the look at breakpoints (SDM 3B 17.3.1.1) */
+        cpu->attention &= ~VCPU_ATTENTION_RESUME;
+    }
     if (unlikely(cpu->trace_blocks))
         cpu->platform.trace_block(cpu->platform.opaque, 0);
     cpu->mmu.exact_point = true;
@@ -110,9 +116,25 @@ static void run_single(struct vcpu *cpu)
     cpu->block = NULL;
     cpu->attention &= ~(before & (VCPU_ATTENTION_SHADOW | VCPU_ATTENTION_SINGLE));
     if (before & VCPU_ATTENTION_TRAP) {
-        cpu->dr[6] |= BIT(14); /* BS (SDM 3B 17.2.3) */
-        cpu_raise(cpu, NULL, EXC_DB);
+        cpu->debug.hits |= DR6_BS;
+        cpu->attention |= VCPU_ATTENTION_DEBUG;
     }
+}
+
+/* Traps that the last instruction earned. Returns true if vcpu_run has to return for a debugger on
+ * the host; the guest's own trap comes first when it goes on. */
+static bool debug_trap(struct vcpu *cpu)
+{
+    uint32_t hits = cpu->debug.hits;
+
+    if (cpu->debug.stop.kind != DEBUG_NONE)
+        return true;
+    cpu->attention &= ~VCPU_ATTENTION_DEBUG;
+    if (hits == 0)
+        return false;
+    cpu->debug.hits = 0;
+    cpu->dr[6] |= hits;
+    cpu_raise(cpu, NULL, EXC_DB);
 }
 
 static void deliver_interrupt(struct vcpu *cpu, uint8_t vector)
@@ -156,6 +178,14 @@ static bool attend(struct vcpu *cpu, enum vcpu_exit *exit)
 
     cpu->block = NULL;
     cpu->chain_slot = NULL;
+    if (cpu->attention & VCPU_ATTENTION_DEBUG && debug_trap(cpu)) {
+        *exit = VCPU_EXIT_DEBUG;
+        return false;
+    }
+    if (pending & VCPU_PENDING_DROP) {
+        vcpu_signal(cpu, 0, VCPU_PENDING_DROP);
+        block_cache_drop(cpu);
+    }
     if (pending & (VCPU_PENDING_EXIT | VCPU_PENDING_RESET)) {
         vcpu_signal(cpu, 0, VCPU_PENDING_EXIT | VCPU_PENDING_RESET);
         *exit = VCPU_EXIT_REQUEST;
@@ -191,12 +221,16 @@ static enum vcpu_exit run_loop(struct vcpu *cpu)
                 if (cpu->budget <= 0)
                     return VCPU_EXIT_BUDGET;
                 run_single(cpu);
+                if (unlikely(cpu->debug.stop.kind != DEBUG_NONE))
+                    return VCPU_EXIT_DEBUG;
                 continue;
             }
         }
         if (unlikely(cpu->budget <= 0))
             return VCPU_EXIT_BUDGET;
         b = block_find(cpu, 0);
+        if (unlikely(b->debug) && debug_exec(cpu, b))
+            return VCPU_EXIT_DEBUG;
         block_link(cpu, b);
         if (unlikely(b->count > cpu->budget)) {
             run_single(cpu);
@@ -281,6 +315,7 @@ enum vcpu_exit vcpu_run(struct vcpu *cpu, uint64_t instructions)
     update_trace(cpu);
     if (instructions >= BLOCK_STALE)
         instructions = BLOCK_STALE - 1;
+    cpu->debug.stop.kind = DEBUG_NONE;
     cpu->budget = (int64_t)instructions;
     cpu->slice_end = cpu->instructions + instructions;
     cpu->block = NULL;

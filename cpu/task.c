@@ -206,7 +206,8 @@ void task_switch(struct vcpu *cpu, uint16_t selector, enum task_switch_source so
                      EFLAGS_VM | EFLAGS_AC | EFLAGS_ID | EFLAGS_VIF | EFLAGS_VIP)) |
         EFLAGS_ONE | (nested ? EFLAGS_NT : 0);
     cpu_write_eflags(cpu, t.eflags, EFLAGS_STATUS);
-    cpu->dr[7] &= ~0x155ull; /* local breakpoint enables */
+    cpu->dr[7] &= ~DR7_LOCALS;
+    debug_registers_changed(cpu);
     cpu->block = NULL;       /* from here on faults point at the new task's first instruction */
     cpu->rip = t.eip;
     load_segments(cpu, &t);
@@ -214,7 +215,7 @@ void task_switch(struct vcpu *cpu, uint16_t selector, enum task_switch_source so
     if (error_code != NULL)
         push_error_code(cpu, l, *error_code);
     if (t.trap) {
-        cpu->dr[6] |= BIT(15);
+        cpu->dr[6] |= DR6_BT;
         cpu_raise(cpu, NULL, EXC_DB);
     }
 }

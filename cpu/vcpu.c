@@ -71,12 +71,14 @@ void vcpu_reset(struct vcpu *cpu, bool init)
     cpu->dr[6] = 0xffff0ff0;
     cpu->dr[7] = 0x400;
     cpu->attention = 0;
+    cpu->debug.hits = 0;
     cpu->nmi_blocked = cpu->delivering = false;
     cpu->event_ext = 0;
     cpu->monitor_address = UINT64_MAX;
     cpu->mmu.cpl = 0;
     cpu->block = NULL;
     vcpu_set_control(cpu, cr0, 0, 0, 0);
+    debug_registers_changed(cpu);
     if (log_on(cpu->log, LOG_RESET))
         vcpu_dump(cpu, cpu->log->stream);
 }
@@ -111,6 +113,7 @@ void vcpu_destroy(struct vcpu *cpu)
         return;
     block_cache_destroy(cpu->blocks);
     decoder_destroy((struct decoder *)cpu->decoder);
+    debug_destroy(cpu);
     mmu_destroy(&cpu->mmu);
     free((struct cpu_model *)cpu->model);
     host_free_lazy(cpu, sizeof(*cpu));
@@ -245,6 +248,7 @@ void vcpu_serialize(struct vcpu *cpu, struct state *s)
     cpu->attention = attention & (VCPU_ATTENTION_HALTED | VCPU_ATTENTION_SHADOW);
     cpu->block = NULL;
     mode_update(cpu);
+    debug_registers_changed(cpu);
     vcpu_drop_derived(cpu);
 }
 

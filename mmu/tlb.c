@@ -136,6 +136,15 @@ static bool clear_slot(struct tlb *t, enum tlb_view view, unsigned index)
     return exec;
 }
 
+/* Must every access to the linear page take the slow way? */
+static bool is_slow_page(const struct mmu_context *m, uint64_t page)
+{
+    for (unsigned n = 0; n < m->slow_page_count; n++)
+        if (m->slow_pages[n] == page)
+            return true;
+    return false;
+}
+
 /*
  * Gives the slot a write tag if a store may go to the frame without anybody hearing of it. The
  * holder bit is set before the watch bits are tested, and a watch sets its bit before it reads the
@@ -147,7 +156,8 @@ static void grant_write(struct mmu_context *m, enum tlb_view view, unsigned inde
     struct tlb_side *side = &m->tlb->space.tables[view].side[index];
     struct frame *frame;
 
-    if (side->backing != TLB_BACKING_RAM || !(side->allowed & BIT(MMU_WRITE)) || !side->to.dirty)
+    if (side->backing != TLB_BACKING_RAM || !(side->allowed & BIT(MMU_WRITE)) || !side->to.dirty ||
+        is_slow_page(m, side->page))
         return;
     frame = machine_memory_frame(m->memory, mpa(side->to.page.v));
     if (atomic_load_explicit(&frame->watch, memory_order_relaxed) != 0)
@@ -160,14 +170,6 @@ static void grant_write(struct mmu_context *m, enum tlb_view view, unsigned inde
         link_slot(m->tlb, view, index);
 }
 
-static bool is_slow_page(const struct mmu_context *m, uint64_t page)
-{
-    for (unsigned n = 0; n < m->slow_page_count; n++)
-        if (m->slow_pages[n] == page)
-            return true;
-    return false;
-}
-
 /* Derives the tags of a slot from its side; an exec tag is only taken away here. */
 static void set_tags(struct mmu_context *m, enum tlb_view view, unsigned index)
 {
@@ -176,11 +178,10 @@ static void set_tags(struct mmu_context *m, enum tlb_view view, unsigned index)
 
     side->allowed = (uint8_t)mmu_rights_allowed(m, view, &side->to);
     e->read_tag = e->write_tag = TLB_NO_TAG;
-    if (likely(m->slow_page_count == 0) || !is_slow_page(m, side->page)) {
-        if (side->backing != TLB_BACKING_IO && (side->allowed & BIT(MMU_READ)))
-            e->read_tag = side->page;
-        grant_write(m, view, index);
-    }
+    if (side->backing != TLB_BACKING_IO && (side->allowed & BIT(MMU_READ)) &&
+        !is_slow_page(m, side->page))
+        e->read_tag = side->page;
+    grant_write(m, view, index);
     if (e->exec_tag != TLB_NO_TAG && !(side->allowed & BIT(MMU_FETCH))) {
         e->exec_tag = TLB_NO_TAG;
         m->tlb->exec_evicted = true;

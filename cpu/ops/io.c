@@ -10,6 +10,8 @@ static uint32_t port_read(struct vcpu *cpu, uint16_t port, unsigned size)
 
     if (cpu->platform.lock != NULL)
         cpu->platform.lock(cpu->platform.opaque);
+    if (unlikely(cpu->debug.io_count != 0))
+        debug_io(cpu, port, size);
     v = bus_port_read(cpu->mmu.bus, port, size);
     if (cpu->platform.unlock != NULL)
         cpu->platform.unlock(cpu->platform.opaque);
@@ -20,6 +22,8 @@ static void port_write(struct vcpu *cpu, uint16_t port, uint32_t value, unsigned
 {
     if (cpu->platform.lock != NULL)
         cpu->platform.lock(cpu->platform.opaque);
+    if (unlikely(cpu->debug.io_count != 0))
+        debug_io(cpu, port, size);
     bus_port_write(cpu->mmu.bus, port, value, size);
     if (cpu->platform.unlock != NULL)
         cpu->platform.unlock(cpu->platform.opaque);

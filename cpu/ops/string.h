@@ -106,7 +106,7 @@ static inline uint64_t rep_begin(struct vcpu *cpu, const struct insn *i,
     uint64_t mask = address_mask(i), n = cpu->gpr[GPR_RCX] & mask;
     bool down = cpu->eflags & EFLAGS_DF;
 
-    if (n > 1 && (cpu->eflags & EFLAGS_TF))
+    if (n > 1 && ((cpu->eflags & EFLAGS_TF) || cpu->debug.data_count + cpu->debug.io_count != 0))
         n = 1;
     if (operands & STRING_SOURCE)
         n = MIN(n, string_room(cpu->gpr[GPR_RSI] & mask, cpu->seg[i->seg].base, mask, down, size));

@@ -152,10 +152,7 @@ OP(clts)
     NEXT;
 }
 
-/* ---- Debug registers: stored; breakpoints are not implemented ---- */
-
-#define DR7_GD      BIT64(13)
-#define DR7_ENABLES 0xffull
+/* ---- Debug registers ---- */
 
 /* DR4 and DR5 are DR6 and DR7 unless CR4.DE forbids (SDM 3B 17.2.2). */
 static unsigned debug_register(struct vcpu *cpu, const struct insn *i)
@@ -165,7 +162,7 @@ static unsigned debug_register(struct vcpu *cpu, const struct insn *i)
     if (n > 7 || ((n == 4 || n == 5) && (cpu->mmu.cr4 & CR4_DE)))
         cpu_raise(cpu, i, EXC_UD);
     if (cpu->dr[7] & DR7_GD) {
-        cpu->dr[6] |= BIT64(13);
+        cpu->dr[6] |= DR6_BD;
         cpu->dr[7] &= ~DR7_GD;
         cpu_raise(cpu, i, EXC_DB);
     }
@@ -191,14 +188,11 @@ OP(mov_DR)
         cpu_raise_code(cpu, i, EXC_GP, 0);
     if (n == 6)
         value = (value & 0x1e00full) | 0xfffe0ff0;
-    if (n == 7) {
+    if (n == 7)
         value = (value & 0xffff2bffull) | 0x400;
-        if (value & DR7_ENABLES)
-            LOG(cpu->log, LOG_UNIMP,
-                "cpu: hardware breakpoints are not implemented (DR7 = %#llx)\n",
-                (unsigned long long)value);
-    }
     cpu->dr[n] = value;
+    if (n != 6)
+        debug_registers_changed(cpu);
     NEXT;
 }
 

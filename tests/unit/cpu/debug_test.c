@@ -1,0 +1,298 @@
+/* Breakpoints in DR0-DR3 and those of a debugger on the host, on a processor in real mode whose #DB
+ * handler halts. */
+#include "base/clock.h"
+#include "base/log.h"
+#include "cpu/cpu.h"
+#include "cpu/cpuid.h"
+#include "cpu/debug.h"
+#include "mmu/bus.h"
+#include "mmu/memory.h"
+
+#include <check.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define RAM_SIZE 0x100000u
+#define CODE     0x1000u
+#define HANDLER  0x3000u
+#define DATA     0x5000u
+#define STACK    0x8000u
+
+#define DR7_EXEC(n)          (1ull << (2 * (n)))
+#define DR7_DATA(n, rw, len) (1ull << (2 * (n)) | (uint64_t)((len) << 2 | (rw)) << (16 + 4 * (n)))
+
+static struct log test_log;
+static struct clock test_clock;
+static struct machine_memory *memory;
+static struct bus *bus;
+static struct vcpu *cpu;
+
+static void setup(void)
+{
+    struct cpu_model model;
+    struct error err = {0};
+
+    log_init(&test_log);
+    clock_init(&test_clock, CLOCK_DETERMINISTIC, 0);
+    memory = machine_memory_create(RAM_SIZE, &err);
+    ck_assert_ptr_nonnull(memory);
+    ck_assert(machine_memory_add(memory, mpa(0), RAM_SIZE, FRAME_RAM, &err));
+    ck_assert(cpu_model_parse("max", &model, &err));
+    bus = bus_create(memory, &test_log);
+    struct vcpu_config config = {
+        .model = &model,
+        .bus = bus,
+        .memory = memory,
+        .clock = &test_clock,
+        .log = &test_log,
+        .tsc_hz = NS_PER_SECOND,
+    };
+    cpu = vcpu_create(&config);
+    bus_write(bus, gpa(4), "\x00\x30\x00\x00", 4); /* vector 1: 0000:3000 */
+    bus_write(bus, gpa(HANDLER), "\xf4", 1);       /* hlt */
+}
+
+static void teardown(void)
+{
+    vcpu_destroy(cpu);
+    bus_destroy(bus);
+    machine_memory_destroy(memory);
+}
+
+static void start(const void *code, size_t length)
+{
+    bus_write(bus, gpa(CODE), code, length);
+    for (unsigned n = 0; n < SEG_NONE; n++)
+        vcpu_set_segment(cpu, n, 0, 0, 0xffff,
+                         SEGMENT_PRESENT | SEGMENT_S | SEGMENT_WRITABLE | SEGMENT_ACCESSED |
+                             (n == SEG_CS ? SEGMENT_CODE : 0));
+    cpu->idtr = (struct descriptor_table){0, 0x3ff};
+    cpu->gpr[GPR_RSP] = STACK;
+    cpu->gpr[GPR_RBX] = DATA;
+    cpu->rip = CODE;
+}
+
+static void set_dr(unsigned n, uint64_t address, uint64_t dr7)
+{
+    cpu->dr[n] = address;
+    cpu->dr[7] |= dr7;
+    debug_registers_changed(cpu);
+}
+
+/* IP and FLAGS that the #DB handler finds. */
+static uint16_t pushed(unsigned n)
+{
+    uint8_t b[2];
+
+    bus_read(bus, gpa(cpu->gpr[GPR_RSP] + 2 * n), b, 2);
+    return (uint16_t)(b[0] | b[1] << 8);
+}
+
+static void expect_trap(uint64_t dr6, uint16_t ip)
+{
+    ck_assert_int_eq(vcpu_run(cpu, 1000), VCPU_EXIT_HALTED);
+    ck_assert_uint_eq(cpu->rip, HANDLER + 1);
+    ck_assert_uint_eq(cpu->dr[6] & 0xe00f, dr6);
+    ck_assert_uint_eq(pushed(0), ip);
+}
+
+/* inc ax; inc ax; inc ax; inc ax; hlt */
+#define FOUR_INCS "\x40\x40\x40\x40\xf4"
+
+START_TEST(execution_faults_before_the_instruction)
+{
+    start(FOUR_INCS, 5);
+    set_dr(0, CODE + 2, DR7_EXEC(0));
+    expect_trap(1, CODE + 2);
+    ck_assert_uint_eq(cpu->gpr[GPR_RAX], 2);
+}
+END_TEST
+
+START_TEST(execution_hits_code_that_was_decoded_before)
+{
+    start(FOUR_INCS, 5);
+    ck_assert_int_eq(vcpu_run(cpu, 1000), VCPU_EXIT_HALTED);
+    ck_assert_uint_eq(cpu->gpr[GPR_RAX], 4);
+    cpu->attention = 0;
+    start(FOUR_INCS, 5);
+    set_dr(3, CODE + 3, DR7_EXEC(3));
+    expect_trap(8, CODE + 3);
+    ck_assert_uint_eq(cpu->gpr[GPR_RAX], 7);
+}
+END_TEST
+
+START_TEST(resume_flag_lets_one_instruction_pass)
+{
+    start(FOUR_INCS, 5);
+    set_dr(0, CODE + 0, DR7_EXEC(0));
+    set_dr(1, CODE + 1, DR7_EXEC(1));
+    vcpu_set_rflags(cpu, EFLAGS_RF | EFLAGS_ONE);
+    expect_trap(2, CODE + 1);
+    ck_assert_uint_eq(cpu->gpr[GPR_RAX], 1);
+}
+END_TEST
+
+START_TEST(a_disabled_point_does_nothing)
+{
+    start(FOUR_INCS, 5);
+    set_dr(0, CODE + 2, 0);
+    ck_assert_int_eq(vcpu_run(cpu, 1000), VCPU_EXIT_HALTED);
+    ck_assert_uint_eq(cpu->rip, CODE + 5);
+    ck_assert_uint_eq(cpu->gpr[GPR_RAX], 4);
+}
+END_TEST
+
+/* inc ax; mov [bx], ax; inc ax; hlt: the write's address is DATA */
+#define WRITE_CODE "\x40\x89\x07\x40\xf4"
+/* inc ax; mov cx, [bx]; inc ax; hlt */
+#define READ_CODE "\x40\x8b\x0f\x40\xf4"
+
+START_TEST(a_write_traps_after_the_instruction)
+{
+    start(WRITE_CODE, 5);
+    set_dr(1, DATA, DR7_DATA(1, 1, 1));
+    expect_trap(2, CODE + 3);
+    ck_assert_uint_eq(cpu->gpr[GPR_RAX], 1);
+    bus_read(bus, gpa(DATA), &(uint8_t){0}, 1);
+}
+END_TEST
+
+START_TEST(a_write_point_ignores_reads_and_neighbours)
+{
+    start(READ_CODE, 5);
+    set_dr(1, DATA, DR7_DATA(1, 1, 1));
+    ck_assert_int_eq(vcpu_run(cpu, 1000), VCPU_EXIT_HALTED);
+    ck_assert_uint_eq(cpu->rip, CODE + 5);
+    cpu->attention = 0;
+    start(WRITE_CODE, 5);
+    set_dr(1, DATA + 2, 0);
+    ck_assert_int_eq(vcpu_run(cpu, 1000), VCPU_EXIT_HALTED);
+    ck_assert_uint_eq(cpu->rip, CODE + 5);
+}
+END_TEST
+
+START_TEST(an_access_point_hits_reads_that_only_touch_it)
+{
+    start(READ_CODE, 5);
+    set_dr(2, DATA + 1, DR7_DATA(2, 3, 0)); /* the second byte of the word */
+    expect_trap(4, CODE + 3);
+    ck_assert_uint_eq(cpu->gpr[GPR_RAX], 1);
+}
+END_TEST
+
+START_TEST(single_step_and_data_come_together)
+{
+    start(WRITE_CODE + 1, 4);
+    set_dr(0, DATA, DR7_DATA(0, 1, 1));
+    vcpu_set_rflags(cpu, EFLAGS_TF | EFLAGS_ONE);
+    expect_trap(0x4001, CODE + 2);
+}
+END_TEST
+
+START_TEST(a_repeated_store_traps_after_its_iteration)
+{
+    static const uint8_t code[] = {0xf3, 0xaa, 0xf4}; /* rep stosb; hlt */
+
+    start(code, sizeof(code));
+    cpu->gpr[GPR_RDI] = DATA;
+    cpu->gpr[GPR_RCX] = 10;
+    set_dr(0, DATA + 4, DR7_DATA(0, 1, 0));
+    expect_trap(1, CODE); /* more iterations follow */
+    ck_assert_uint_eq(cpu->gpr[GPR_RCX], 5);
+    ck_assert_uint_eq(cpu->gpr[GPR_RDI], DATA + 5);
+}
+END_TEST
+
+START_TEST(ports_trap_if_cr4_de_says_so)
+{
+    static const uint8_t code[] = {0xe6, 0x80, 0x40, 0xf4}; /* out 80h, al; inc ax; hlt */
+
+    start(code, sizeof(code));
+    vcpu_set_control(cpu, cpu->mmu.cr0, 0, CR4_DE, 0);
+    set_dr(0, 0x80, DR7_DATA(0, 2, 0));
+    expect_trap(1, CODE + 2);
+}
+END_TEST
+
+static const struct debug_point host_exec = {.address = CODE + 1,
+                                             .length = 1,
+                                             .cr3 = DEBUG_ANY_CR3,
+                                             .kind = DEBUG_EXEC,
+                                             .owner = DEBUG_HOST};
+
+START_TEST(a_host_breakpoint_stops_once_and_leaves_no_trace)
+{
+    start(FOUR_INCS, 5);
+    debug_add(cpu, &host_exec);
+    ck_assert_int_eq(vcpu_run(cpu, 1000), VCPU_EXIT_DEBUG);
+    ck_assert_uint_eq(cpu->debug.stop.kind, DEBUG_EXEC);
+    ck_assert_uint_eq(cpu->debug.stop.address, CODE + 1);
+    ck_assert_uint_eq(cpu->rip, CODE + 1);
+    ck_assert_uint_eq(cpu->gpr[GPR_RAX], 1);
+    ck_assert_int_eq(vcpu_run(cpu, 1000), VCPU_EXIT_HALTED);
+    ck_assert_uint_eq(cpu->gpr[GPR_RAX], 4);
+    ck_assert_uint_eq(cpu->dr[6] & 0xf, 0);
+    ck_assert(debug_remove(cpu, &host_exec));
+    ck_assert(!debug_remove(cpu, &host_exec));
+}
+END_TEST
+
+START_TEST(a_host_watchpoint_stops_after_the_access)
+{
+    const struct debug_point point = {.address = DATA,
+                                      .length = 2,
+                                      .cr3 = DEBUG_ANY_CR3,
+                                      .kind = DEBUG_WRITE,
+                                      .owner = DEBUG_HOST};
+
+    start(WRITE_CODE, 5);
+    debug_add(cpu, &point);
+    ck_assert_int_eq(vcpu_run(cpu, 1000), VCPU_EXIT_DEBUG);
+    ck_assert_uint_eq(cpu->debug.stop.kind, DEBUG_WRITE);
+    ck_assert_uint_eq(cpu->debug.stop.address, DATA);
+    ck_assert_uint_eq(cpu->rip, CODE + 3);
+    ck_assert_int_eq(vcpu_run(cpu, 1000), VCPU_EXIT_HALTED);
+    ck_assert_uint_eq(cpu->gpr[GPR_RAX], 2);
+}
+END_TEST
+
+START_TEST(a_point_for_another_root_is_passed)
+{
+    struct debug_point point = host_exec;
+
+    point.cr3 = 0x1000;
+    start(FOUR_INCS, 5);
+    debug_add(cpu, &point);
+    ck_assert_int_eq(vcpu_run(cpu, 1000), VCPU_EXIT_HALTED);
+    ck_assert_uint_eq(cpu->gpr[GPR_RAX], 4);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *s = suite_create("debug");
+    TCase *t = tcase_create("debug");
+    SRunner *runner;
+    int failed;
+
+    tcase_add_checked_fixture(t, setup, teardown);
+    tcase_add_test(t, execution_faults_before_the_instruction);
+    tcase_add_test(t, execution_hits_code_that_was_decoded_before);
+    tcase_add_test(t, resume_flag_lets_one_instruction_pass);
+    tcase_add_test(t, a_disabled_point_does_nothing);
+    tcase_add_test(t, a_write_traps_after_the_instruction);
+    tcase_add_test(t, a_write_point_ignores_reads_and_neighbours);
+    tcase_add_test(t, an_access_point_hits_reads_that_only_touch_it);
+    tcase_add_test(t, single_step_and_data_come_together);
+    tcase_add_test(t, a_repeated_store_traps_after_its_iteration);
+    tcase_add_test(t, ports_trap_if_cr4_de_says_so);
+    tcase_add_test(t, a_host_breakpoint_stops_once_and_leaves_no_trace);
+    tcase_add_test(t, a_host_watchpoint_stops_after_the_access);
+    tcase_add_test(t, a_point_for_another_root_is_passed);
+    suite_add_tcase(s, t);
+    runner = srunner_create(s);
+    srunner_run_all(runner, CK_NORMAL);
+    failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed != 0;
+}
