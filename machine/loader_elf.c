@@ -137,6 +137,17 @@ bool loader_elf_loaded(const struct loader_elf *elf, uint64_t physical)
     return false;
 }
 
+uint64_t loader_elf_physical(const struct loader_elf *elf, uint64_t address)
+{
+    for (unsigned n = 0; n < elf->count; n++) {
+        struct loader_segment s = loader_elf_segment(elf, n);
+
+        if (s.type == ELF_LOAD && address >= s.virtual && address - s.virtual < s.file_size)
+            return address - s.virtual + s.physical;
+    }
+    return address;
+}
+
 /* A segment of notes: each has the sizes of name and descriptor, a type, and both, padded to 4. */
 static bool find_in_notes(const uint8_t *p, uint64_t length, uint64_t *entry)
 {

@@ -1,6 +1,6 @@
 /*
- * What the boot loaders share: one boot in progress, guest memory and who claimed it, the parts that
- * several protocols need. Nobody else includes it.
+ * What the boot loaders share: one boot in progress, guest memory and who claimed it, the parts
+ * that several protocols need. Nobody else includes it.
  *
  *   loader.c         which loader takes the file     loader_linux.c      Linux/x86 boot protocol
  *   loader_memory.c  claims, memory map, initrd      loader_elf.c        ELF files, PVH
@@ -80,8 +80,8 @@ struct loader {
     const struct loader_file *initrd; /* NULL: none */
     const char *append;               /* never NULL */
     struct error *err;
-    uint64_t rsdp;                    /* address of the ACPI root pointer; 0: none */
-    uint64_t initrd_address;          /* once it is placed */
+    uint64_t rsdp;           /* address of the ACPI root pointer; 0: none */
+    uint64_t initrd_address; /* once it is placed */
     struct loader_claim claims[LOADER_CLAIM_MAX];
     unsigned claim_count;
 };
@@ -109,12 +109,13 @@ struct loader_range {
 /* The memory map for the guest, sorted; returns the number of ranges. */
 unsigned loader_memory_map(const struct loader *l, struct loader_range map[LOADER_MAP_MAX]);
 
-/* Puts the initrd page aligned as high as possible: its last byte below 4 GiB at `last` at most, or,
- * if it does not fit there and `high` allows it, above 4 GiB. Without an initrd nothing happens. */
+/* Puts the initrd page aligned as high as possible: its last byte below 4 GiB at `last` at most,
+ * or, if it does not fit there and `high` allows it, above 4 GiB. Without an initrd nothing
+ * happens. */
 bool loader_put_initrd(struct loader *l, uint64_t last, bool high);
 
-/* Puts `program` (may be NULL), a blank and the command line to LOADER_COMMAND_LINE; they have to be
- * `limit` bytes at most, not counting the zero at the end. */
+/* Puts `program` (may be NULL), a blank and the command line to LOADER_COMMAND_LINE; they have to
+ * be `limit` bytes at most, not counting the zero at the end. */
 bool loader_put_command_line(struct loader *l, const char *program, size_t limit);
 
 /* --- loader_entry.c --- */
@@ -138,10 +139,10 @@ bool loader_enter64(struct loader *l, uint64_t rip);
 
 struct loader_elf {
     const struct loader_file *file;
-    bool wide;           /* ELFCLASS64 */
-    uint16_t machine;    /* ELF_MACHINE_* or another */
+    bool wide;        /* ELFCLASS64 */
+    uint16_t machine; /* ELF_MACHINE_* or another */
     uint64_t entry;
-    uint64_t headers;    /* file offset of the program headers */
+    uint64_t headers;     /* file offset of the program headers */
     unsigned step, count; /* size and number of them */
 };
 
@@ -164,6 +165,9 @@ bool loader_elf_load(struct loader *l, const struct loader_elf *elf);
 
 /* True if file content was loaded to this physical address. */
 bool loader_elf_loaded(const struct loader_elf *elf, uint64_t physical);
+
+/* The physical address of a virtual one, by the loaded segments; address itself if none has it. */
+uint64_t loader_elf_physical(const struct loader_elf *elf, uint64_t address);
 
 /* The entry point of a Xen PHYS32_ENTRY note; false if the file has none. */
 bool loader_elf_pvh_entry(const struct loader_elf *elf, uint64_t *entry);
