@@ -3,8 +3,10 @@
 #include "base/addr.h"
 #include "base/bits.h"
 #include "base/host/host.h"
+#include "machine/acpi.h"
 #include "machine/le.h"
 #include "machine/loader_internal.h"
+#include "machine/smbios.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -54,6 +56,18 @@ static bool put_bios_data(struct loader *l)
            loader_put(l, LOADER_EBDA, ebda, sizeof(ebda));
 }
 
+/* What firmware leaves below 1 MiB. */
+static bool put_firmware_tables(struct loader *l)
+{
+    gpa_t rsdp, anchor;
+
+    if (!put_bios_data(l) || !acpi_install(l->target, &rsdp, l->err) ||
+        !smbios_install(l->target, &anchor, l->err))
+        return false;
+    l->rsdp = rsdp.v;
+    return true;
+}
+
 static bool boot_elf(struct loader *l)
 {
     struct loader_elf elf;
@@ -76,7 +90,7 @@ static bool boot(struct loader *l, enum loader_entry entry)
     loader_enter_firmware(l);
     if (entry != LOADER_ENTRY_AUTO && entry != LOADER_ENTRY_BZIMAGE)
         return loader_flat_boot(l, entry);
-    if (!put_bios_data(l))
+    if (!put_firmware_tables(l))
         return false;
     if (loader_elf_is(l->kernel))
         return boot_elf(l);

@@ -42,6 +42,7 @@
 #define MACHINE_LOADER_INTERNAL_H
 
 #include "base/error.h"
+#include "machine/acpi.h"
 #include "machine/loader.h"
 
 #include <stdbool.h>
@@ -57,7 +58,7 @@
 #define LOADER_STACK         0x9f000u
 #define LOADER_EBDA          0x9fc00u
 #define LOADER_LEGACY_END    0xa0000u
-#define LOADER_ACPI          0xe0000u
+#define LOADER_ACPI          ACPI_TABLES_BASE /* SMBIOS follows */
 #define LOADER_HIGH          0x100000u
 #define LOADER_RAM_LOW_LIMIT 0xc0000000ull /* RAM below 4 GiB never reaches further */
 #define LOADER_4G            0x100000000ull
