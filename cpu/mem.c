@@ -43,6 +43,8 @@ static void slow_enter(struct vcpu *cpu, const struct insn *i)
         cpu_sync_time(cpu, i);
         cpu->mmu.origin_rip = cpu_insn_start(cpu, i);
     } else {
+        if (cpu->block == NULL)
+            cpu->clock->instructions = vcpu_instructions(cpu);
         cpu->mmu.origin_rip = cpu->rip;
     }
     cpu->mmu.origin_instructions = cpu->clock->instructions;
@@ -66,6 +68,12 @@ static void slow_leave(struct vcpu *cpu, const struct insn *i, enum mmu_status s
     }
 }
 
+/* Alignment checking is on whenever no access is fast. Page faults come first. */
+static bool misaligned(const struct vcpu *cpu, uint64_t linear, unsigned size)
+{
+    return unlikely(cpu->mmu.all_slow) && (linear & (size - 1)) != 0;
+}
+
 uint64_t mem_load_slow(struct vcpu *cpu, const struct insn *i, uint64_t linear, unsigned size)
 {
     struct mmu_fault fault;
@@ -76,6 +84,8 @@ uint64_t mem_load_slow(struct vcpu *cpu, const struct insn *i, uint64_t linear, 
         debug_data(cpu, i, linear, size, false);
     slow_enter(cpu, i);
     slow_leave(cpu, i, mmu_load(&cpu->mmu, gva(linear), size, &value, &fault), &fault);
+    if (misaligned(cpu, linear, size))
+        cpu_raise_code(cpu, i, EXC_AC, 0);
     return value;
 }
 
@@ -87,6 +97,10 @@ void mem_store_slow(struct vcpu *cpu, const struct insn *i, uint64_t linear, uin
     check_4gib(cpu, i, linear, size);
     if (unlikely(cpu->debug.data_count != 0))
         debug_data(cpu, i, linear, size, true);
+    if (misaligned(cpu, linear, size)) {
+        mem_probe_write(cpu, i, linear, size);
+        cpu_raise_code(cpu, i, EXC_AC, 0);
+    }
     slow_enter(cpu, i);
     slow_leave(cpu, i, mmu_store(&cpu->mmu, gva(linear), size, value, &fault), &fault);
 }

@@ -15,6 +15,12 @@ static bool flat_segments(const struct vcpu *cpu)
            flat_data(&cpu->seg[SEG_ES]);
 }
 
+/* #AC for misaligned operands (SDM 3A 6.15, "Alignment Check"): looked for on the slow path. */
+static bool checks_alignment(const struct vcpu *cpu)
+{
+    return cpu->mmu.cpl == 3 && (cpu->mmu.cr0 & CR0_AM) && (cpu->eflags & EFLAGS_AC);
+}
+
 void mode_update(struct vcpu *cpu)
 {
     const struct mmu_context *m = &cpu->mmu;
@@ -56,4 +62,6 @@ void mode_update(struct vcpu *cpu)
     else
         cpu->attention &= ~VCPU_ATTENTION_RESUME;
     mmu_set_privilege(&cpu->mmu, m->cpl, cpu->eflags & EFLAGS_AC);
+    if (unlikely(checks_alignment(cpu) != m->all_slow))
+        mmu_set_all_slow(&cpu->mmu, !m->all_slow);
 }

@@ -1,5 +1,6 @@
 /* The context: reset state, control registers, privilege, invalidations, watches. */
 #include "base/check.h"
+#include "base/host/host.h"
 #include "base/log.h"
 #include "mmu/tlb.h"
 
@@ -18,7 +19,7 @@ static enum tlb_view current_view(const struct mmu_context *m)
 static void select_view(struct mmu_context *m)
 {
     m->view = current_view(m);
-    m->table = m->tlb->space.tables[m->view].entries;
+    m->table = m->all_slow ? m->tlb->empty : m->tlb->space.tables[m->view].entries;
 }
 
 void mmu_init(struct mmu_context *m, struct bus *bus, struct machine_memory *memory,
@@ -133,6 +134,16 @@ void mmu_set_slow_pages(struct mmu_context *m, const uint64_t *pages, unsigned c
     m->slow_pages = pages;
     m->slow_page_count = count;
     tlb_retag(m);
+}
+
+void mmu_set_all_slow(struct mmu_context *m, bool all_slow)
+{
+    if (all_slow && m->tlb->empty == NULL) {
+        m->tlb->empty = host_alloc_lazy(TLB_SIZE * sizeof(*m->tlb->empty));
+        memset(m->tlb->empty, 0xff, TLB_SIZE * sizeof(*m->tlb->empty));
+    }
+    m->all_slow = all_slow;
+    select_view(m);
 }
 
 void mmu_set_a20(struct mmu_context *m, bool enabled)

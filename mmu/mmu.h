@@ -93,7 +93,7 @@ enum tlb_view {
 struct tlb;
 
 struct mmu_context {
-    struct tlb_entry *table; /* of the current view: TLB_SIZE slots */
+    struct tlb_entry *table; /* of the current view: TLB_SIZE slots; without tags if all_slow */
     enum tlb_view view;      /* follows CPL, AC and CR4.SMAP */
 
     /* What the guest set; changed only through the mmu_set_* functions. */
@@ -122,6 +122,7 @@ struct mmu_context {
     /* Linear pages whose loads and stores all take the slow way: data breakpoints. */
     const uint64_t *slow_pages;
     unsigned slow_page_count;
+    bool all_slow; /* every access takes the slow way: alignment checking */
 
     /* Block look-up caches follow the TLB: bumped whenever an exec translation may have gone. */
     uint64_t code_epoch;
@@ -162,6 +163,9 @@ void mmu_set_pkru(struct mmu_context *m, uint32_t pkru);
 /* Takes the pages off the fast way (any order, repeated ones allowed). The array is kept by
  * reference; call again before it changes or goes. */
 void mmu_set_slow_pages(struct mmu_context *m, const uint64_t *pages, unsigned count);
+
+/* Takes everything off the fast way, or puts it back. */
+void mmu_set_all_slow(struct mmu_context *m, bool all_slow);
 void mmu_set_a20(struct mmu_context *m, bool enabled);
 
 /* INVLPG: drops what is derived for the page of this address, large pages and globals included. */

@@ -43,6 +43,8 @@ void tlb_destroy(struct tlb *t)
         host_free_lazy(table->side, TLB_SIZE * sizeof(*table->side));
         host_free_lazy(table->log, TLB_SIZE * sizeof(*table->log));
     }
+    if (t->empty != NULL)
+        host_free_lazy(t->empty, TLB_SIZE * sizeof(*t->empty));
     host_free_lazy(t, sizeof(*t));
 }
 

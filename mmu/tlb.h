@@ -68,6 +68,7 @@ struct tlb_second {
 
 struct tlb {
     struct mmu_space space;
+    struct tlb_entry *empty; /* TLB_SIZE slots without tags; NULL: never wanted yet */
     struct tlb_second second[TLB_SECOND_SIZE];
     struct tlb_second large[TLB_LARGE_KINDS][TLB_LARGE_SIZE];
     uint64_t generation[2]; /* of [0] other and [1] global translations; bumped to drop them */
