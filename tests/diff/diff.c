@@ -30,65 +30,6 @@ static const char *const register_names[16] = {"rax", "rcx", "rdx", "rbx", "rsp"
                                                "rsi", "rdi", "r8",  "r9",  "r10", "r11",
                                                "r12", "r13", "r14", "r15"};
 
-/* Where processors of different makers differ within the manual: a 32-bit CMPXCHG that does not
- * match writes its register operand back, and clears the upper half (Intel) or does not (AMD). */
-static bool allowed(const struct diff_case *c, unsigned reg, uint64_t host, uint64_t ours)
-{
-    return strcmp(insn_rows[c->row].mnemonic, "cmpxchg") == 0 && reg != GPR_RAX &&
-           ours == (uint32_t)host;
-}
-
-/* Writes what differs into text; returns true if anything does. */
-static bool compare(const struct diff_case *c, const struct diff_result *a,
-                    const struct diff_result *b, char *text, size_t size)
-{
-    const struct diff_state *x = &a->out, *y = &b->out;
-    uint64_t flags = 0xcd5 & ~(uint64_t)insn_rows[c->row].flags_undefined;
-    size_t n = 0;
-
-#define DIFFERS(condition, ...)                                                                    \
-    do {                                                                                           \
-        if ((condition) && n < size)                                                               \
-            n += (size_t)snprintf(text + n, size - n, __VA_ARGS__);                                \
-    } while (0)
-    text[0] = '\0';
-    DIFFERS(x->vector != y->vector, " vector %u/%u", x->vector, y->vector);
-    /* The host's kernel pretends that its half of the address space is mapped. */
-    uint32_t error_mask = x->cr2 >> 47 ? ~1u : ~0u;
-    DIFFERS((x->error_code ^ y->error_code) & error_mask, " error %x/%x", x->error_code,
-            y->error_code);
-    DIFFERS(x->cr2 != y->cr2, " cr2 %" PRIx64 "/%" PRIx64, x->cr2, y->cr2);
-    DIFFERS(x->rip != y->rip, " rip %" PRIx64 "/%" PRIx64, x->rip, y->rip);
-    DIFFERS((x->rflags ^ y->rflags) & flags,
-            " flags %03" PRIx64 "/%03" PRIx64 " (of %03" PRIx64 ")", x->rflags & 0xcd5,
-            y->rflags & 0xcd5, flags);
-    for (unsigned k = 0; k < (c->compat ? 8 : 16); k++)
-        DIFFERS(x->gpr[k] != y->gpr[k] && !allowed(c, k, x->gpr[k], y->gpr[k]),
-                " %s %" PRIx64 "/%" PRIx64, register_names[k], x->gpr[k], y->gpr[k]);
-    for (unsigned k = 0; k < (c->compat ? 8 : 16); k++)
-        DIFFERS(memcmp(x->xmm[k], y->xmm[k], 16) != 0,
-                " xmm%u %016" PRIx64 "%016" PRIx64 "/%016" PRIx64 "%016" PRIx64, k, x->xmm[k][1],
-                x->xmm[k][0], y->xmm[k][1], y->xmm[k][0]);
-    DIFFERS(x->mxcsr != y->mxcsr, " mxcsr %x/%x", x->mxcsr, y->mxcsr);
-    DIFFERS(x->fcw != y->fcw, " fcw %x/%x", x->fcw, y->fcw);
-    DIFFERS(x->fsw != y->fsw, " fsw %04x/%04x", x->fsw, y->fsw);
-    DIFFERS(x->ftw != y->ftw, " ftw %02x/%02x", x->ftw, y->ftw);
-    for (unsigned k = 0; k < 8; k++)
-        DIFFERS(x->st[k].significand != y->st[k].significand ||
-                    x->st[k].sign_exponent != y->st[k].sign_exponent,
-                " st%u %04x:%016" PRIx64 "/%04x:%016" PRIx64, k, x->st[k].sign_exponent,
-                x->st[k].significand, y->st[k].sign_exponent, y->st[k].significand);
-    for (unsigned k = 0; k < DATA_SIZE && n < size; k++) {
-        if (a->data[k] != b->data[k]) {
-            DIFFERS(true, " [data+%#x] %02x/%02x (was %02x)", k, a->data[k], b->data[k],
-                    c->data[k]);
-            break;
-        }
-    }
-#undef DIFFERS
-    return text[0] != '\0';
-}
-
 static void print_case(const struct diff_case *c)
 {
     const struct insn_row *row = &insn_rows[c->row];
@@ -148,7 +89,7 @@ static void run_batch(struct run *r, struct guest *g, unsigned count)
     guest_load(g, cases, count);
     for (unsigned n = 0; n < done; n++) {
         guest_run(g, &cases[n], n, &emulated);
-        if (compare(&cases[n], &native[n], &emulated, text, sizeof(text)))
+        if (compare_results(&cases[n], &native[n], &emulated, text, sizeof(text)))
             report(r, &cases[n], text);
     }
     r->cases += count;
@@ -191,6 +132,7 @@ int main(int argc, char **argv)
            " cases, %" PRIu64 " differences, %" PRIu64 " host failures, %.1f s\n",
            r.seed, r.compat_from, r.row_count - r.compat_from, r.cases, r.differences, r.crashes,
            (double)(clock() - start) / CLOCKS_PER_SEC);
+    compare_print_allowances();
     guest_destroy(g);
     free(r.rows);
     free(r.row_reports);

@@ -3,10 +3,12 @@
  * from the same state, and everything a user program can see is compared: registers, flags that the
  * manual defines, memory, x87 and SSE state, the exception with its error code and address.
  *
- *   generate.c  makes cases from rows of the instruction table and a seed
+ *   generate.c  encodes cases: rows of the instruction table, and a seed
+ *   state.c     the registers and the memory that they start with, out of values.c
  *   host.c      runs a batch natively in one child process, driven by signals
  *   guest.c     runs a case on a vCPU, in 64-bit or compatibility mode at CPL 3
- *   diff.c      compares and reports
+ *   allowed.c   compares, and knows what processors may do differently
+ *   diff.c      picks rows and reports
  *
  * Both sides map the same linear addresses: code at CODE_BASE, two pages of data at DATA_BASE.
  */
@@ -14,6 +16,7 @@
 #define TESTS_DIFF_DIFF_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #define CODE_BASE  0x10000000ull
@@ -23,6 +26,20 @@
 #define DATA_SIZE  8192u
 #define BATCH_SIZE 256u
 
+enum value_kind { VALUE_INTEGER, VALUE_SINGLE, VALUE_DOUBLE, VALUE_MIXED };
+
+/* What the values of a case have in common (values.h). */
+struct value_theme {
+    enum value_kind kind; /* of vector lanes */
+    int exponent;         /* unbiased; floating-point values lie around it */
+};
+
+/* A value in an x87 register. */
+struct diff_float80 {
+    uint64_t significand;
+    uint16_t sign_exponent;
+};
+
 /* What a program can see. */
 struct diff_state {
     uint64_t gpr[16];
@@ -31,10 +48,9 @@ struct diff_state {
     uint32_t mxcsr;
     uint16_t fcw, fsw; /* fsw with TOP in place */
     uint8_t ftw;       /* abridged: bit n, physical register n is in use */
-    struct {
-        uint64_t significand;
-        uint16_t sign_exponent;
-    } st[8];        /* by stack position */
+    uint16_t fop;      /* last x87 instruction: 11 bits; its address and that of its operand */
+    uint64_t fip, fdp;
+    struct diff_float80 st[8]; /* by stack position */
     uint8_t vector; /* the exception that ended the case; 3: it ran to the INT3 behind it */
     uint32_t error_code;
     uint64_t cr2; /* only for vector 14 */
@@ -46,6 +62,8 @@ struct diff_case {
     bool compat; /* 32-bit code */
     uint8_t code[16];
     unsigned length;
+    uint64_t target; /* linear address of the memory operand, or 0 */
+    struct value_theme theme;
     struct diff_state in;
     uint8_t data[DATA_SIZE];
 };
@@ -59,6 +77,17 @@ struct diff_result {
 bool generate_row_eligible(unsigned row, bool compat);
 /* slot: where the code will lie, for RIP-relative operands. */
 void generate_case(struct diff_case *c, unsigned row, bool compat, uint64_t seed, unsigned slot);
+
+/* state.c: the registers first; the memory when the encoding is known. */
+void state_registers(struct diff_case *c, uint64_t *random);
+void state_memory(struct diff_case *c, unsigned operand_bits, uint64_t *random);
+
+/* allowed.c: writes what differs into text; returns true if anything does that no allowance
+ * covers. */
+bool compare_results(const struct diff_case *c, const struct diff_result *host,
+                     const struct diff_result *ours, char *text, size_t size);
+/* Prints how often each allowance was needed. */
+void compare_print_allowances(void);
 
 /* host.c: runs count cases (at most BATCH_SIZE); false if the child died: *done cases have results.
  */

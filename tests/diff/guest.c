@@ -135,8 +135,9 @@ struct guest *guest_create(void)
         .attributes = SEGMENT_PRESENT | 11,
         .usable = true,
     };
+    g->cpu->xcr0 = 3;
     vcpu_set_control(g->cpu, CR0_PE | CR0_MP | CR0_NE | CR0_WP | CR0_PG | CR0_ET, PHYS_PML4,
-                     CR4_PAE | CR4_OSFXSR | CR4_OSXMMEXCPT,
+                     CR4_PAE | CR4_OSFXSR | CR4_OSXMMEXCPT | CR4_OSXSAVE,
                      EFER_SCE | EFER_LME | EFER_LMA | EFER_NXE);
     return g;
 }
@@ -187,6 +188,10 @@ static void install(struct guest *g, const struct diff_case *c, unsigned slot)
     cpu->x87.top = (s->fsw >> 11) & 7;
     cpu->x87.status = s->fsw & ~0x3800;
     cpu->x87.valid = s->ftw;
+    cpu->x87.opcode = s->fop;
+    cpu->x87.ip = s->fip;
+    cpu->x87.dp = s->fdp;
+    cpu->x87.cs = cpu->x87.ds = 0;
     for (unsigned n = 0; n < 8; n++) {
         struct float80 *r = &cpu->x87.r[(cpu->x87.top + n) & 7];
 
@@ -235,6 +240,9 @@ void guest_run(struct guest *g, const struct diff_case *c, unsigned slot, struct
     s->fcw = cpu->x87.control;
     s->fsw = (uint16_t)((cpu->x87.status & ~0x3800) | cpu->x87.top << 11);
     s->ftw = cpu->x87.valid;
+    s->fop = cpu->x87.opcode;
+    s->fip = cpu->x87.ip;
+    s->fdp = cpu->x87.dp;
     for (unsigned n = 0; n < 8; n++) {
         s->st[n].significand = cpu->x87.r[(cpu->x87.top + n) & 7].significand;
         s->st[n].sign_exponent = cpu->x87.r[(cpu->x87.top + n) & 7].sign_exponent;

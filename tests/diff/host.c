@@ -46,6 +46,9 @@ static void install(ucontext_t *u, const struct diff_case *c, unsigned slot)
     fp->cwd = c->in.fcw;
     fp->swd = c->in.fsw;
     fp->ftw = c->in.ftw;
+    fp->fop = c->in.fop;
+    fp->rip = c->in.fip;
+    fp->rdp = c->in.fdp;
     fp->mxcsr = c->in.mxcsr;
     for (unsigned n = 0; n < 8; n++) {
         memcpy(fp->_st[n].significand, &c->in.st[n].significand, 8);
@@ -69,6 +72,9 @@ static void capture(const ucontext_t *u, struct diff_result *r)
     s->fcw = fp->cwd;
     s->fsw = fp->swd;
     s->ftw = (uint8_t)fp->ftw;
+    s->fop = fp->fop;
+    s->fip = fp->rip;
+    s->fdp = fp->rdp;
     s->mxcsr = fp->mxcsr;
     for (unsigned n = 0; n < 8; n++) {
         memcpy(&s->st[n].significand, fp->_st[n].significand, 8);

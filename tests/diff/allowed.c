@@ -1,0 +1,292 @@
+/*
+ * Comparison of a case's results. Where the manuals leave a choice, or processors of different
+ * makers are known to differ, an allowance brings our result to the host's if it is one of the
+ * answers that are right; what differs then is an error.
+ */
+#include "base/bits.h"
+#include "cpu/insn.h"
+#include "diff.h"
+
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#define VECTOR_XM 19
+
+#define SW_C1       0x0200u
+#define SW_ES       0x0080u
+#define MXCSR_OE_UE 0x0018u
+#define MXCSR_PE    0x0020u
+
+/* ---- Allowances ---------------------------------------------------------------------------- */
+
+typedef void allow_fn(const struct diff_case *c, const struct diff_result *host,
+                      struct diff_result *ours);
+
+static const struct insn_row *row_of(const struct diff_case *c)
+{
+    return &insn_rows[c->row];
+}
+
+/* The host's kernel pretends that its half of the address space is mapped. */
+static void kernel_address(const struct diff_case *c, const struct diff_result *host,
+                           struct diff_result *ours)
+{
+    (void)c;
+    if (host->out.cr2 >> 47)
+        ours->out.error_code |= host->out.error_code & 1;
+}
+
+/* A 32-bit CMPXCHG that does not match writes its register operand back: Intel's clear the upper
+ * half then, AMD's do not. */
+static void cmpxchg(const struct diff_case *c, const struct diff_result *host,
+                    struct diff_result *ours)
+{
+    (void)c;
+    for (unsigned n = 0; n < 16; n++)
+        if (n != GPR_RAX && ours->out.gpr[n] == (uint32_t)host->out.gpr[n])
+            ours->out.gpr[n] = host->out.gpr[n];
+}
+
+/* If both operands fault, either may be reported. */
+static void two_operands(const struct diff_case *c, const struct diff_result *host,
+                         struct diff_result *ours)
+{
+    const struct diff_state *x = &host->out;
+    struct diff_state *y = &ours->out;
+
+    (void)c;
+    if ((x->vector == 13 || x->vector == 14) && (y->vector == 13 || y->vector == 14)) {
+        y->vector = x->vector;
+        y->cr2 = x->cr2;
+        y->error_code = x->error_code;
+    }
+}
+
+/* With operand size 16 Intel's read 16 bits, AMD's 32: these may fault where those do not. */
+static void movsxd(const struct diff_case *c, const struct diff_result *host,
+                   struct diff_result *ours)
+{
+    unsigned offset = c->target & 4095;
+
+    if ((offset == 4093 || offset == 4094) && host->out.vector == 14 && ours->out.vector == 3 &&
+        host->out.cr2 == ((c->target + 3) & ~4095ull))
+        *ours = *host;
+}
+
+/* FCOMI and kin clear C1 (SDM 2A "FCOMI"); AMD's leave it alone unless the stack is at fault. */
+static void fcomi(const struct diff_case *c, const struct diff_result *host,
+                  struct diff_result *ours)
+{
+    unsigned top = (c->in.fsw >> 11) & 7, rm = c->code[c->length - 1] & 7;
+    bool full = (c->in.ftw >> top & 1) && (c->in.ftw >> ((top + rm) & 7) & 1);
+
+    if (full && (host->out.fsw & SW_C1) == (c->in.fsw & SW_C1))
+        ours->out.fsw |= c->in.fsw & SW_C1;
+}
+
+/* #XM for an overflow or underflow: the result's inexactness is reported as well (SDM 1 4.9.1.6),
+ * but not by AMD's. */
+static void inexact_fault(const struct diff_case *c, const struct diff_result *host,
+                          struct diff_result *ours)
+{
+    unsigned unmasked = ~(c->in.mxcsr >> 7) & MXCSR_OE_UE;
+
+    if (host->out.vector == VECTOR_XM && (host->out.mxcsr & unmasked) &&
+        (ours->out.mxcsr ^ host->out.mxcsr) == MXCSR_PE)
+        ours->out.mxcsr = host->out.mxcsr;
+}
+
+/* An image is stored and loaded piece by piece: the address that faults may be that of a piece. */
+static void image_fault(const struct diff_case *c, const struct diff_result *host,
+                        struct diff_result *ours)
+{
+    (void)c;
+    if (host->out.vector == 14 && ours->out.vector == 14 &&
+        host->out.cr2 >> 12 == ours->out.cr2 >> 12)
+        ours->out.cr2 = host->out.cr2;
+}
+
+/* Pointers that are no canonical addresses may become such. */
+static void canonical_pointers(const struct diff_case *c, const struct diff_result *host,
+                               struct diff_result *ours)
+{
+    const struct diff_state *x = &host->out;
+    struct diff_state *y = &ours->out;
+
+    (void)c;
+    if (((x->fip ^ y->fip) << 16) == 0 && (uint64_t)((int64_t)x->fip << 7 >> 7) == x->fip)
+        y->fip = x->fip;
+    if (((x->fdp ^ y->fdp) << 16) == 0 && (uint64_t)((int64_t)x->fdp << 7 >> 7) == x->fdp)
+        y->fdp = x->fdp;
+}
+
+static void take_bytes(const struct diff_case *c, const struct diff_result *host,
+                       struct diff_result *ours, unsigned offset, unsigned size)
+{
+    uint64_t at = c->target + offset - DATA_BASE;
+
+    if (at + size <= DATA_SIZE)
+        memcpy(ours->data + at, host->data + at, size);
+}
+
+/* The pointers of an FXSAVE area without a pending exception: see compare_pointers. Selectors are
+ * obsolete. MXCSR_MASK: AMD's have a bit more. */
+static void area(const struct diff_case *c, const struct diff_result *host,
+                 struct diff_result *ours)
+{
+    if (!(c->in.fsw & SW_ES))
+        take_bytes(c, host, ours, 6, 18);
+    take_bytes(c, host, ours, 28, 4);
+}
+
+static const struct allowance {
+    const char *mnemonic; /* prefix; "" for all */
+    uint32_t attrs;       /* enum insn_attr that the row must have one of; 0: any row */
+    allow_fn *allow;
+} allowances[] = {
+    {"", 0, kernel_address},
+    {"cmpxchg", 0, cmpxchg},
+    {"cmps", 0, two_operands},
+    {"movsxd", 0, movsxd},
+    {"fcomi", A_X87, fcomi},
+    {"fucomi", A_X87, fcomi},
+    {"", A_SSE, inexact_fault},
+    {"fldenv", 0, image_fault},
+    {"fnstenv", 0, image_fault},
+    {"frstor", 0, image_fault},
+    {"fnsave", 0, image_fault},
+    {"fxrstor", 0, image_fault},
+    {"fxsave", 0, image_fault},
+    {"fxsave", 0, area},
+    {"fxrstor", 0, canonical_pointers},
+    {"xrstor", 0, image_fault},
+    {"xrstor", 0, canonical_pointers},
+    {"xsave", 0, image_fault},
+    {"xsave", 0, area},
+};
+
+static uint64_t uses[ARRAY_SIZE(allowances)];
+
+static void allow(const struct diff_case *c, const struct diff_result *host,
+                  struct diff_result *ours)
+{
+    const struct insn_row *row = row_of(c);
+
+    for (unsigned n = 0; n < ARRAY_SIZE(allowances); n++) {
+        const struct allowance *a = &allowances[n];
+        struct diff_state before = ours->out;
+
+        if (strncmp(row->mnemonic, a->mnemonic, strlen(a->mnemonic)) != 0 ||
+            (a->attrs != 0 && !(row->attrs & a->attrs)))
+            continue;
+        a->allow(c, host, ours);
+        uses[n] += memcmp(&before, &ours->out, sizeof(before)) != 0;
+    }
+}
+
+void compare_print_allowances(void)
+{
+    for (unsigned n = 0; n < ARRAY_SIZE(allowances); n++)
+        if (uses[n] != 0)
+            printf("  allowed %" PRIu64 " times: %s\n", uses[n], allowances[n].mnemonic);
+}
+
+/* ---- Comparison ---------------------------------------------------------------------------- */
+
+static const char *const register_names[16] = {"rax", "rcx", "rdx", "rbx", "rsp", "rbp",
+                                               "rsi", "rdi", "r8",  "r9",  "r10", "r11",
+                                               "r12", "r13", "r14", "r15"};
+
+struct report {
+    char *text;
+    size_t size, length;
+};
+
+static void __attribute__((format(printf, 3, 4)))
+differs(struct report *r, bool condition, const char *format, ...)
+{
+    va_list args;
+
+    if (!condition || r->length >= r->size)
+        return;
+    va_start(args, format);
+    r->length += (size_t)vsnprintf(r->text + r->length, r->size - r->length, format, args);
+    va_end(args);
+}
+
+/* Address and opcode of the last x87 instruction: processors are sure to keep, save and restore
+ * them only while an exception is pending, those of AMD never else. */
+static void compare_pointers(const struct diff_case *c, const struct diff_state *x,
+                             const struct diff_state *y, struct report *r)
+{
+    if (!(x->fsw & SW_ES))
+        return;
+    differs(r, x->fop != y->fop, " fop %03x/%03x", x->fop, y->fop);
+    differs(r, x->fip != y->fip, " fip %" PRIx64 "/%" PRIx64, x->fip, y->fip);
+    if ((c->in.fsw & SW_ES) || c->target != 0)
+        differs(r, x->fdp != y->fdp, " fdp %" PRIx64 "/%" PRIx64, x->fdp, y->fdp);
+}
+
+static void compare_x87(const struct diff_case *c, const struct diff_state *x,
+                        const struct diff_state *y, struct report *r)
+{
+    differs(r, x->fcw != y->fcw, " fcw %x/%x", x->fcw, y->fcw);
+    differs(r, x->fsw != y->fsw, " fsw %04x/%04x", x->fsw, y->fsw);
+    differs(r, x->ftw != y->ftw, " ftw %02x/%02x", x->ftw, y->ftw);
+    compare_pointers(c, x, y, r);
+    for (unsigned k = 0; k < 8; k++)
+        differs(r,
+                x->st[k].significand != y->st[k].significand ||
+                    x->st[k].sign_exponent != y->st[k].sign_exponent,
+                " st%u %04x:%016" PRIx64 "/%04x:%016" PRIx64, k, x->st[k].sign_exponent,
+                x->st[k].significand, y->st[k].sign_exponent, y->st[k].significand);
+}
+
+static void compare_states(const struct diff_case *c, const struct diff_state *x,
+                           const struct diff_state *y, struct report *r)
+{
+    uint64_t flags = 0xcd5 & ~(uint64_t)row_of(c)->flags_undefined;
+    unsigned count = c->compat ? 8 : 16;
+
+    differs(r, x->vector != y->vector, " vector %u/%u", x->vector, y->vector);
+    differs(r, x->error_code != y->error_code, " error %x/%x", x->error_code, y->error_code);
+    differs(r, x->cr2 != y->cr2, " cr2 %" PRIx64 "/%" PRIx64, x->cr2, y->cr2);
+    differs(r, x->rip != y->rip, " rip %" PRIx64 "/%" PRIx64, x->rip, y->rip);
+    differs(r, (x->rflags ^ y->rflags) & flags,
+            " flags %03" PRIx64 "/%03" PRIx64 " (of %03" PRIx64 ")", x->rflags & 0xcd5,
+            y->rflags & 0xcd5, flags);
+    for (unsigned k = 0; k < count; k++)
+        differs(r, x->gpr[k] != y->gpr[k], " %s %" PRIx64 "/%" PRIx64, register_names[k], x->gpr[k],
+                y->gpr[k]);
+    for (unsigned k = 0; k < count; k++)
+        differs(r, memcmp(x->xmm[k], y->xmm[k], 16) != 0,
+                " xmm%u %016" PRIx64 "%016" PRIx64 "/%016" PRIx64 "%016" PRIx64, k, x->xmm[k][1],
+                x->xmm[k][0], y->xmm[k][1], y->xmm[k][0]);
+    differs(r, x->mxcsr != y->mxcsr, " mxcsr %x/%x", x->mxcsr, y->mxcsr);
+    compare_x87(c, x, y, r);
+}
+
+bool compare_results(const struct diff_case *c, const struct diff_result *host,
+                     const struct diff_result *ours, char *text, size_t size)
+{
+    struct report r = {text, size, 0};
+    struct diff_result own;
+
+    compare_states(c, &host->out, &ours->out, &r);
+    if (r.length == 0 && memcmp(host->data, ours->data, DATA_SIZE) == 0)
+        return false;
+    own = *ours;
+    allow(c, host, &own);
+    r.length = 0;
+    compare_states(c, &host->out, &own.out, &r);
+    for (unsigned k = 0, shown = 0; k < DATA_SIZE && shown < 4; k++) {
+        if (host->data[k] == own.data[k])
+            continue;
+        differs(&r, true, " [data+%#x] %02x/%02x (was %02x)", k, host->data[k], own.data[k],
+                c->data[k]);
+        shown++;
+    }
+    return r.length != 0;
+}
