@@ -42,7 +42,8 @@ static inline bool is_masked(uint16_t control)
 
 static inline bool wants_soft(uint16_t status, const struct float80 *r)
 {
-    return (status & (SW_OE | SW_UE)) || (r->sign_exponent & 0x7fff) == 0;
+    return (status & (SW_OE | SW_UE)) ||
+           ((r->sign_exponent & 0x7fff) == 0 && r->significand != 0);
 }
 
 #define ARITHMETIC(name, instruction, pop)                                                         \
