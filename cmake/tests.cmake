@@ -73,6 +73,14 @@ if(unit_libraries)
     endforeach()
 endif()
 
+# Firmware tables, as the tools of others read them.
+if(TARGET unit_machine_acpi AND TARGET unit_machine_smbios)
+    gnomon_test(unit/machine/acpi_iasl LABEL unit
+                COMMAND tests/unit/machine/acpi_iasl.sh $<TARGET_FILE:unit_machine_acpi>)
+    gnomon_test(unit/machine/smbios_dmidecode LABEL unit
+                COMMAND tests/unit/machine/smbios_dmidecode.sh $<TARGET_FILE:unit_machine_smbios>)
+endif()
+
 if(NOT GNOMON_CROSS)
     file(GLOB fuzz_harnesses CONFIGURE_DEPENDS RELATIVE ${CMAKE_SOURCE_DIR}/tests/fuzz
          ${CMAKE_SOURCE_DIR}/tests/fuzz/*_fuzz.c)

@@ -252,8 +252,7 @@ void aml_eisa_id(struct aml *a, const char *id)
     bytes[1] = (uint8_t)letters;
     bytes[2] = (uint8_t)(digits >> 8);
     bytes[3] = (uint8_t)digits;
-    put_byte(a, DWORD_PREFIX);
-    put_bytes(a, bytes, sizeof(bytes));
+    aml_integer(a, le32_get(bytes));
 }
 
 void aml_name(struct aml *a, const char *path)

@@ -1,0 +1,33 @@
+#!/bin/bash
+# smbios_dmidecode.sh <smbios_test>: dmidecode reads the structures and finds nothing wrong. Exit
+# status 77: there is no dmidecode.
+set -euo pipefail
+
+program=$(realpath "$1")
+command -v dmidecode >/dev/null || {
+    echo "dmidecode is not installed"
+    exit 77
+}
+folder=$(mktemp -d)
+trap 'rm -rf "$folder"' EXIT
+cd "$folder"
+
+# check <RAM below 4 GiB in MiB> <above> <memory as dmidecode says it> <processors>
+check() {
+    TABLES_BELOW=$(($1 << 20)) TABLES_ABOVE=$(($2 << 20)) TABLES_CPUS=$4 "$program" --dump >/dev/null
+    dmidecode --from-dump dmi.bin >log 2>&1
+    if grep -Eiq 'out of spec|bad index|wrong|invalid|truncated|broken|bad checksum' log ||
+        [ "$(grep -c "^Processor Information" log)" -ne "$4" ] ||
+        ! grep -q "Size: $3\$" log || ! grep -q '^End Of Table' log; then
+        cat log
+        echo "$1 + $2 MiB of RAM, $4 processors: not what was expected"
+        exit 1
+    fi
+    echo "$1 + $2 MiB of RAM, $4 processors: $(grep -c '^Handle' log) structures"
+}
+
+check 64 0 '64 MB' 1
+check 512 0 '512 MB' 2
+check 3072 0 '3 GB' 1
+check 3072 3072 '6 GB' 255
+check 3072 1045504 '1 TB' 1
