@@ -341,7 +341,9 @@ void vcpu_destroy(struct vcpu *cpu);
 void vcpu_reset(struct vcpu *cpu, bool init);
 
 /* Runs until `instructions` more have retired (exactly, when mmu.exact) or something else ends
- * it. */
+ * it. An exception counts as an instruction, so that a guest that does nothing but fault comes to
+ * an end, too; those that follow the last instruction (a trap, faults of its delivery) are not put
+ * off: up to three more than asked for. */
 enum vcpu_exit vcpu_run(struct vcpu *cpu, uint64_t instructions);
 
 /* Any thread: sets or clears pending bits. */
@@ -350,7 +352,7 @@ void vcpu_signal(struct vcpu *cpu, uint32_t set, uint32_t clear);
 /* True if something pending would wake a halted processor. */
 bool vcpu_wakeable(const struct vcpu *cpu);
 
-/* Exact number of retired instructions, also from inside an op or device callback. */
+/* Exact number of retired instructions and exceptions; also inside an op or device callback. */
 uint64_t vcpu_instructions(const struct vcpu *cpu);
 
 /* Time-stamp counter. */

@@ -287,6 +287,7 @@ static bool deliver_raised(struct vcpu *cpu)
     LOG(cpu->log, LOG_INT, "cpu%u: exception %u error %#x at %#llx cr2 %#llx, instruction %llu\n",
         cpu->index, e.vector, e.error_code, (unsigned long long)cpu->rip,
         (unsigned long long)cpu->cr2, (unsigned long long)vcpu_instructions(cpu));
+    cpu->budget--; /* time passes for a guest that does nothing but fault, too */
     cpu->exceptions[e.vector & 31]++;
     cpu->delivering = true;
     cpu->delivering_vector = e.vector;
