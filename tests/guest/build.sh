@@ -1,0 +1,31 @@
+#!/bin/bash
+# build.sh <compiler> <16|32|64> <image> <sources...>: builds a guest program, an ELF file that
+# multiboot loaders take (so 32-bit ELF, whatever is in it).
+set -euo pipefail
+
+compiler=$1 bits=$2 image=$3
+shift 3
+library=$(dirname "$0")/lib
+
+flags=(-std=gnu17 -O2 -g1 -Wall -Wextra -Werror -ffreestanding -fno-pic -fno-pie
+       -fno-stack-protector -fcf-protection=none -fno-asynchronous-unwind-tables
+       -fno-strict-aliasing -mgeneral-regs-only -mno-red-zone -fno-tree-loop-distribute-patterns
+       -I"$library")
+link=(-nostdlib -static -no-pie -Wl,--build-id=none -Wl,-z,noexecstack -Wl,-T,"$library/link.ld")
+common=("$library/check.c" "$library/print.c")
+
+case $bits in
+16)
+    "$compiler" -m16 -DREAL_MODE "${flags[@]}" "${link[@]}" -Wl,-T,"$library/link16.ld" \
+        "$library/entry16.S" "${common[@]}" "$@" -o "$image"
+    ;;
+32)
+    "$compiler" -m32 "${flags[@]}" "${link[@]}" "$library"/{entry.S,traps.S,segments.c} \
+        "${common[@]}" "$@" -o "$image"
+    ;;
+64)
+    "$compiler" -m64 "${flags[@]}" "${link[@]}" "$library"/{entry.S,traps.S,segments.c} \
+        "${common[@]}" "$@" -o "$image.elf64"
+    objcopy -O elf32-i386 "$image.elf64" "$image"
+    ;;
+esac
