@@ -16,6 +16,8 @@
 #define SECTION_MAGIC    0x54534e47u /* "GNST" */
 #define SECTION_NAME_MAX 255
 #define INITIAL_SIZE     4096
+#define SEAL_SIZE        8
+#define CHECKSUM_FACTOR  0x9e3779b97f4a7c15u
 
 struct state {
     bool loading;
@@ -216,6 +218,53 @@ void state_check(struct state *s, bool condition, const char *what)
 {
     if (s->loading && !condition)
         fail(s, what);
+}
+
+/* The first `count` bytes, 8 at most, as an integer whose rest is 0. */
+static uint64_t load_le64(const uint8_t *bytes, size_t count)
+{
+    uint64_t v = 0;
+
+    memcpy(&v, bytes, count);
+    return __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__ ? v : __builtin_bswap64(v);
+}
+
+uint64_t state_checksum(const void *bytes, size_t length)
+{
+    const uint8_t *p = bytes;
+    uint64_t sum = length;
+
+    for (size_t left = length; left > 0;) {
+        size_t count = left < 8 ? left : 8;
+
+        sum = (sum ^ load_le64(p, count)) * CHECKSUM_FACTOR;
+        sum ^= sum >> 29;
+        p += count;
+        left -= count;
+    }
+    return sum;
+}
+
+void state_seal(struct state *s)
+{
+    uint64_t sum = state_checksum(s->buffer, s->used);
+
+    CHECK(!s->loading);
+    state_u64(s, &sum);
+}
+
+void state_verify_seal(struct state *s)
+{
+    CHECK(s->loading && s->used == 0);
+    if (s->failed)
+        return;
+    if (s->size < SEAL_SIZE) {
+        fail(s, "the stream ends too early");
+        return;
+    }
+    s->size -= SEAL_SIZE;
+    if (state_checksum(s->source, s->size) != load_le64(s->source + s->size, SEAL_SIZE))
+        fail(s, "damaged or cut short: its checksum is wrong");
 }
 
 bool state_finish(struct state *s, struct error *err)

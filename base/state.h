@@ -48,6 +48,16 @@ void state_bytes(struct state *s, void *bytes, size_t length);
 /* When loading, fails the stream unless the condition holds: range checks of what was read. */
 void state_check(struct state *s, bool condition, const char *what);
 
+/* A 64-bit checksum: tells damage, not malice. The same on every host. */
+uint64_t state_checksum(const void *bytes, size_t length);
+
+/* Saving: appends the checksum of what was collected so far, as the last thing of all. */
+void state_seal(struct state *s);
+
+/* Loading: compares the checksum at the end with the bytes before it, as the first thing of all; a
+ * stream that was damaged or cut short fails before anything is loaded from it. */
+void state_verify_seal(struct state *s);
+
 /* True if everything went well; else false and the error filled. When loading, also fails if bytes
  * are left over. */
 bool state_finish(struct state *s, struct error *err);

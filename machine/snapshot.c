@@ -8,9 +8,6 @@
 
 #include <string.h>
 
-#define FNV_OFFSET 0xcbf29ce484222325ull
-#define FNV_PRIME  0x100000001b3ull
-
 /* What must be the same in both machines, and the wires between devices. */
 static void serialize_machine(struct machine *m, struct state *s)
 {
@@ -60,6 +57,7 @@ void machine_save(struct machine *m, struct state *s)
     vcpu_signal(m->cpu, 0, VCPU_PENDING_EXIT | VCPU_PENDING_RESET);
     vcpu_drop_derived(m->cpu);
     serialize_all(m, s);
+    state_seal(s);
     machine_unlock(m);
 }
 
@@ -80,7 +78,9 @@ bool machine_load(struct machine *m, struct state *s, struct error *err)
 
     machine_lock(m);
     m->clock.deadline_moved = NULL; /* timers move without anything being run */
-    serialize_all(m, s);
+    state_verify_seal(s);
+    if (!state_failed(s))
+        serialize_all(m, s);
     m->clock.deadline_moved = machine_deadline_moved;
     ok = state_finish(s, err);
     if (ok) {
@@ -102,14 +102,13 @@ uint64_t machine_memory_state_hash(struct machine *m)
 uint64_t machine_state_hash(struct machine *m)
 {
     struct state *s = state_create_saving();
-    uint64_t hash = FNV_OFFSET;
-    const uint8_t *bytes;
+    const void *bytes;
     size_t length;
+    uint64_t hash;
 
     machine_save(m, s);
     bytes = state_data(s, &length);
-    for (size_t n = 0; n < length; n++)
-        hash = (hash ^ bytes[n]) * FNV_PRIME;
+    hash = state_checksum(bytes, length);
     state_destroy(s);
     return hash;
 }

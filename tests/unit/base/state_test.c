@@ -46,6 +46,36 @@ static uint8_t *save_sample(size_t *length)
     return copy;
 }
 
+START_TEST(a_sealed_stream_that_was_changed_anywhere_fails)
+{
+    struct state *s = state_create_saving();
+    struct thing t = sample;
+    uint8_t bytes[256];
+    const void *saved;
+    size_t length;
+
+    thing_serialize(&t, s);
+    state_seal(s);
+    saved = state_data(s, &length);
+    memcpy(bytes, saved, length);
+    state_destroy(s);
+    for (size_t n = 0; n <= 2 * length; n++) {
+        size_t cut = n < length ? n : length;
+
+        if (n >= length && n < 2 * length)
+            bytes[n - length] ^= 0x10;
+        s = state_create_loading(bytes, cut);
+        state_verify_seal(s);
+        thing_serialize(&t, s);
+        ck_assert(state_finish(s, NULL) == (n == 2 * length));
+        state_destroy(s);
+        if (n >= length && n < 2 * length)
+            bytes[n - length] ^= 0x10;
+    }
+    ck_assert_int_eq(memcmp(&t.d, &sample.d, sizeof(t.d)), 0);
+}
+END_TEST
+
 START_TEST(what_was_saved_is_what_is_loaded)
 {
     size_t length;
@@ -256,6 +286,7 @@ int main(void)
     SRunner *runner;
     int failed;
 
+    tcase_add_test(tc, a_sealed_stream_that_was_changed_anywhere_fails);
     tcase_add_test(tc, what_was_saved_is_what_is_loaded);
     tcase_add_test(tc, the_format_is_little_endian_on_every_host);
     tcase_add_test(tc, a_stream_cut_anywhere_fails_and_leaves_zeroes);
