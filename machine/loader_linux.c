@@ -288,6 +288,33 @@ static bool boot_elf(struct loader *l, const struct image *i, const struct loade
     return finish(l, i, i->code32_start, elf.wide, elf.entry);
 }
 
+/* The kernel in the payload, to be freed. It is larger in memory than as a file. */
+static uint8_t *unpack_payload(struct loader *l, const struct image *i, size_t *length)
+{
+    const uint8_t *payload = i->code + i->payload_offset;
+    uint64_t ram = l->target->ram_below_4g;
+    uint32_t size = i->payload_length >= 4 ? le32_get(payload + i->payload_length - 4) : 0;
+    uint8_t *content;
+
+    if (size > ram) {
+        error_set(l->err,
+                  "%s: its kernel unpacks to %u bytes, which do not fit into the machine's "
+                  "%" PRIu64 " MiB of memory; a larger -m may help",
+                  l->kernel->name, size, ram >> 20);
+        return NULL;
+    }
+    content = decompress_payload(payload, i->payload_length, (size_t)ram, length, l->err);
+    if (content == NULL)
+        error_prefix(l->err, "%s", l->kernel->name);
+    return content;
+}
+
+static void log_image(const struct loader *l, const struct image *i, const char *how)
+{
+    LOG(l->target->log, LOG_LOADER, "loader: %s: boot protocol %x.%02x, %s\n", l->kernel->name,
+        i->version >> 8, i->version & 0xff, how);
+}
+
 bool loader_linux_boot(struct loader *l, bool unpack)
 {
     struct loader_file vmlinux = {.name = l->kernel->name};
@@ -300,18 +327,14 @@ bool loader_linux_boot(struct loader *l, bool unpack)
         return false;
     format = decompress_format(i.code + i.payload_offset, i.payload_length);
     if (!unpack || format == NULL) {
-        LOG(l->target->log, LOG_LOADER, "loader: %s: boot protocol %x.%02x, %s\n", l->kernel->name,
-            i.version >> 8, i.version & 0xff,
-            unpack ? "compression unknown or none: it unpacks itself" : "it unpacks itself");
+        log_image(l, &i, unpack ? "no payload, or its compression is unknown" : "as it is");
         return boot_packed(l, &i);
     }
-    content = decompress_payload(i.code + i.payload_offset, i.payload_length,
-                                 (size_t)l->target->ram_below_4g, &vmlinux.length, l->err);
+    content = unpack_payload(l, &i, &vmlinux.length);
     if (content == NULL)
-        return error_prefix(l->err, "%s", l->kernel->name);
+        return false;
     vmlinux.bytes = content;
-    LOG(l->target->log, LOG_LOADER, "loader: %s: boot protocol %x.%02x, %s, unpacked %zu bytes\n",
-        l->kernel->name, i.version >> 8, i.version & 0xff, format, vmlinux.length);
+    log_image(l, &i, format);
     ok = loader_elf_is(&vmlinux) ? boot_elf(l, &i, &vmlinux) : boot_packed(l, &i);
     free(content);
     return ok;
