@@ -11,20 +11,20 @@ flags=(-std=gnu17 -O2 -g1 -Wall -Wextra -Werror -ffreestanding -fno-pic -fno-pie
        -fno-stack-protector -fcf-protection=none -fno-asynchronous-unwind-tables
        -fno-strict-aliasing -mgeneral-regs-only -mno-red-zone -fno-tree-loop-distribute-patterns
        -I"$library")
-link=(-nostdlib -static -no-pie -Wl,--build-id=none -Wl,-z,noexecstack -Wl,-T,"$library/link.ld")
+link=(-nostdlib -static -no-pie -Xlinker --build-id=none -z noexecstack -T)
 common=("$library/check.c" "$library/print.c")
 
 case $bits in
 16)
-    "$compiler" -m16 -DREAL_MODE "${flags[@]}" "${link[@]}" -Wl,-T,"$library/link16.ld" \
+    "$compiler" -m16 -DREAL_MODE "${flags[@]}" "${link[@]}" "$library/link16.ld" \
         "$library/entry16.S" "${common[@]}" "$@" -o "$image"
     ;;
 32)
-    "$compiler" -m32 "${flags[@]}" "${link[@]}" "$library"/{entry.S,traps.S,segments.c} \
+    "$compiler" -m32 "${flags[@]}" "${link[@]}" "$library/link.ld" "$library"/{entry.S,traps.S,segments.c} \
         "${common[@]}" "$@" -o "$image"
     ;;
 64)
-    "$compiler" -m64 "${flags[@]}" "${link[@]}" "$library"/{entry.S,traps.S,segments.c} \
+    "$compiler" -m64 "${flags[@]}" "${link[@]}" "$library/link.ld" "$library"/{entry.S,traps.S,segments.c} \
         "${common[@]}" "$@" -o "$image.elf64"
     objcopy -O elf32-i386 "$image.elf64" "$image"
     ;;

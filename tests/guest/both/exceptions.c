@@ -232,9 +232,11 @@ static void lock_prefix(void)
     TRY_OK("lock xaddl %1, %0\n lock btsl $9, %0\n lock xchgl %1, %0", : "+m"(memory), "+r"(a));
     TRY_OK("lock cmpxchgl %1, %0", : "+m"(memory), "+r"(a) : : "eax");
     for (unsigned n = 0; n < COUNT(bad_locks); n++) {
+        if (!on_gnomon() && bad_locks[n].bytes[3] >= 0xc0) /* QEMU's translator aborts */
+            continue;
         context("%s", bad_locks[n].name);
-        for (unsigned k = 0; k < sizeof(bad_locks[n].bytes); k++)
-            code[k] = bad_locks[n].bytes[k];
+        for (unsigned k = 0; k < sizeof(code); k++)
+            code[k] = k < sizeof(bad_locks[n].bytes) ? bad_locks[n].bytes[k] : 0xcc;
         TRY("call *%0", : : "r"(code) : "eax", "ebx", "ecx", "edx");
         EXPECT_EQ(trap.vector, UD);
         EXPECT_EQ(trap.ip, (unsigned long)code);

@@ -22,9 +22,14 @@ static struct {
 
 static unsigned check_count, failure_count;
 
+bool on_gnomon(void)
+{
+    return inl(EXIT_PORT) == EXIT_SIGNATURE;
+}
+
 _Noreturn void guest_exit(unsigned status)
 {
-    if (inl(EXIT_PORT) == EXIT_SIGNATURE)
+    if (on_gnomon())
         outl(EXIT_PORT, status);
     outb(QEMU_EXIT_PORT, (uint8_t)status);
     for (;;)

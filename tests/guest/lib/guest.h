@@ -35,6 +35,9 @@ extern const unsigned case_count;
 /* Ends the machine: by Gnomon's exit port, else by isa-debug-exit at F4h. */
 _Noreturn void guest_exit(unsigned status);
 
+/* False under another emulator. For what would crash that one, never for expectations. */
+bool on_gnomon(void);
+
 /* Prints to port E9h: %s %c %d %u %x %lx %llx %p, and a width with leading zeros. */
 void print(const char *format, ...) __attribute__((format(printf, 1, 2)));
 unsigned format_text(char *out, unsigned size, const char *format, __builtin_va_list arguments);
@@ -112,8 +115,8 @@ void try_begin(void);
                      "mov" WORD " $771f, try_resume\n"                                             \
                      "mov" WORD " " SP ", try_sp\n"                                                \
                      "770: " code "\n"                                                             \
-                     "771: mov" WORD " $0, try_resume\n"                                            \
-                     "mov" WORD " try_sp, " SP "\n" __VA_ARGS__);                           \
+                     "771: mov" WORD " $0, try_resume\n"                                           \
+                     "mov" WORD " try_sp, " SP "\n" __VA_ARGS__);                                  \
         asm volatile("" ::: "memory");                                                             \
     } while (0)
 

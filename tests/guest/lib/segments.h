@@ -77,9 +77,12 @@ static inline void gdt_set(unsigned selector, uint64_t value)
 }
 
 /* The flat descriptors by privilege. */
-#define FLAT_CODE32(dpl) descriptor(0, 0xfffff, ACC_P | ACC_DPL(dpl) | ACC_CODE | ACC_R, SEG_G | SEG_D)
-#define FLAT_CODE64(dpl) descriptor(0, 0xfffff, ACC_P | ACC_DPL(dpl) | ACC_CODE | ACC_R, SEG_G | SEG_L)
-#define FLAT_DATA(dpl)   descriptor(0, 0xfffff, ACC_P | ACC_DPL(dpl) | ACC_DATA | ACC_W, SEG_G | SEG_D)
+#define FLAT_CODE32(dpl)                                                                           \
+    descriptor(0, 0xfffff, ACC_P | ACC_DPL(dpl) | ACC_CODE | ACC_R, SEG_G | SEG_D)
+#define FLAT_CODE64(dpl)                                                                           \
+    descriptor(0, 0xfffff, ACC_P | ACC_DPL(dpl) | ACC_CODE | ACC_R, SEG_G | SEG_L)
+#define FLAT_DATA(dpl)                                                                             \
+    descriptor(0, 0xfffff, ACC_P | ACC_DPL(dpl) | ACC_DATA | ACC_W, SEG_G | SEG_D)
 
 #if defined(__x86_64__)
 struct tss {
