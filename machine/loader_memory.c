@@ -161,17 +161,22 @@ bool loader_put_initrd(struct loader *l, uint64_t last, bool high)
 
 bool loader_put_command_line(struct loader *l, const char *program, size_t limit)
 {
-    size_t used = program != NULL ? strlen(program) + (l->append[0] != '\0' ? 1 : 0) : 0;
-    size_t length = strlen(l->append) + used;
+    const char *blank = program != NULL && l->append[0] != '\0' ? " " : "";
+    const char *const parts[] = {program != NULL ? program : "", blank, l->append};
+    uint64_t at = LOADER_COMMAND_LINE;
+    size_t length = 0;
 
-    if (limit > LOADER_COMMAND_LINE_SIZE - 1)
-        limit = LOADER_COMMAND_LINE_SIZE - 1;
-    if (length > limit)
+    for (unsigned n = 0; n < ARRAY_SIZE(parts); n++)
+        length += strlen(parts[n]);
+    if (length > MIN(limit, LOADER_COMMAND_LINE_SIZE - 1))
         return error_set(l->err,
                          "%s: the command line has %zu characters and this kernel takes %zu at "
                          "most",
-                         l->kernel->name, length, limit);
-    return (used == 0 || loader_put(l, LOADER_COMMAND_LINE, program, strlen(program))) &&
-           (used == 0 || loader_put(l, LOADER_COMMAND_LINE + used - 1, " ", 1)) &&
-           loader_put(l, LOADER_COMMAND_LINE + used, l->append, strlen(l->append) + 1);
+                         l->kernel->name, length, MIN(limit, LOADER_COMMAND_LINE_SIZE - 1));
+    for (unsigned n = 0; n < ARRAY_SIZE(parts); n++) {
+        if (!loader_put(l, at, parts[n], strlen(parts[n])))
+            return false;
+        at += strlen(parts[n]);
+    }
+    return loader_put(l, at, "", 1);
 }
