@@ -85,12 +85,12 @@ static void print_bytes(FILE *out, const uint8_t *bytes, size_t count)
 void machine_print_code(struct machine *m, FILE *out, uint64_t address, unsigned length,
                         unsigned most, const struct report_tools *tools)
 {
-    uint64_t here = machine_code_address(m, m->cpu->rip), end = address + length;
+    uint64_t here = machine_code_address(m, m->cpu->rip), start = address;
     char text[160];
 
     if (symbols_text(tools->symbols, address, text, sizeof(text))[0] != '\0')
         fprintf(out, "%s:\n", text);
-    for (unsigned n = 0; n < most && (length == 0 || address != end); n++) {
+    for (unsigned n = 0; n < most && (length == 0 || address - start < length); n++) {
         uint8_t bytes[INSTRUCTION_MAX];
         size_t count = peek(m, address, bytes, sizeof(bytes)), size = 0;
 

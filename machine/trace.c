@@ -13,7 +13,7 @@ static const struct report_tools no_tools;
 void machine_trace_block(void *opaque, unsigned length)
 {
     struct machine *m = opaque;
-    const struct vcpu *cpu = m->cpu;
+    struct vcpu *cpu = m->cpu;
     const struct report_tools *tools = m->config.tools != NULL ? m->config.tools : &no_tools;
     FILE *out = m->log->stream;
     char name[128];
@@ -23,6 +23,7 @@ void machine_trace_block(void *opaque, unsigned length)
         machine_print_code(m, out, machine_code_address(m, cpu->rip), length, DECODED_MOST, tools);
         return;
     }
+    cpu->block = NULL; /* the one before has ended: vcpu_instructions counts all of it */
     if (log_on(m->log, LOG_EXEC))
         fprintf(
             out, "cpu%u: %04x:%016" PRIx64 " instruction %" PRIu64 " %s\n", cpu->index,
