@@ -48,7 +48,7 @@ void machine_end_locked(struct machine *m, enum machine_end end, uint32_t value,
 {
     va_list args;
 
-    if (m->result.end != MACHINE_END_NONE)
+    if (m->result.end != MACHINE_END_NONE && m->result.end != MACHINE_END_TARGET)
         return;
     m->result.end = end;
     m->result.value = value;
