@@ -249,10 +249,13 @@ static uint64_t page_base(uint64_t address, unsigned shift)
     return address & ~(BIT64(shift) - 1);
 }
 
+/* Pages that share a slot of the first level have places of their own here. */
 static struct tlb_second *second_slot(struct tlb *t, uint64_t address, unsigned shift)
 {
+    uint64_t page = address >> PAGE_SHIFT;
+
     if (shift == PAGE_SHIFT)
-        return &t->second[address >> PAGE_SHIFT & (TLB_SECOND_SIZE - 1)];
+        return &t->second[(page ^ page >> TLB_SIZE_LOG2) & (TLB_SECOND_SIZE - 1)];
     return &t->large[large_kind(shift)][address >> shift & (TLB_LARGE_SIZE - 1)];
 }
 

@@ -1,5 +1,5 @@
 /*
- * Memory, a bus and two vCPUs' contexts for the tests of mmu/: 16 MiB of RAM, 64 KiB of ROM behind
+ * Memory, a bus and two vCPUs' contexts for the tests of mmu/: 32 MiB of RAM, 64 KiB of ROM behind
  * it, a device page and holes, and helpers that build page tables there.
  */
 #ifndef TESTS_UNIT_MMU_MMU_RIG_H
@@ -14,9 +14,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define RIG_RAM  (16u << 20)
-#define RIG_ROM  0x1000000u /* 64 KiB */
-#define RIG_IO   0x2000000u /* a device of one page that remembers */
+#define RIG_RAM  (32u << 20)
+#define RIG_ROM  0x2000000u /* 64 KiB */
+#define RIG_IO   0x2100000u /* a device of one page that remembers */
 #define RIG_HOLE 0x3000000u
 #define RIG_END  0x4000000u
 
