@@ -1,0 +1,83 @@
+/*
+ * A kernel file is hostile input: the first byte of the input chooses how it is booted (bits 0-2:
+ * entry; bit 3: with an initrd; bit 4: with a command line), the rest is the file. A boot either
+ * leaves the processor at an address in RAM or fails with a message that names a file.
+ */
+#include "base/bits.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "cpu/cpuid.h"
+#include "machine/loader.h"
+#include "mmu/bus.h"
+#include "mmu/memory.h"
+
+#include <string.h>
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+#define MUST(condition)                                                                            \
+    do {                                                                                           \
+        if (!(condition))                                                                          \
+            __builtin_trap();                                                                      \
+    } while (0)
+
+#define RAM_LOW    (16ull << 20)
+#define RAM_HIGH   (2ull << 20)
+#define HIGH_START (1ull << 32)
+
+#define INITRD_SIZE 8192
+
+static void boot(const struct loader_target *target, const uint8_t *data, size_t size)
+{
+    static const uint8_t initrd_bytes[INITRD_SIZE] = {1, 2, 3};
+    const struct loader_file kernel = {"kernel", data + 1, size - 1};
+    const struct loader_file initrd = {"initrd", initrd_bytes, INITRD_SIZE};
+    enum loader_entry entry = data[0] % 8 % (LOADER_ENTRY_FLAT64 + 1);
+    const struct vcpu *cpu = target->cpu;
+    struct error err = {0};
+
+    if (loader_boot_memory(target, &kernel, data[0] & BIT(3) ? &initrd : NULL,
+                           data[0] & BIT(4) ? "console=ttyS0 quiet" : NULL, entry, &err)) {
+        MUST(cpu->rip < RAM_LOW);
+        MUST(cpu->seg[SEG_CS].base == 0);
+        MUST(cpu->mmu.cr0 & CR0_PE || entry == LOADER_ENTRY_FLAT16);
+    } else {
+        MUST(strncmp(err.text, "kernel: ", 8) == 0 || strncmp(err.text, "initrd: ", 8) == 0);
+    }
+}
+
+/* One machine for all inputs: loaders are called again after each reset, on memory as it is. */
+static struct loader_target *create_target(void)
+{
+    static struct log log;
+    static struct clock clock;
+    static struct loader_target target = {
+        .ram_below_4g = RAM_LOW, .ram_above_4g = RAM_HIGH, .cpu_count = 1, .pm_base = 0x600};
+    struct machine_memory *memory = machine_memory_create(HIGH_START + RAM_HIGH, NULL);
+    struct vcpu_config config = {.model = &cpu_models[0], .tsc_hz = 1000000000};
+
+    log_init(&log);
+    clock_init(&clock, CLOCK_DETERMINISTIC, 0);
+    MUST(memory != NULL && machine_memory_add(memory, mpa(0), 0xa0000, FRAME_RAM, NULL) &&
+         machine_memory_add(memory, mpa(0xc0000), RAM_LOW - 0xc0000, FRAME_RAM, NULL) &&
+         machine_memory_add(memory, mpa(HIGH_START), RAM_HIGH, FRAME_RAM, NULL));
+    config.bus = target.bus = bus_create(memory, &log);
+    config.memory = memory;
+    config.clock = &clock;
+    config.log = target.log = &log;
+    target.cpu = vcpu_create(&config);
+    return &target;
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    static struct loader_target *target;
+
+    if (target == NULL)
+        target = create_target();
+    if (size == 0)
+        return 0;
+    vcpu_reset(target->cpu, false);
+    boot(target, data, size);
+    return 0;
+}
