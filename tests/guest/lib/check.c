@@ -164,7 +164,7 @@ unsigned long trap_handle(struct frame *f)
     fail("outside TRY", 0);
     print_event(f->vector, f->error);
     print(" at %lx:%lx flags %lx cr2 %lx\n", trap.cs, trap.ip, trap.flags, trap.cr2);
-    if (case_resume == 0)
+    if (case_resume == 0 || failure_count > 100)
         guest_exit(1);
     trap_target_sp = case_sp;
     return case_resume;

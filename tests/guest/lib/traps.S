@@ -118,10 +118,7 @@ common:
     add $8, %esp
     iret
 1:  mov %eax, trap_target
-    add $16, %esp
-    mov $SEL_DATA, %eax
-    mov %eax, %fs
-    mov %eax, %gs
+    add $16, %esp                       /* FS and GS are still as they were */
     popa
     push %eax
     mov $SEL_DATA, %eax
