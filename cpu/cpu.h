@@ -263,7 +263,8 @@ struct vcpu {
     _Atomic uint32_t pending; /* enum vcpu_pending */
     uint32_t attention;    /* enum vcpu_attention: own reasons to leave the fast loop */
     uint32_t mode;         /* cpu/mode.h: what decoding depends on */
-    uint64_t ip_mask;      /* 0xffff, 0xffffffff or all ones, by mode */
+    uint64_t ip_mask;      /* 0xffffffff or all ones, by mode */
+    uint32_t code_limit;   /* CS.limit as mode_update last saw it */
 
     struct mmu_context mmu; /* control registers CR0, CR3, CR4, EFER, CPL live here */
 

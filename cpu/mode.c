@@ -49,6 +49,10 @@ void mode_update(struct vcpu *cpu)
     mode |= m->cr4 & CR4_OSXSAVE ? MODE_OSXSAVE : 0;
     cpu->mode = mode;
     cpu->ip_mask = mode & MODE_64 ? UINT64_MAX : UINT32_MAX;
+    /* Blocks that were looked up under a higher limit may reach beyond this one. */
+    if (unlikely(cpu->seg[SEG_CS].limit < cpu->code_limit))
+        cpu->mmu.code_epoch++;
+    cpu->code_limit = cpu->seg[SEG_CS].limit;
     if (cpu->eflags & EFLAGS_TF)
         cpu->attention |= VCPU_ATTENTION_TRAP;
     else
