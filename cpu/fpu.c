@@ -17,11 +17,25 @@ static void host_mxcsr_set(uint32_t value)
     __asm__ volatile("ldmxcsr %0" : : "m"(value) : "memory");
 }
 
-static const bool host_has_mxcsr = true;
+static uint16_t host_x87_get(void)
+{
+    uint16_t value;
+
+    __asm__ volatile("fnstcw %0" : "=m"(value));
+    return value;
+}
+
+/* Empty stack, no flags. */
+static void host_x87_set(uint16_t control)
+{
+    __asm__ volatile("fninit\n\tfldcw %0" : : "m"(control));
+}
+
+static const bool host_has_units = true;
 
 #else
 
-/* SSE arithmetic runs on cpu/softfloat.h; vcpu.mxcsr is all there is. */
+/* All arithmetic runs on cpu/softfloat.h; what is in the vcpu is all there is. */
 static uint32_t host_mxcsr_get(void)
 {
     return 0;
@@ -32,13 +46,23 @@ static void host_mxcsr_set(uint32_t value)
     (void)value;
 }
 
-static const bool host_has_mxcsr = false;
+static uint16_t host_x87_get(void)
+{
+    return 0;
+}
+
+static void host_x87_set(uint16_t control)
+{
+    (void)control;
+}
+
+static const bool host_has_units = false;
 
 #endif
 
 /* What the host's MXCSR holds for the guest: its rounding, DAZ, FTZ and flags, all exceptions
  * masked. FTZ acts only while underflow is masked (SDM 1 10.2.3.3). */
-static uint32_t host_value(uint32_t guest)
+static uint32_t host_mxcsr_value(uint32_t guest)
 {
     uint32_t v = (guest & (MXCSR_RC | MXCSR_DAZ | MXCSR_FTZ | MXCSR_FLAGS)) | MXCSR_MASKS;
 
@@ -47,13 +71,32 @@ static uint32_t host_value(uint32_t guest)
     return v;
 }
 
+static void load_mxcsr(struct vcpu *cpu)
+{
+    if (cpu->host_fpu_loaded)
+        host_mxcsr_set(host_mxcsr_value(cpu->mxcsr));
+    cpu->sse_fast = cpu->host_fpu_loaded && !cpu->fpu_soft &&
+                    (cpu->mxcsr & MXCSR_MASKS) == MXCSR_MASKS;
+}
+
+static void load_x87(struct vcpu *cpu)
+{
+    uint16_t control = cpu->x87.control;
+
+    if (cpu->host_fpu_loaded)
+        host_x87_set((control & (CW_PC | CW_RC)) | CW_MASKS | CW_RESERVED);
+    cpu->x87_fast = cpu->host_fpu_loaded && !cpu->fpu_soft && (control & CW_MASKS) == CW_MASKS;
+}
+
 void fpu_host_enter(struct vcpu *cpu)
 {
-    if (!host_has_mxcsr)
+    if (!host_has_units)
         return;
     cpu->host_mxcsr = host_mxcsr_get();
-    host_mxcsr_set(host_value(cpu->mxcsr));
+    cpu->host_fpu_control = host_x87_get();
     cpu->host_fpu_loaded = true;
+    load_mxcsr(cpu);
+    load_x87(cpu);
 }
 
 void fpu_host_leave(struct vcpu *cpu)
@@ -62,7 +105,8 @@ void fpu_host_leave(struct vcpu *cpu)
         return;
     fpu_mxcsr_read(cpu);
     host_mxcsr_set(cpu->host_mxcsr);
-    cpu->host_fpu_loaded = false;
+    host_x87_set(cpu->host_fpu_control);
+    cpu->host_fpu_loaded = cpu->sse_fast = cpu->x87_fast = false;
 }
 
 uint32_t fpu_mxcsr_read(struct vcpu *cpu)
@@ -75,8 +119,7 @@ uint32_t fpu_mxcsr_read(struct vcpu *cpu)
 void fpu_mxcsr_write(struct vcpu *cpu, uint32_t value)
 {
     cpu->mxcsr = value;
-    if (cpu->host_fpu_loaded)
-        host_mxcsr_set(host_value(value));
+    load_mxcsr(cpu);
 }
 
 /* ES and B are the summary of the unmasked flags. */
@@ -91,6 +134,7 @@ void fpu_x87_set_control(struct vcpu *cpu, uint16_t value)
 {
     cpu->x87.control = (value & CW_WRITABLE) | CW_RESERVED;
     update_summary(&cpu->x87);
+    load_x87(cpu);
 }
 
 void fpu_x87_set_status(struct vcpu *cpu, uint16_t value)
@@ -98,6 +142,7 @@ void fpu_x87_set_status(struct vcpu *cpu, uint16_t value)
     cpu->x87.status = value & (uint16_t)~SW_TOP;
     cpu->x87.top = (value & SW_TOP) >> SW_TOP_SHIFT;
     update_summary(&cpu->x87);
+    load_x87(cpu);
 }
 
 static unsigned tag_of(const struct float80 *r)
@@ -157,6 +202,7 @@ void fpu_x87_init(struct vcpu *cpu)
     x->ip = x->dp = 0;
     x->cs = x->ds = 0;
     cpu->x87_error_pin = false;
+    load_x87(cpu);
 }
 
 static void serialize_x87(struct x87 *x, struct state *s)
@@ -196,5 +242,6 @@ void fpu_serialize(struct vcpu *cpu, struct state *s)
     cpu->x87.control = (cpu->x87.control & (CW_WRITABLE | CW_RESERVED));
     cpu->x87.top &= 7;
     update_summary(&cpu->x87);
+    load_x87(cpu);
     fpu_mxcsr_write(cpu, mxcsr & MXCSR_WRITE_MASK);
 }

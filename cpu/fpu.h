@@ -1,8 +1,13 @@
 /*
- * The floating-point environment. On x86 hosts guest SSE arithmetic runs on the host's SSE unit
- * with the guest's rounding, DAZ and FTZ settings loaded (all exceptions masked on the host), and
- * sticky flags collect in the host's MXCSR while the vCPU runs; elsewhere, and as the oracle, it
- * runs on cpu/softfloat.h. Source: Intel SDM volume 1, 8.1, 10.2.3, 11.5.
+ * The floating-point environment. On x86-64 hosts guest arithmetic runs on the host's SSE and x87
+ * units as long as the guest masks all exceptions: with the guest's rounding, precision, DAZ and FTZ
+ * loaded and everything masked. Elsewhere, while exceptions are unmasked, with vcpu.fpu_soft, and
+ * as the oracle, it runs on cpu/softfloat.h.
+ *
+ * While a vCPU runs, the host's MXCSR holds the guest's sticky flags; the host's x87 stack is empty
+ * between two ops, and its flags are some of those that the guest's status word has set. Code that
+ * is called by ops finds the guest's rounding in force and must not use long double.
+ * Source: Intel SDM volume 1, 8.1, 10.2.3, 11.5.
  */
 #ifndef CPU_FPU_H
 #define CPU_FPU_H
@@ -20,7 +25,8 @@
 #define MXCSR_WRITE_MASK  0xffffu
 
 /* Called by vcpu_run on entry and exit (also when it is left by an exception): loads the guest's
- * environment into the host; stores the collected flags and restores the host's. */
+ * environment into the host; stores the collected flags and restores the host's. Whoever sets
+ * vcpu.mxcsr, x87.control or x87.status without the functions below does it outside of these two. */
 void fpu_host_enter(struct vcpu *cpu);
 void fpu_host_leave(struct vcpu *cpu);
 
@@ -56,7 +62,7 @@ void fpu_mxcsr_write(struct vcpu *cpu, uint32_t value);
 #define SW_C3         0x4000u
 #define SW_B          0x8000u /* same as ES */
 
-/* Control and status word, TOP included. Setting either brings ES and B up to date. */
+/* Control and status word, TOP included. Setting either brings ES and B and the host up to date. */
 static inline uint16_t fpu_x87_status(const struct vcpu *cpu)
 {
     return (uint16_t)(cpu->x87.status | cpu->x87.top << SW_TOP_SHIFT);

@@ -2,8 +2,8 @@
  * SSE floating-point operations on whole vectors. Each exists as a portable function on
  * cpu/softfloat.h (sse_soft_*) and, on x86-64 hosts, as the host's own instruction (sse_host_*),
  * bit for bit and flag for flag the same. SSE_FP picks: the host's while the guest masks all
- * exceptions, as nearly all do; else the portable one, with the exceptions raised as the manual
- * orders. Source: Intel SDM volume 1, 11.5; volume 2, each by its name.
+ * exceptions, as nearly all do (vcpu.sse_fast); else the portable one, with the exceptions raised as
+ * the manual orders. Source: Intel SDM volume 1, 11.5; volume 2, each by its name.
  *
  * All take (destination, source, immediate) and return the new destination. A result that is no
  * vector stands in quad 0: an integer, or for comparisons ZF, PF and CF at their places in EFLAGS.
@@ -73,19 +73,16 @@ VEC_FN sse_fp_checked(struct vcpu *cpu, const struct insn *i, sse_soft_fn *fn, u
     return (union vec){.vq = sse_fp_run_soft(cpu, i, fn, a.vq, b.vq, imm)};
 }
 
-static inline bool sse_fp_all_masked(const struct vcpu *cpu)
-{
-    return likely((cpu->mxcsr & MXCSR_MASKS) == MXCSR_MASKS);
-}
-
 #if defined(__x86_64__)
 #include "cpu/sse_host.h"
 /* The operation by its name, in an op function (cpu and i as there). */
 #define SSE_FP(name, a, b, imm)                                                                    \
-    (sse_fp_all_masked(cpu) ? sse_host_##name(a, b, imm)                                           \
-                            : sse_fp_checked(cpu, i, sse_soft_##name, a, b, imm))
+    (likely(cpu->sse_fast) ? sse_host_##name(a, b, imm)                                            \
+                           : sse_fp_checked(cpu, i, sse_soft_##name, a, b, imm))
 /* The same for operations that cannot fault. */
-#define SSE_FP_QUIET(name, a, b) sse_host_##name(a, b, 0)
+#define SSE_FP_QUIET(name, a, b)                                                                   \
+    (likely(!cpu->fpu_soft) ? sse_host_##name(a, b, 0)                                             \
+                            : sse_fp_checked(cpu, i, sse_soft_##name, a, b, 0))
 #else
 #define SSE_FP(name, a, b, imm)  sse_fp_checked(cpu, i, sse_soft_##name, a, b, imm)
 #define SSE_FP_QUIET(name, a, b) sse_fp_checked(cpu, i, sse_soft_##name, a, b, 0)

@@ -56,7 +56,7 @@ static inline void x87_set(struct vcpu *cpu, unsigned n, struct float80 value)
 
 static inline void x87_free(struct vcpu *cpu, unsigned n)
 {
-    cpu->x87.valid &= (uint8_t)~(1u << x87_physical(cpu, n));
+    cpu->x87.valid &= (uint8_t) ~(1u << x87_physical(cpu, n));
 }
 
 static inline void x87_push(struct vcpu *cpu, struct float80 value)
@@ -128,6 +128,12 @@ static inline bool x87_settle(struct vcpu *cpu, unsigned happened, unsigned bloc
     return !blocked;
 }
 
+/* The same if every exception is masked. */
+static inline void x87_settle_masked(struct vcpu *cpu, unsigned happened)
+{
+    cpu->x87.status = (uint16_t)((cpu->x87.status & ~SW_C1) | (happened & (SW_EXCEPTIONS | SW_C1)));
+}
+
 static inline void x87_set_conditions(struct vcpu *cpu, unsigned conditions)
 {
     cpu->x87.status = (uint16_t)((cpu->x87.status & ~X87_CONDITIONS) | conditions);
@@ -135,21 +141,18 @@ static inline void x87_set_conditions(struct vcpu *cpu, unsigned conditions)
 
 /* ---- Results ------------------------------------------------------------------------------ */
 
-/* With every exception masked the unit may write where the result belongs. */
-static inline bool x87_all_masked(const struct vcpu *cpu)
-{
-    return (cpu->x87.control & CW_MASKS) == CW_MASKS;
-}
-
-/* *dest = fn(a, b); false if an unmasked exception kept it. */
-static inline bool x87_compute(struct vcpu *cpu, x87_binary_fn *fn, struct float80 *dest,
-                               const struct float80 *a, const struct float80 *b)
+/* *dest = a op b; false if an unmasked exception kept it. */
+static inline bool x87_compute(struct vcpu *cpu, x87_host_binary_fn *host, x87_binary_fn *soft,
+                               struct float80 *dest, const struct float80 *a,
+                               const struct float80 *b)
 {
     struct float80 r;
 
-    if (likely(x87_all_masked(cpu)))
-        return x87_settle(cpu, fn(cpu->x87.control, dest, a, b), 0);
-    if (!x87_settle(cpu, fn(cpu->x87.control, &r, a, b), X87_BLOCKING))
+    if (X87_FAST(cpu)) {
+        x87_settle_masked(cpu, host(dest, a, b));
+        return true;
+    }
+    if (!x87_settle(cpu, soft(cpu->x87.control, &r, a, b), X87_BLOCKING))
         return false;
     *dest = r;
     return true;

@@ -8,34 +8,33 @@
 /* ---- Two registers ------------------------------------------------------------------------- */
 
 /* ST(dest) = ST(dest) op ST(other), or the reverse. */
-static inline void arith_registers(struct vcpu *cpu, const struct insn *i, x87_binary_fn *fn,
-                                   unsigned dest, unsigned other, bool reverse, unsigned pops)
+static inline void arith_registers(struct vcpu *cpu, const struct insn *i, x87_host_binary_fn *host,
+                                   x87_binary_fn *soft, unsigned dest, unsigned other, bool reverse,
+                                   unsigned pops)
 {
+    struct float80 *d = x87_st(cpu, dest), *o = x87_st(cpu, other);
     bool stands;
 
     x87_begin(cpu, i);
     x87_note(cpu, i);
     if (unlikely(x87_empty(cpu, dest) || x87_empty(cpu, other)))
         stands = x87_underflow(cpu, dest);
-    else if (reverse)
-        stands = x87_compute(cpu, fn, x87_st(cpu, dest), x87_st(cpu, other), x87_st(cpu, dest));
     else
-        stands = x87_compute(cpu, fn, x87_st(cpu, dest), x87_st(cpu, dest), x87_st(cpu, other));
+        stands = x87_compute(cpu, host, soft, d, reverse ? o : d, reverse ? d : o);
     if (stands)
         x87_pop(cpu, pops);
 }
 
 /* ---- A register and memory ----------------------------------------------------------------- */
 
-/* ST = ST op operand. A denormal operand in memory counts unless something worse, or a NaN, comes
- * before it. */
-static inline void arith_memory(struct vcpu *cpu, const struct insn *i, x87_binary_fn *fn,
-                                struct float80 operand, unsigned denormal, bool reverse)
+/* ST = ST op operand, in the soft-float. A denormal operand in memory counts unless something
+ * worse, or a NaN, comes before it. */
+static void arith_soft(struct vcpu *cpu, x87_binary_fn *fn, struct float80 operand,
+                       unsigned denormal, bool reverse)
 {
     struct float80 *st = x87_st(cpu, 0), r;
     unsigned happened;
 
-    x87_note(cpu, i);
     if (unlikely(x87_empty(cpu, 0))) {
         x87_underflow(cpu, 0);
         return;
@@ -49,52 +48,66 @@ static inline void arith_memory(struct vcpu *cpu, const struct insn *i, x87_bina
         *st = r;
 }
 
+/* An operand in memory as an f80, and SW_DE if it was a denormal. */
+static inline struct float80 widen_m32(uint32_t raw, unsigned *denormal)
+{
+    return x87_widen32(raw, denormal);
+}
+
+static inline struct float80 widen_m64(uint64_t raw, unsigned *denormal)
+{
+    return x87_widen64(raw, denormal);
+}
+
+static inline struct float80 widen_i16(uint16_t raw, unsigned *denormal)
+{
+    *denormal = 0;
+    return sf80_from_i64((int16_t)raw);
+}
+
+static inline struct float80 widen_i32(uint32_t raw, unsigned *denormal)
+{
+    *denormal = 0;
+    return sf80_from_i64((int32_t)raw);
+}
+
+#define ARITH_MEMORY(name, unit, type, bits, reverse)                                              \
+    OP(name##_##type)                                                                              \
+    {                                                                                              \
+        uint##bits##_t raw;                                                                        \
+        x87_begin(cpu, i);                                                                         \
+        raw = mem_read##bits(cpu, i);                                                              \
+        x87_note(cpu, i);                                                                          \
+        if (X87_FAST(cpu) && likely(!x87_empty(cpu, 0))) {                                         \
+            x87_settle_masked(cpu, x87_host_##name##_##type(x87_st(cpu, 0), raw));                 \
+        } else {                                                                                   \
+            unsigned denormal;                                                                     \
+            struct float80 operand = widen_##type(raw, &denormal);                                 \
+            arith_soft(cpu, x87_soft_##unit, operand, denormal, reverse);                          \
+        }                                                                                          \
+        NEXT;                                                                                      \
+    }
+
 #define ARITH(name, unit, reverse)                                                                 \
     OP(name##_st0_sti)                                                                             \
     {                                                                                              \
-        arith_registers(cpu, i, X87(unit), 0, i->rm & 7, reverse, 0);                              \
+        arith_registers(cpu, i, X87_UNIT(unit), 0, i->rm & 7, reverse, 0);                         \
         NEXT;                                                                                      \
     }                                                                                              \
     OP(name##_sti_st0)                                                                             \
     {                                                                                              \
-        arith_registers(cpu, i, X87(unit), i->rm & 7, 0, reverse, 0);                              \
+        arith_registers(cpu, i, X87_UNIT(unit), i->rm & 7, 0, reverse, 0);                         \
         NEXT;                                                                                      \
     }                                                                                              \
     OP(name##p)                                                                                    \
     {                                                                                              \
-        arith_registers(cpu, i, X87(unit), i->rm & 7, 0, reverse, 1);                              \
+        arith_registers(cpu, i, X87_UNIT(unit), i->rm & 7, 0, reverse, 1);                         \
         NEXT;                                                                                      \
     }                                                                                              \
-    OP(name##_m32)                                                                                 \
-    {                                                                                              \
-        struct float80 operand;                                                                    \
-        unsigned denormal;                                                                         \
-        x87_begin(cpu, i);                                                                         \
-        operand = x87_widen32(mem_read32(cpu, i), &denormal);                                      \
-        arith_memory(cpu, i, X87(unit), operand, denormal, reverse);                               \
-        NEXT;                                                                                      \
-    }                                                                                              \
-    OP(name##_m64)                                                                                 \
-    {                                                                                              \
-        struct float80 operand;                                                                    \
-        unsigned denormal;                                                                         \
-        x87_begin(cpu, i);                                                                         \
-        operand = x87_widen64(mem_read64(cpu, i), &denormal);                                      \
-        arith_memory(cpu, i, X87(unit), operand, denormal, reverse);                               \
-        NEXT;                                                                                      \
-    }                                                                                              \
-    OP(name##_i16)                                                                                 \
-    {                                                                                              \
-        x87_begin(cpu, i);                                                                         \
-        arith_memory(cpu, i, X87(unit), sf80_from_i64((int16_t)mem_read16(cpu, i)), 0, reverse);   \
-        NEXT;                                                                                      \
-    }                                                                                              \
-    OP(name##_i32)                                                                                 \
-    {                                                                                              \
-        x87_begin(cpu, i);                                                                         \
-        arith_memory(cpu, i, X87(unit), sf80_from_i64((int32_t)mem_read32(cpu, i)), 0, reverse);   \
-        NEXT;                                                                                      \
-    }
+    ARITH_MEMORY(name, unit, m32, 32, reverse)                                                     \
+    ARITH_MEMORY(name, unit, m64, 64, reverse)                                                     \
+    ARITH_MEMORY(name, unit, i16, 16, reverse)                                                     \
+    ARITH_MEMORY(name, unit, i32, 32, reverse)
 
 ARITH(fadd, add, false)
 ARITH(fmul, mul, false)
@@ -130,6 +143,15 @@ static inline bool compare(struct vcpu *cpu, bool empty, const struct float80 *b
     if (unlikely(empty || x87_empty(cpu, 0))) {
         *conditions = conditions_of(SOFTFLOAT_UNORDERED);
         return x87_settle(cpu, X87_UNDERFLOW, X87_BLOCKING);
+    }
+    if (X87_FAST(cpu)) {
+        unsigned happened = x87_host_compare(x87_st(cpu, 0), b, quiet);
+
+        if (!(happened & SW_C2))
+            happened |= denormal;
+        *conditions = happened & X87_CONDITIONS;
+        x87_settle_masked(cpu, happened);
+        return true;
     }
     relation = sf80_compare(&env, *x87_st(cpu, 0), *b, quiet);
     if (relation != SOFTFLOAT_UNORDERED)

@@ -17,7 +17,7 @@ OP(fninit)
 
 OP(fnclex)
 {
-    cpu->x87.status &= (uint16_t) ~(SW_EXCEPTIONS | SW_SF | SW_ES | SW_B);
+    fpu_x87_set_status(cpu, fpu_x87_status(cpu) & (uint16_t) ~(SW_EXCEPTIONS | SW_SF));
     cpu->x87_error_pin = false;
     NEXT;
 }

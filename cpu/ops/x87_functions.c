@@ -67,7 +67,12 @@ static inline void replace(struct vcpu *cpu, const struct insn *i, x87_unary_fn 
 
 OP(fsqrt)
 {
-    replace(cpu, i, X87(sqrt), false);
+    if (X87_FAST(cpu) && likely(!x87_empty(cpu, 0))) {
+        x87_note(cpu, i);
+        x87_settle_masked(cpu, x87_host_sqrt(x87_st(cpu, 0), x87_st(cpu, 0)));
+    } else {
+        replace(cpu, i, x87_soft_sqrt, false);
+    }
     NEXT;
 }
 
@@ -79,34 +84,23 @@ OP(frndint)
 
 OP(f2xm1)
 {
-    replace(cpu, i, X87(2xm1), false);
+    replace(cpu, i, X87_FUNCTION(cpu, 2xm1), false);
     NEXT;
 }
 
 OP(fsin)
 {
-    replace(cpu, i, X87(sin), true);
+    replace(cpu, i, X87_FUNCTION(cpu, sin), true);
     NEXT;
 }
 
 OP(fcos)
 {
-    replace(cpu, i, X87(cos), true);
+    replace(cpu, i, X87_FUNCTION(cpu, cos), true);
     NEXT;
 }
 
 /* ---- One operand, two results ---------------------------------------------------------------- */
-
-static uint16_t tangent_and_one(uint16_t control, struct float80 *r, const struct float80 *a)
-{
-    uint16_t happened = X87(ptan)(control, r, a);
-
-    r[1] = (struct float80){BIT64(63), 0x3fff};
-    /* A NaN stands in both places. */
-    if ((r[0].sign_exponent & 0x7fff) == 0x7fff && r[0].significand != BIT64(63))
-        r[1] = r[0];
-    return happened;
-}
 
 static uint16_t extract(uint16_t control, struct float80 *r, const struct float80 *a)
 {
@@ -144,13 +138,13 @@ static inline void replace_and_push(struct vcpu *cpu, const struct insn *i, x87_
 
 OP(fptan)
 {
-    replace_and_push(cpu, i, tangent_and_one, true);
+    replace_and_push(cpu, i, X87_FUNCTION(cpu, ptan), true);
     NEXT;
 }
 
 OP(fsincos)
 {
-    replace_and_push(cpu, i, X87(sincos), true);
+    replace_and_push(cpu, i, X87_FUNCTION(cpu, sincos), true);
     NEXT;
 }
 
@@ -175,14 +169,19 @@ static uint16_t scale(uint16_t control, struct float80 *r, const struct float80 
 static inline void combine(struct vcpu *cpu, const struct insn *i, x87_binary_fn *fn, unsigned dest,
                            unsigned pops)
 {
+    struct float80 r;
     bool stands;
 
     x87_begin(cpu, i);
     x87_note(cpu, i);
-    if (unlikely(x87_empty(cpu, 0) || x87_empty(cpu, 1)))
+    if (unlikely(x87_empty(cpu, 0) || x87_empty(cpu, 1))) {
         stands = x87_underflow(cpu, dest);
-    else
-        stands = x87_compute(cpu, fn, x87_st(cpu, dest), x87_st(cpu, 0), x87_st(cpu, 1));
+    } else {
+        stands =
+            x87_settle(cpu, fn(cpu->x87.control, &r, x87_st(cpu, 0), x87_st(cpu, 1)), X87_BLOCKING);
+        if (stands)
+            *x87_st(cpu, dest) = r;
+    }
     if (stands)
         x87_pop(cpu, pops);
 }
@@ -195,19 +194,19 @@ OP(fscale)
 
 OP(fyl2x)
 {
-    combine(cpu, i, X87(yl2x), 1, 1);
+    combine(cpu, i, X87_FUNCTION(cpu, yl2x), 1, 1);
     NEXT;
 }
 
 OP(fyl2xp1)
 {
-    combine(cpu, i, X87(yl2xp1), 1, 1);
+    combine(cpu, i, X87_FUNCTION(cpu, yl2xp1), 1, 1);
     NEXT;
 }
 
 OP(fpatan)
 {
-    combine(cpu, i, X87(patan), 1, 1);
+    combine(cpu, i, X87_FUNCTION(cpu, patan), 1, 1);
     NEXT;
 }
 

@@ -125,10 +125,10 @@ static void probe(struct vcpu *cpu, const struct insn *i, unsigned size)
     mem_probe_write(cpu, i, mem_linear(cpu, i, size, MMU_WRITE), size);
 }
 
-/* bits of memory, the conversion of ST, what an empty register is stored as */
-#define STORE(name, bits, conversion, indefinite, pops)                                            \
-    OP(name)                                                                                       \
-    {                                                                                              \
+/* In the soft-float: `bits` of memory, the conversion of ST, what an empty register is stored as.
+ */
+#define STORE_SOFT(bits, conversion, indefinite, pops)                                             \
+    do {                                                                                           \
         struct softfloat_env env = x87_env(cpu->x87.control);                                      \
         uint##bits##_t value;                                                                      \
         unsigned happened;                                                                         \
@@ -146,23 +146,54 @@ static void probe(struct vcpu *cpu, const struct insn *i, unsigned size)
         else                                                                                       \
             probe(cpu, i, bits / 8);                                                               \
         stored(cpu, i, happened, pops);                                                            \
+    } while (0)
+
+/* On the host, if nothing can fault any more: its flags must not get ahead of the guest's. */
+#define STORE(name, bits, host, conversion, indefinite, pops)                                      \
+    static void soft_##name(struct vcpu *cpu, const struct insn *i)                                \
+    {                                                                                              \
+        STORE_SOFT(bits, conversion, indefinite, pops);                                            \
+    }                                                                                              \
+    OP(name)                                                                                       \
+    {                                                                                              \
+        uint##bits##_t *p =                                                                        \
+            tlb_find_write(&cpu->mmu, mem_linear(cpu, i, bits / 8, MMU_WRITE), bits / 8);          \
+        if (X87_FAST(cpu) && likely(!x87_empty(cpu, 0)) && likely(p != NULL)) {                    \
+            uint##bits##_t value;                                                                  \
+            unsigned happened = x87_host_##host(x87_st(cpu, 0), &value);                           \
+            guest_store##bits(p, value);                                                           \
+            x87_note(cpu, i);                                                                      \
+            x87_settle_masked(cpu, happened);                                                      \
+            x87_pop(cpu, pops);                                                                    \
+        } else {                                                                                   \
+            soft_##name(cpu, i);                                                                   \
+        }                                                                                          \
         NEXT;                                                                                      \
     }
 
 #define RC ((enum softfloat_rounding)env.rounding)
 
-STORE(fst_m32, 32, sf80_to_f32(&env, st), SF32_DEFAULT_NAN, 0)
-STORE(fstp_m32, 32, sf80_to_f32(&env, st), SF32_DEFAULT_NAN, 1)
-STORE(fst_m64, 64, sf80_to_f64(&env, st), SF64_DEFAULT_NAN, 0)
-STORE(fstp_m64, 64, sf80_to_f64(&env, st), SF64_DEFAULT_NAN, 1)
-STORE(fist_m16, 16, sf80_to_i16(&env, st, RC), SF_INDEFINITE_I16, 0)
-STORE(fistp_m16, 16, sf80_to_i16(&env, st, RC), SF_INDEFINITE_I16, 1)
-STORE(fist_m32, 32, sf80_to_i32(&env, st, RC), SF_INDEFINITE_I32, 0)
-STORE(fistp_m32, 32, sf80_to_i32(&env, st, RC), SF_INDEFINITE_I32, 1)
-STORE(fistp_m64, 64, sf80_to_i64(&env, st, RC), SF_INDEFINITE_I64, 1)
-STORE(fisttp_m16, 16, sf80_to_i16(&env, st, SOFTFLOAT_ZERO), SF_INDEFINITE_I16, 1)
-STORE(fisttp_m32, 32, sf80_to_i32(&env, st, SOFTFLOAT_ZERO), SF_INDEFINITE_I32, 1)
-STORE(fisttp_m64, 64, sf80_to_i64(&env, st, SOFTFLOAT_ZERO), SF_INDEFINITE_I64, 1)
+STORE(fst_m32, 32, to_f32, sf80_to_f32(&env, st), SF32_DEFAULT_NAN, 0)
+STORE(fstp_m32, 32, to_f32, sf80_to_f32(&env, st), SF32_DEFAULT_NAN, 1)
+STORE(fst_m64, 64, to_f64, sf80_to_f64(&env, st), SF64_DEFAULT_NAN, 0)
+STORE(fstp_m64, 64, to_f64, sf80_to_f64(&env, st), SF64_DEFAULT_NAN, 1)
+STORE(fist_m16, 16, to_i16, sf80_to_i16(&env, st, RC), SF_INDEFINITE_I16, 0)
+STORE(fistp_m16, 16, to_i16, sf80_to_i16(&env, st, RC), SF_INDEFINITE_I16, 1)
+STORE(fist_m32, 32, to_i32, sf80_to_i32(&env, st, RC), SF_INDEFINITE_I32, 0)
+STORE(fistp_m32, 32, to_i32, sf80_to_i32(&env, st, RC), SF_INDEFINITE_I32, 1)
+STORE(fistp_m64, 64, to_i64, sf80_to_i64(&env, st, RC), SF_INDEFINITE_I64, 1)
+
+/* Not on every x86-64 host: SSE3. */
+#define STORE_TRUNCATED(name, bits)                                                                \
+    OP(name)                                                                                       \
+    {                                                                                              \
+        STORE_SOFT(bits, sf80_to_i##bits(&env, st, SOFTFLOAT_ZERO), SF_INDEFINITE_I##bits, 1);     \
+        NEXT;                                                                                      \
+    }
+
+STORE_TRUNCATED(fisttp_m16, 16)
+STORE_TRUNCATED(fisttp_m32, 32)
+STORE_TRUNCATED(fisttp_m64, 64)
 
 OP(fstp_m80)
 {
@@ -270,7 +301,8 @@ OP(fxch)
     NEXT;
 }
 
-/* Condition code of Jcc for B, E, BE, U, and the opposites. C1 stays, unless the stack is at fault. */
+/* Condition code of Jcc for B, E, BE, U, and the opposites. C1 stays, unless the stack is at fault.
+ */
 static inline void move_if(struct vcpu *cpu, const struct insn *i, unsigned condition)
 {
     unsigned n = i->rm & 7;

@@ -3,7 +3,6 @@
  * finite ones through cpu/softfloat_series.h.
  * Source: Intel SDM volume 2, tables of "FYL2X", "FYL2XP1", "FPATAN", "FSIN", "F2XM1".
  */
-#include "cpu/fpu.h"
 #include "cpu/ops/x87_unit.h"
 #include "cpu/softfloat_series.h"
 
@@ -214,7 +213,7 @@ static uint16_t trigonometric(uint16_t control, struct float80 *r, const struct 
         if (v.kind == SF_INFINITE)
             env.flags |= SOFTFLOAT_INVALID;
         r[0] = v.kind == SF_INFINITE ? SF80_DEFAULT_NAN : sf80_propagate(&env, *a, *a);
-        if (what == SINE_AND_COSINE)
+        if (what == SINE_AND_COSINE || what == TANGENT)
             r[1] = r[0];
         return x87_env_status(&env);
     }
@@ -228,6 +227,8 @@ static uint16_t trigonometric(uint16_t control, struct float80 *r, const struct 
     }
     r[0] = sf80_finish(&env, what == COSINE ? &c : &s, 64);
     status = x87_env_status(&env);
+    if (what == TANGENT)
+        r[1] = (struct float80){BIT64(63), 0x3fff};
     if (what == SINE_AND_COSINE) {
         /* C1 tells of the last one rounded. */
         r[1] = sf80_finish(&env, &c, 64);
