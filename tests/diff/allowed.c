@@ -131,6 +131,25 @@ static void take_bytes(const struct diff_case *c, const struct diff_result *host
         memcpy(ours->data + at, host->data + at, size);
 }
 
+static bool has_operand_size_prefix(const struct diff_case *c)
+{
+    for (unsigned n = 0; n < c->length && strchr("\x26\x36\x3e\x66\x67", c->code[n]) != NULL; n++)
+        if (c->code[n] == 0x66)
+            return true;
+    return false;
+}
+
+/* FNSTENV and FNSAVE without a pending exception: see compare_pointers. A processor that keeps the
+ * pointers loses them whenever the kernel switches tasks. */
+static void environment(const struct diff_case *c, const struct diff_result *host,
+                        struct diff_result *ours)
+{
+    bool wide = !has_operand_size_prefix(c);
+
+    if (!(c->in.fsw & SW_ES))
+        take_bytes(c, host, ours, wide ? 12 : 6, wide ? 16 : 8);
+}
+
 /* The pointers of an FXSAVE area without a pending exception: see compare_pointers. Selectors are
  * obsolete. MXCSR_MASK: AMD's have a bit more. */
 static void area(const struct diff_case *c, const struct diff_result *host,
@@ -155,6 +174,8 @@ static const struct allowance {
     {"", A_SSE, inexact_fault},
     {"fldenv", 0, image_fault},
     {"fnstenv", 0, image_fault},
+    {"fnstenv", 0, environment},
+    {"fnsave", 0, environment},
     {"frstor", 0, image_fault},
     {"fnsave", 0, image_fault},
     {"fxrstor", 0, image_fault},
