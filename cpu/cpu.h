@@ -271,8 +271,12 @@ struct vcpu {
     /* --- Rest of the architectural state --- */
     union vreg vreg[32];
     uint32_t mxcsr;     /* control bits always; sticky flags via fpu_mxcsr_read, cpu/fpu.h */
-    uint32_t host_mxcsr;  /* the host's own, while the guest's is loaded: host_fpu_loaded */
-    bool host_fpu_loaded; /* between fpu_host_enter and fpu_host_leave, on x86 hosts */
+    uint32_t host_mxcsr;  /* the host's own, while the guest's are loaded: host_fpu_loaded */
+    uint16_t host_fpu_control;
+    bool host_fpu_loaded; /* between fpu_host_enter and fpu_host_leave, on x86-64 hosts */
+    bool fpu_soft;        /* never compute on the host's units: the same bits on every host */
+    bool sse_fast;        /* SSE arithmetic may run on the host's unit: all exceptions masked */
+    bool x87_fast;        /* x87 arithmetic likewise */
     struct x87 x87;
     uint64_t cr2;
     uint64_t dr[8];     /* 0 to 3, 6, 7 */
