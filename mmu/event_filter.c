@@ -280,8 +280,6 @@ static bool parse_value(struct parser *p, const struct event_field *field, uint6
 static bool parse_range(struct parser *p, struct node *n)
 {
     n->op = NODE_IN;
-    if (n->field->style == EVENT_WORD)
-        return fail(p, "== or != after this field, and no 'in',");
     if (!parse_value(p, n->field, &n->low))
         return false;
     if (!accept(p, "-"))
@@ -295,12 +293,13 @@ static bool parse_comparison(struct parser *p)
         const char *token;
         enum node_op op;
     } operators[] = {
-        {"==", NODE_EQ}, {"!=", NODE_NE}, {"<=", NODE_LE},  {">=", NODE_GE},
-        {"<", NODE_LT},  {">", NODE_GT},  {"&", NODE_BITS},
+        {"==", NODE_EQ}, {"!=", NODE_NE}, /* the only ones for words */
+        {"<=", NODE_LE}, {">=", NODE_GE}, {"<", NODE_LT}, {">", NODE_GT}, {"&", NODE_BITS},
     };
     struct node n = {.op = NODE_EQ};
+    unsigned i, count = ARRAY_SIZE(operators);
+    const char *expected = "a comparison";
     size_t length;
-    unsigned i;
 
     skip_blanks(p);
     length = word_length(p);
@@ -309,18 +308,20 @@ static bool parse_comparison(struct parser *p)
         return fail(p, "a field");
     p->at += length;
     skip_blanks(p);
-    if (word_length(p) == 2 && accept(p, "in"))
+    if (n.field->style == EVENT_WORD) {
+        count = 2;
+        expected = "== or !=";
+    } else if (word_length(p) == 2 && accept(p, "in")) {
         return parse_range(p, &n);
+    }
     if (strncmp(p->at, "&&", 2) == 0)
-        return fail(p, "a comparison");
-    for (i = 0; i < ARRAY_SIZE(operators); i++)
+        return fail(p, expected);
+    for (i = 0; i < count; i++)
         if (accept(p, operators[i].token))
             break;
-    if (i == ARRAY_SIZE(operators))
-        return fail(p, "a comparison");
+    if (i == count)
+        return fail(p, expected);
     n.op = operators[i].op;
-    if (n.field->style == EVENT_WORD && n.op != NODE_EQ && n.op != NODE_NE)
-        return fail(p, "== or != before this word, and no order,");
     if (!parse_value(p, n.field, &n.low))
         return false;
     if (n.field->style == EVENT_WORD && n.field->bit == 0) { /* kind: the value is a mask */

@@ -142,7 +142,8 @@ static const struct {
     const char *text, *message;
 } bad_filters[] = {
     {"", "a field expected at the end"},
-    {"kind", "a comparison expected at the end"},
+    {"kind", "== or != expected at the end"},
+    {"va", "a comparison expected at the end"},
     {"kind==", "a kind of event expected at the end"},
     {"kind==nonsense", "column 7: a kind of event expected, not 'nonsense'"},
     {"nonsense==1", "column 1: a field expected, not 'nonsense'"},
@@ -160,10 +161,10 @@ static const struct {
     {"level=1", "column 6: a comparison expected, not '='"},
     {"va in 5", "'-' and the upper end expected at the end"},
     {"va in 5-", "a number expected at the end"},
-    {"kind in walk-tlb", "column 9: == or !="},
-    {"kind<walk", "column 6: == or !="},
+    {"kind in walk-tlb", "column 6: == or != expected, not 'in'"},
+    {"kind<walk", "column 5: == or != expected, not '<'"},
     {"cause==gone", "one of the field's words expected, not 'gone'"},
-    {"access&write", "== or !="},
+    {"access&write", "column 7: == or != expected, not '&'"},
     {"rights==uz", "letters of u, w, x expected, not 'uz'"},
     {"va in", "a number expected at the end"},
     {"va && 1", "column 4: a comparison expected, not '&'"},
