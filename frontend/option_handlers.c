@@ -1,4 +1,5 @@
 /* Options of the groups Boot, Run, Looking inside and Information. */
+#include "frontend/gdb_server.h"
 #include "frontend/option_handlers.h"
 
 #include "base/bits.h"
@@ -53,6 +54,18 @@ bool opt_firmware_dir(struct options *o, const char *value, struct error *err)
 }
 
 /* --- Run --- */
+
+bool opt_gdb(struct options *o, const char *value, struct error *err)
+{
+    o->gdb = value;
+    return strcmp(value, "none") == 0 ? (o->gdb = NULL, true) : gdb_server_check(value, err);
+}
+
+bool opt_gdb_default(struct options *o, const char *value, struct error *err)
+{
+    (void)value;
+    return opt_gdb(o, "tcp::1234", err);
+}
 
 bool opt_stopped(struct options *o, const char *value, struct error *err)
 {

@@ -66,6 +66,7 @@ struct options {
     const char *symbols;           /* -symbols, or NULL */
     const char *name;              /* -name, or NULL */
     const char *firmware_dir;      /* -L, or NULL */
+    const char *gdb;               /* -gdb, or NULL */
     const char *trace_filter;      /* -trace mmu: what follows "mmu:", "" for all; NULL: no trace */
     const char *trace_file;
     const char *trace_format;      /* "text", "json" or "chrome" */

@@ -12,6 +12,7 @@
 #include "frontend/backend.h"
 #include "frontend/disassemble.h"
 #include "frontend/exit_codes.h"
+#include "frontend/gdb_server.h"
 #include "frontend/options.h"
 #include "frontend/terminal.h"
 #include "machine/machine.h"
@@ -58,6 +59,7 @@ struct session {
     uint64_t sent;            /* bytes of output at the last look of `silence` */
     unsigned silent;          /* its ticks since then */
     atomic_bool silence_told; /* the report asked for is about a silence */
+    struct gdb_server *gdb;   /* NULL: no -gdb */
     uv_async_t done;          /* parallel: the vCPU thread has ended */
     bool loop_open;
     pthread_t vcpu_thread;
@@ -264,7 +266,7 @@ static void on_done(uv_async_t *async)
     uv_stop(async->loop);
 }
 
-static void open_loop(struct session *s)
+static bool open_loop(struct session *s, struct error *err)
 {
     uv_loop_init(&s->loop);
     s->loop_open = true;
@@ -290,6 +292,10 @@ static void open_loop(struct session *s)
         if (s->backend_used[n])
             backend_start(&s->backends[n], &s->loop, s->machine, on_key, s);
     }
+    if (s->options.gdb == NULL)
+        return true;
+    s->gdb = gdb_server_start(&s->loop, s->options.gdb, s->machine, &s->tools, err);
+    return s->gdb != NULL;
 }
 
 static void close_loop(struct session *s)
@@ -302,6 +308,7 @@ static void close_loop(struct session *s)
     uv_close((uv_handle_t *)&s->patience, NULL);
     uv_close((uv_handle_t *)&s->silence, NULL);
     uv_close((uv_handle_t *)&s->done, NULL);
+    gdb_server_stop(s->gdb);
     for (unsigned n = 0; n < BACKEND_COUNT; n++) {
         if (s->backend_used[n])
             backend_stop(&s->backends[n]);
@@ -365,12 +372,16 @@ static bool run(struct session *s, struct error *err)
     struct backend *t = terminal_backend(s);
     bool ok = true;
 
-    open_loop(s);
+    if (!open_loop(s, err)) {
+        close_loop(s);
+        return false;
+    }
     if (t != NULL)
         terminal_raw(!t->spec.signal);
     if (s->options.start_stopped) {
-        fprintf(stderr, "gnomon: stopped (-S); SIGUSR1 to process %ld%s continues\r\n",
-                (long)getpid(), t != NULL && t->spec.mux ? ", or Ctrl-A p," : "");
+        fprintf(stderr, "gnomon: stopped (-S); %sSIGUSR1 to process %ld%s continues\r\n",
+                s->options.gdb != NULL ? "the debugger or " : "", (long)getpid(),
+                t != NULL && t->spec.mux ? ", or Ctrl-A p," : "");
         machine_stop(s->machine);
     }
     if (s->options.machine.deterministic)
@@ -378,6 +389,8 @@ static bool run(struct session *s, struct error *err)
     else
         ok = run_parallel(s, err);
     terminal_restore();
+    if (ok)
+        gdb_server_ended(s->gdb, exit_status_of(&s->result, machine_gap_count(s->machine)));
     close_loop(s);
     return ok;
 }

@@ -25,6 +25,7 @@
 #include "devices/pvpanic.h"
 #include "devices/rtc.h"
 #include "devices/uart.h"
+#include "machine/debug.h"
 #include "machine/machine.h"
 #include "machine/report.h"
 #include "mmu/bus.h"
@@ -74,6 +75,18 @@ enum machine_request {
     MACHINE_REQUEST_RESET = 1 << 1,
     MACHINE_REQUEST_STOP = 1 << 2, /* stays set while the machine is stopped */
     MACHINE_REQUEST_LOOK = 1 << 3, /* machine_host.look is to be called */
+    MACHINE_REQUEST_DETACH = 1 << 4, /* the debugger's points are to be removed */
+};
+
+/* What a debugger on the host wants; device lock. */
+struct machine_debug {
+    void (*parked)(void *opaque); /* NULL: there is none */
+    void *opaque;
+    bool is_parked;               /* the run loop waits in a stop */
+    bool step;                    /* stop again after one instruction */
+    bool step_interrupts;
+    bool told_triple_fault;       /* it was stopped for; now it happens */
+    struct machine_stop_reason why;
 };
 
 /* Who may drive an ISA interrupt; the wire is the OR of all. */
@@ -111,6 +124,7 @@ struct machine {
     struct machine_result result; /* device_lock */
     uint64_t target;         /* instruction count at which machine_run ends */
     uint64_t last_poll;      /* host ns */
+    struct machine_debug debug;
 };
 
 /* --- run.c; the device lock is held --- */
@@ -118,6 +132,7 @@ struct machine {
 /* Ends the run; the first reason wins. */
 void machine_end_locked(struct machine *m, enum machine_end end, uint32_t value,
                         const char *format, ...) __attribute__((format(printf, 4, 5)));
+void machine_request_locked(struct machine *m, uint32_t request);
 void machine_request_reset_locked(struct machine *m);
 void machine_request_power_off_locked(struct machine *m);
 
@@ -129,6 +144,12 @@ void machine_poll_locked(struct machine *m);
 
 /* For clock.deadline_moved. */
 void machine_deadline_moved(void *opaque);
+
+/* --- debug.c --- */
+
+/* Removes the points of the debugger on the host. On the run loop's thread, or while it is parked;
+ * the device lock is held. */
+void machine_debug_drop_points(struct machine *m);
 
 /* --- wiring.c --- */
 

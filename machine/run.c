@@ -35,7 +35,7 @@ void machine_wake_locked(struct machine *m)
     pthread_cond_broadcast(&m->wake);
 }
 
-static void request_locked(struct machine *m, uint32_t request)
+void machine_request_locked(struct machine *m, uint32_t request)
 {
     m->requests |= request;
     if (m->cpu != NULL)
@@ -55,18 +55,18 @@ void machine_end_locked(struct machine *m, enum machine_end end, uint32_t value,
     va_start(args, format);
     vsnprintf(m->result.text, sizeof(m->result.text), format, args);
     va_end(args);
-    request_locked(m, MACHINE_REQUEST_END);
+    machine_request_locked(m, MACHINE_REQUEST_END);
 }
 
 void machine_request_reset_locked(struct machine *m)
 {
-    request_locked(m, MACHINE_REQUEST_RESET);
+    machine_request_locked(m, MACHINE_REQUEST_RESET);
 }
 
 void machine_request_power_off_locked(struct machine *m)
 {
     if (m->config.no_shutdown)
-        request_locked(m, MACHINE_REQUEST_STOP);
+        machine_request_locked(m, MACHINE_REQUEST_STOP);
     else
         machine_end_locked(m, MACHINE_END_POWER_OFF, 0, "the guest powered off");
 }
@@ -86,7 +86,7 @@ void machine_quit(struct machine *m, enum machine_end end, uint32_t value)
 void machine_stop(struct machine *m)
 {
     machine_lock(m);
-    request_locked(m, MACHINE_REQUEST_STOP);
+    machine_request_locked(m, MACHINE_REQUEST_STOP);
     machine_unlock(m);
 }
 
@@ -94,6 +94,7 @@ void machine_continue(struct machine *m)
 {
     machine_lock(m);
     m->requests &= ~MACHINE_REQUEST_STOP;
+    m->debug.is_parked = false;
     machine_wake_locked(m);
     machine_unlock(m);
 }
@@ -111,7 +112,7 @@ bool machine_stopped(struct machine *m)
 void machine_look(struct machine *m)
 {
     machine_lock(m);
-    request_locked(m, MACHINE_REQUEST_LOOK);
+    machine_request_locked(m, MACHINE_REQUEST_LOOK);
     machine_unlock(m);
 }
 
@@ -186,6 +187,9 @@ static void serve_look(struct machine *m)
 static void stay_stopped(struct machine *m)
 {
     clock_stop(&m->clock);
+    m->debug.is_parked = true;
+    if (m->debug.parked != NULL)
+        m->debug.parked(m->debug.opaque);
     while ((m->requests & MACHINE_REQUEST_STOP) && !(m->requests & MACHINE_REQUEST_END)) {
         if (m->requests & MACHINE_REQUEST_LOOK) {
             serve_look(m);
@@ -197,7 +201,29 @@ static void stay_stopped(struct machine *m)
         }
         wait_host(m, CLOCK_NEVER);
     }
+    m->debug.is_parked = false;
+    m->debug.why = (struct machine_stop_reason){MACHINE_STOP_REQUEST, 0};
     clock_start(&m->clock);
+}
+
+static void stop_for_debugger(struct machine *m, enum machine_stop_kind kind, uint64_t address)
+{
+    m->debug.step = false;
+    m->debug.why = (struct machine_stop_reason){kind, address};
+    machine_request_locked(m, MACHINE_REQUEST_STOP);
+}
+
+/* A point of the debugger's was reached. */
+static void point_reached(struct machine *m)
+{
+    static const uint8_t kinds[] = {
+        [DEBUG_EXEC] = MACHINE_STOP_BREAKPOINT, [DEBUG_WRITE] = MACHINE_STOP_WRITE,
+        [DEBUG_READ] = MACHINE_STOP_READ,       [DEBUG_ACCESS] = MACHINE_STOP_ACCESS,
+        [DEBUG_IO] = MACHINE_STOP_IO,
+    };
+    const struct debug_stop *stop = &m->cpu->debug.stop;
+
+    stop_for_debugger(m, kinds[stop->kind], stop->address);
 }
 
 /* --- Idle --- */
@@ -319,6 +345,8 @@ static uint64_t slice_length(struct machine *m)
     uint64_t n = m->config.deterministic ? SLICE_DETERMINISTIC : SLICE_PARALLEL;
     uint64_t now, step;
 
+    if (m->debug.step)
+        n = 1;
     n = until(m->target, done, n);
     if (m->config.guest_timeout_instructions != 0)
         n = until(m->config.guest_timeout_instructions, done, n);
@@ -334,6 +362,12 @@ static uint64_t slice_length(struct machine *m)
 
 static void triple_fault(struct machine *m)
 {
+    if (m->debug.parked != NULL && !m->debug.told_triple_fault) {
+        m->debug.told_triple_fault = true;
+        stop_for_debugger(m, MACHINE_STOP_TRIPLE_FAULT, m->cpu->rip);
+        return;
+    }
+    m->debug.told_triple_fault = false;
     if (m->config.triple_fault_resets) {
         machine_request_reset_locked(m);
         return;
@@ -346,10 +380,18 @@ static void triple_fault(struct machine *m)
 static void run_slice(struct machine *m)
 {
     uint64_t length = slice_length(m);
+    uint64_t before = m->cpu->instructions;
+    bool step = m->debug.step;
     enum vcpu_exit exit;
 
     if (length == 0)
         return;
+    if (m->debug.told_triple_fault) {
+        triple_fault(m);
+        return;
+    }
+    if (step && !m->debug.step_interrupts && !(m->cpu->attention & VCPU_ATTENTION_HALTED))
+        m->cpu->attention |= VCPU_ATTENTION_SHADOW;
     machine_unlock(m);
     exit = vcpu_run(m->cpu, length);
     machine_lock(m);
@@ -359,6 +401,10 @@ static void run_slice(struct machine *m)
         idle(m);
     else if (exit == VCPU_EXIT_SHUTDOWN)
         triple_fault(m);
+    else if (exit == VCPU_EXIT_DEBUG)
+        point_reached(m);
+    if (step && m->debug.step && m->cpu->instructions != before)
+        stop_for_debugger(m, MACHINE_STOP_STEP, 0);
 }
 
 static void reset_locked(struct machine *m)
@@ -381,6 +427,8 @@ static bool serve_requests(struct machine *m)
         return true;
     if (m->requests & MACHINE_REQUEST_LOOK)
         serve_look(m);
+    if (m->requests & MACHINE_REQUEST_DETACH)
+        machine_debug_drop_points(m);
     if (m->requests & MACHINE_REQUEST_RESET)
         reset_locked(m);
     if (m->requests & MACHINE_REQUEST_STOP)

@@ -1,0 +1,195 @@
+#include "machine/debug.h"
+
+#include "base/check.h"
+#include "cpu/debug.h"
+#include "machine/internal.h"
+#include "mmu/guest_access.h"
+#include "mmu/walk.h"
+
+#include <string.h>
+
+#define POINT_LENGTH_MAX 4096
+
+/* --- Stops --- */
+
+void machine_debug_attach(struct machine *m, void (*parked)(void *opaque), void *opaque)
+{
+    machine_lock(m);
+    m->debug.parked = parked;
+    m->debug.opaque = opaque;
+    machine_unlock(m);
+}
+
+void machine_debug_drop_points(struct machine *m)
+{
+    struct vcpu *cpu = m->cpu;
+
+    m->requests &= ~MACHINE_REQUEST_DETACH;
+    for (unsigned n = cpu->debug.count; n-- > 0;) {
+        struct debug_point p = cpu->debug.points[n];
+
+        if (p.owner == DEBUG_HOST)
+            debug_remove(cpu, &p);
+    }
+}
+
+void machine_debug_detach(struct machine *m)
+{
+    machine_lock(m);
+    m->debug.parked = NULL;
+    m->debug.step = false;
+    if (m->debug.is_parked)
+        machine_debug_drop_points(m);
+    else
+        machine_request_locked(m, MACHINE_REQUEST_DETACH);
+    machine_unlock(m);
+}
+
+bool machine_debug_parked(struct machine *m, struct machine_stop_reason *why)
+{
+    bool parked;
+
+    machine_lock(m);
+    parked = m->debug.is_parked;
+    *why = m->debug.why;
+    machine_unlock(m);
+    return parked;
+}
+
+void machine_debug_step(struct machine *m, bool interrupts)
+{
+    machine_lock(m);
+    m->debug.step = true;
+    m->debug.step_interrupts = interrupts;
+    m->debug.is_parked = false;
+    m->requests &= ~MACHINE_REQUEST_STOP;
+    machine_wake_locked(m);
+    machine_unlock(m);
+}
+
+/* --- Points --- */
+
+static bool convert(const struct machine_point *point, struct debug_point *out)
+{
+    static const uint8_t kinds[] = {
+        [MACHINE_POINT_EXECUTE] = DEBUG_EXEC,
+        [MACHINE_POINT_WRITE] = DEBUG_WRITE,
+        [MACHINE_POINT_READ] = DEBUG_READ,
+        [MACHINE_POINT_ACCESS] = DEBUG_ACCESS,
+    };
+    bool execute = point->kind == MACHINE_POINT_EXECUTE;
+
+    if (point->length < 1 || point->length > POINT_LENGTH_MAX ||
+        point->address + point->length < point->address || (point->physical && !execute))
+        return false;
+    *out = (struct debug_point){
+        .address = point->address,
+        .length = execute ? 1 : point->length,
+        .cr3 = point->any_root ? DEBUG_ANY_CR3 : point->root & PAGE_MASK,
+        .kind = kinds[point->kind],
+        .owner = DEBUG_HOST,
+        .physical = point->physical,
+    };
+    return true;
+}
+
+bool machine_debug_add(struct machine *m, const struct machine_point *point)
+{
+    struct debug_point p;
+
+    if (!convert(point, &p))
+        return false;
+    machine_lock(m);
+    debug_add(m->cpu, &p);
+    machine_unlock(m);
+    return true;
+}
+
+bool machine_debug_remove(struct machine *m, const struct machine_point *point)
+{
+    struct debug_point p;
+    bool found;
+
+    if (!convert(point, &p))
+        return false;
+    machine_lock(m);
+    found = debug_remove(m->cpu, &p);
+    machine_unlock(m);
+    return found;
+}
+
+/* --- Memory --- */
+
+bool machine_translate(struct machine *m, uint64_t address, uint64_t *physical)
+{
+    struct mmu_walk w;
+
+    mmu_walk_inspect(&m->cpu->mmu, gva(address), MMU_READ, TLB_VIEW_SUPERVISOR, &w);
+    if (w.outcome != WALK_OK && w.outcome != WALK_DENIED)
+        return false;
+    *physical = w.mapping.page.v | (address & ~PAGE_MASK);
+    return true;
+}
+
+/* Physical address of a byte in RAM or ROM, and how many of the following are there with it. */
+static size_t find_memory(struct machine *m, uint64_t address, bool physical, size_t count,
+                          uint64_t *where)
+{
+    size_t in_page = MIN(count, PAGE_SIZE - (address & ~PAGE_MASK));
+
+    *where = address;
+    if (!physical && !machine_translate(m, address, where))
+        return 0;
+    return machine_memory_contains(m->memory, mpa(*where), in_page) ? in_page : 0;
+}
+
+size_t machine_debug_read(struct machine *m, uint64_t address, bool physical, void *bytes,
+                          size_t count)
+{
+    uint8_t *out = bytes;
+    size_t done = 0, part;
+    uint64_t where;
+
+    while (done < count &&
+           (part = find_memory(m, address + done, physical, count - done, &where)) > 0) {
+        const uint8_t *host = machine_memory_host(m->memory, mpa(where));
+
+        for (size_t n = 0; n < part; n++)
+            out[done + n] = guest_load8(host + n);
+        done += part;
+    }
+    return done;
+}
+
+size_t machine_debug_write(struct machine *m, uint64_t address, bool physical, const void *bytes,
+                           size_t count)
+{
+    const uint8_t *in = bytes;
+    size_t done = 0, part;
+    uint64_t where;
+
+    machine_lock(m);
+    while (done < count &&
+           (part = find_memory(m, address + done, physical, count - done, &where)) > 0 &&
+           machine_memory_kind(m->memory, mpa(where)) == FRAME_RAM) {
+        bus_write(m->bus, gpa(where), in + done, part);
+        done += part;
+    }
+    machine_unlock(m);
+    return done;
+}
+
+/* --- For people --- */
+
+void machine_print_registers(struct machine *m, FILE *out)
+{
+    vcpu_dump(m->cpu, out);
+}
+
+void machine_print_walk(struct machine *m, FILE *out, uint64_t address)
+{
+    struct mmu_walk w;
+
+    mmu_walk_inspect(&m->cpu->mmu, gva(address), MMU_READ, TLB_VIEW_SUPERVISOR, &w);
+    mmu_walk_print(out, &w);
+}

@@ -1,0 +1,104 @@
+/*
+ * A debugger's hold on a machine: stops, steps, breakpoints, registers and memory. Nothing here is
+ * visible to the guest: breakpoints live in the emulator (cpu/debug.h), memory is read without page
+ * walks that set A or D.
+ *
+ * Threads: the event-loop thread, without the device lock. Everything below "parked" needs the
+ * machine to be parked: stopped, with its run loop waiting.
+ */
+#ifndef MACHINE_DEBUG_H
+#define MACHINE_DEBUG_H
+
+#include "machine/machine.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+enum machine_stop_kind {
+    MACHINE_STOP_REQUEST, /* machine_stop, or the guest's own power-off with no_shutdown */
+    MACHINE_STOP_STEP,
+    MACHINE_STOP_BREAKPOINT,
+    MACHINE_STOP_WRITE, /* watchpoints: after the access */
+    MACHINE_STOP_READ,
+    MACHINE_STOP_ACCESS,
+    MACHINE_STOP_IO,
+    MACHINE_STOP_TRIPLE_FAULT, /* continuing does what the machine does about it */
+};
+
+struct machine_stop_reason {
+    enum machine_stop_kind kind;
+    uint64_t address; /* of the breakpoint, or what was accessed */
+};
+
+/* From now on `parked` is called whenever the run loop has stopped, on its thread and with the
+ * device lock held: it only passes the word on. A triple fault stops the machine first. */
+void machine_debug_attach(struct machine *m, void (*parked)(void *opaque), void *opaque);
+
+/* Removes every point that is left. The machine stays stopped if it is. */
+void machine_debug_detach(struct machine *m);
+
+/* Is the machine parked, and why? */
+bool machine_debug_parked(struct machine *m, struct machine_stop_reason *why);
+
+/* --- Parked --- */
+
+/* Lets the machine run for one instruction. Without `interrupts` none is taken before it, so that a
+ * step stays in the code that is looked at. */
+void machine_debug_step(struct machine *m, bool interrupts);
+
+enum machine_point_kind {
+    MACHINE_POINT_EXECUTE,
+    MACHINE_POINT_WRITE,
+    MACHINE_POINT_READ,
+    MACHINE_POINT_ACCESS,
+};
+
+struct machine_point {
+    enum machine_point_kind kind;
+    bool physical; /* MACHINE_POINT_EXECUTE: a guest physical address */
+    bool any_root; /* else only while CR3 has this root */
+    uint64_t root;
+    uint64_t address; /* linear, or physical */
+    uint64_t length;  /* bytes watched; 1 to 4096 */
+};
+
+/* False: no such point to remove, or one that cannot be watched. */
+bool machine_debug_add(struct machine *m, const struct machine_point *point);
+bool machine_debug_remove(struct machine *m, const struct machine_point *point);
+
+/* Memory as a supervisor's access would see it (linear), or physical. Answers how many bytes were
+ * there; stops at the first that is not mapped, or is a device. Writing honours watches: changed
+ * code is decoded again. ROM is not written. */
+size_t machine_debug_read(struct machine *m, uint64_t address, bool physical, void *bytes,
+                          size_t count);
+size_t machine_debug_write(struct machine *m, uint64_t address, bool physical, const void *bytes,
+                           size_t count);
+
+/* Registers, named and laid out as GDB's target descriptions name them: feature after feature, in
+ * the order of the features' registers. */
+struct machine_register {
+    const char *feature; /* "org.gnu.gdb.i386.core" */
+    const char *name;
+    const char *type;  /* "int64", "i386_eflags", ... */
+    const char *group; /* or NULL */
+    uint16_t bits;
+};
+
+#define MACHINE_REGISTER_BYTES_MAX 16
+
+unsigned machine_register_count(void);
+const struct machine_register *machine_register_info(unsigned n);
+
+/* bits / 8 bytes, little-endian. Setting changes what a debugger may change: general registers,
+ * RIP, flags, x87 and SSE state, segment bases; false for the rest. */
+void machine_register_get(struct machine *m, unsigned n, uint8_t *bytes);
+bool machine_register_set(struct machine *m, unsigned n, const uint8_t *bytes);
+
+/* For people, as the monitor's commands print them. */
+void machine_print_registers(struct machine *m, FILE *out);
+void machine_print_walk(struct machine *m, FILE *out, uint64_t address);
+bool machine_translate(struct machine *m, uint64_t address, uint64_t *physical);
+
+#endif
