@@ -96,6 +96,7 @@ static void stack_limits(void)
 
     for (unsigned n = 0; n < COUNT(rows); n++) {
         context("%s", rows[n].name);
+        *(volatile uint32_t *)(buffer + 0xffe) = (uint32_t)user_stack_ret_end - 4;
         gdt_set(SEL(0),
                 descriptor((uint32_t)buffer, 0xfff, ACC_P | ACC_DPL(3) | ACC_DATA | ACC_W, SEG_D));
         user_regs[UAX] = SEL(0) | 3;
