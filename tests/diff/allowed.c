@@ -8,6 +8,7 @@
 #include "diff.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -15,7 +16,10 @@
 #define VECTOR_XM 19
 
 #define SW_C1       0x0200u
+#define SW_UE       0x0010u
+#define SW_PE       0x0020u
 #define SW_ES       0x0080u
+#define SW_B        0x8000u
 #define MXCSR_OE_UE 0x0018u
 #define MXCSR_PE    0x0020u
 
@@ -160,6 +164,75 @@ static void area(const struct diff_case *c, const struct diff_result *host,
     take_bytes(c, host, ours, 28, 4);
 }
 
+/* a and b in units of the last place, as one number each. */
+static bool close_to(struct diff_float80 a, struct diff_float80 b)
+{
+    const uint64_t fraction = BIT64(63) - 1;
+    __int128 x = (__int128)(a.sign_exponent & 0x7fff) << 63, y;
+
+    x |= a.significand & fraction;
+    y = (__int128)(b.sign_exponent & 0x7fff) << 63 | (b.significand & fraction);
+    return (a.sign_exponent ^ b.sign_exponent) < 0x8000 && x - y <= 2 && y - x <= 2;
+}
+
+/* Transcendental functions come from the host's unit, but for results that it cannot deliver: those
+ * of unmasked overflow and underflow. The last place may differ then, and what it tells. */
+static void transcendental(const struct diff_case *c, const struct diff_result *host,
+                           struct diff_result *ours)
+{
+    const struct diff_state *x = &host->out;
+    struct diff_state *y = &ours->out;
+
+    const unsigned told = SW_C1 | SW_PE | SW_UE;
+    const unsigned inexact = told | (~c->in.fcw & told ? SW_ES | SW_B : 0);
+
+    if (!ours->soft && (~c->in.fcw & 0x18) == 0)
+        return;
+    for (unsigned n = 0; n < 2; n++)
+        if (close_to(x->st[n], y->st[n]))
+            y->st[n] = x->st[n];
+    y->fsw = (uint16_t)((y->fsw & ~inexact) | (x->fsw & inexact));
+}
+
+/* Outside of +-(1 - sqrt(1/2)) the manual leaves the result undefined (SDM 2A "FYL2XP1"). */
+static void fyl2xp1(const struct diff_case *c, const struct diff_result *host,
+                    struct diff_result *ours)
+{
+    const struct diff_float80 x = c->in.st[0];
+    unsigned exponent = x.sign_exponent & 0x7fff;
+
+    if (exponent > 0x3ffd || (exponent == 0x3ffd && x.significand > 0x95f619980c4336f7))
+        ours->out = host->out;
+}
+
+static bool approximates(uint32_t host, uint32_t ours)
+{
+    float x, y;
+
+    memcpy(&x, &host, 4);
+    memcpy(&y, &ours, 4);
+    if (fabsf(x) < 0x1.01p-126f && fabsf(y) < 0x1.01p-126f) /* tiny ones are flushed to 0 */
+        return (host ^ ours) >> 31 == 0;
+    return x - y <= fabsf(x) * 0x1.8p-11f && y - x <= fabsf(x) * 0x1.8p-11f;
+}
+
+/* Both within 1.5 * 2^-12 of what they approximate. */
+static void approximation(const struct diff_case *c, const struct diff_result *host,
+                          struct diff_result *ours)
+{
+    (void)c;
+    if (!ours->soft)
+        return;
+    for (unsigned n = 0; n < 64; n++) {
+        uint64_t *y = &ours->out.xmm[n / 4][n / 2 % 2];
+        unsigned shift = 32 * (n & 1);
+        uint32_t x = (uint32_t)(host->out.xmm[n / 4][n / 2 % 2] >> shift);
+
+        if (approximates(x, (uint32_t)(*y >> shift)))
+            *y = (*y & ~((uint64_t)UINT32_MAX << shift)) | (uint64_t)x << shift;
+    }
+}
+
 static const struct allowance {
     const char *mnemonic; /* prefix; "" for all */
     uint32_t attrs;       /* enum insn_attr that the row must have one of; 0: any row */
@@ -172,6 +245,15 @@ static const struct allowance {
     {"fcomi", A_X87, fcomi},
     {"fucomi", A_X87, fcomi},
     {"", A_SSE, inexact_fault},
+    {"fsin", A_X87, transcendental},
+    {"fcos", A_X87, transcendental},
+    {"fptan", A_X87, transcendental},
+    {"fpatan", A_X87, transcendental},
+    {"f2xm1", A_X87, transcendental},
+    {"fyl2x", A_X87, transcendental},
+    {"fyl2xp1", A_X87, fyl2xp1},
+    {"rcp", A_SSE, approximation},
+    {"rsqrt", A_SSE, approximation},
     {"fldenv", 0, image_fault},
     {"fnstenv", 0, image_fault},
     {"fnstenv", 0, environment},

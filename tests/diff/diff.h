@@ -69,6 +69,7 @@ struct diff_case {
 };
 
 struct diff_result {
+    bool soft; /* computed without the host's floating-point units */
     struct diff_state out;
     uint8_t data[DATA_SIZE];
 };
@@ -102,7 +103,9 @@ struct guest *guest_create(void);
 void guest_destroy(struct guest *g);
 /* Puts the batch's code in place, then runs its cases one by one. */
 void guest_load(struct guest *g, const struct diff_case *cases, unsigned count);
-void guest_run(struct guest *g, const struct diff_case *c, unsigned slot, struct diff_result *r);
+/* soft: without the host's floating-point units. */
+void guest_run(struct guest *g, const struct diff_case *c, unsigned slot, bool soft,
+               struct diff_result *r);
 
 static inline uint64_t slot_address(unsigned slot)
 {

@@ -215,14 +215,16 @@ static void read_frame(struct guest *g, struct diff_state *s)
     s->gpr[GPR_RSP] = le64toh(frame[at + 3]);
 }
 
-void guest_run(struct guest *g, const struct diff_case *c, unsigned slot, struct diff_result *r)
+void guest_run(struct guest *g, const struct diff_case *c, unsigned slot, bool soft,
+               struct diff_result *r)
 {
     struct vcpu *cpu = g->cpu;
     struct diff_state *s = &r->out;
     enum vcpu_exit exit;
 
     install(g, c, slot);
-    memset(r, 0, sizeof(*r));
+    memset(s, 0, sizeof(*s));
+    r->soft = cpu->fpu_soft = soft;
     exit = vcpu_run(cpu, 100000);
     memcpy(s->gpr, cpu->gpr, 16 * sizeof(cpu->gpr[0]));
     s->rip = cpu->rip;
