@@ -264,12 +264,9 @@ static bool open_pty(struct backend *b, const char *label, struct error *err)
 
 static void open_stdio(struct backend *b)
 {
-    /* A closed standard input must not become some other file that is opened later. */
-    if (fcntl(STDIN_FILENO, F_GETFD) >= 0)
-        b->in = STDIN_FILENO;
-    if (fcntl(STDOUT_FILENO, F_GETFD) >= 0)
-        b->out = STDOUT_FILENO;
-    b->terminal = b->in >= 0 && isatty(b->in);
+    b->in = STDIN_FILENO;
+    b->out = STDOUT_FILENO;
+    b->terminal = isatty(b->in);
 }
 
 bool backend_open(struct backend *b, const struct backend_spec *spec, const char *label,

@@ -211,7 +211,7 @@ static void host_look(void *opaque)
 
     machine_describe_place(s->machine, s->symbols, place, sizeof(place));
     if (atomic_exchange(&s->silence_told, false))
-        fprintf(stderr, "gnomon: no output for %.0f s (--silence)\n",
+        fprintf(stderr, "gnomon: no output for %g s (--silence)\n",
                 (double)s->options.silence_ns / 1e9);
     machine_report(s->machine, stderr, &s->tools);
     fprintf(stderr, "gnomon: the guest is at %s\n", place);
@@ -524,12 +524,25 @@ static int tell_end(struct session *s)
     return exit_status_of(r, machine_gap_count(s->machine));
 }
 
+/* A stream that is closed would become the first file that is opened. */
+static void fill_standard_streams(void)
+{
+    int fd;
+
+    do
+        fd = open("/dev/null", O_RDWR);
+    while (fd >= 0 && fd <= STDERR_FILENO);
+    if (fd >= 0)
+        close(fd);
+}
+
 int session_main(int argc, char *const *argv)
 {
     struct session *s = host_alloc(sizeof(*s));
     struct error err = {0};
     int status = EXIT_STATUS_USAGE;
 
+    fill_standard_streams();
     signal(SIGPIPE, SIG_IGN);
     if (!options_parse(&s->options, argc, argv, stdout, &err)) {
         fprintf(stderr, "gnomon: %s\n", err.text);

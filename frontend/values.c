@@ -90,7 +90,7 @@ bool value_guest_time(const char *what, const char *text, uint64_t *ns, uint64_t
     *ns = *instructions = 0;
     strtod(text, &end);
     length = strlen(text);
-    if (*end != '\0' && text[length - 1] == 's' && strcasecmp(end, "insns") != 0)
+    if (*end != '\0' && strchr("sh", text[length - 1]) != NULL && strcasecmp(end, "insns") != 0)
         return value_time(what, text, ns, err);
     if (!number_with_unit(what, text, units, ARRAY_SIZE(units), instructions, err))
         return false;

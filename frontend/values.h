@@ -24,7 +24,7 @@ bool value_size(const char *what, const char *text, uint64_t unit, uint64_t *out
 /* Nanoseconds: a number, perhaps with a fraction, and ns, us, ms, s, m or h; without, seconds. */
 bool value_time(const char *what, const char *text, uint64_t *ns, struct error *err);
 
-/* Virtual time or instructions: "5s", "20ms" set *ns; "1e9", "200M", "200Mi", "5000000" set
+/* Virtual time or instructions: "5s", "20ms", "1h" set *ns; "1e9", "200M", "200Mi", "5000000" set
  * *instructions (K, M, G are powers of 1000). A small number without a unit is refused. */
 bool value_guest_time(const char *what, const char *text, uint64_t *ns, uint64_t *instructions,
                       struct error *err);
