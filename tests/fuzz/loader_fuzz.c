@@ -11,6 +11,7 @@
 #include "mmu/bus.h"
 #include "mmu/memory.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -47,37 +48,53 @@ static void boot(const struct loader_target *target, const uint8_t *data, size_t
 }
 
 /* One machine for all inputs: loaders are called again after each reset, on memory as it is. */
-static struct loader_target *create_target(void)
+static struct {
+    struct log log;
+    struct clock clock;
+    struct machine_memory *memory;
+    struct loader_target target;
+} machine;
+
+static void destroy_machine(void)
 {
-    static struct log log;
-    static struct clock clock;
-    static struct loader_target target = {
-        .ram_below_4g = RAM_LOW, .ram_above_4g = RAM_HIGH, .cpu_count = 1, .pm_base = 0x600};
+    vcpu_destroy(machine.target.cpu);
+    bus_destroy(machine.target.bus);
+    machine_memory_destroy(machine.memory);
+}
+
+static void create_machine(void)
+{
     struct machine_memory *memory = machine_memory_create(HIGH_START + RAM_HIGH, NULL);
     struct vcpu_config config = {.model = &cpu_models[0], .tsc_hz = 1000000000};
 
-    log_init(&log);
-    clock_init(&clock, CLOCK_DETERMINISTIC, 0);
+    log_init(&machine.log);
+    clock_init(&machine.clock, CLOCK_DETERMINISTIC, 0);
     MUST(memory != NULL && machine_memory_add(memory, mpa(0), 0xa0000, FRAME_RAM, NULL) &&
          machine_memory_add(memory, mpa(0xc0000), RAM_LOW - 0xc0000, FRAME_RAM, NULL) &&
          machine_memory_add(memory, mpa(HIGH_START), RAM_HIGH, FRAME_RAM, NULL));
-    config.bus = target.bus = bus_create(memory, &log);
-    config.memory = memory;
-    config.clock = &clock;
-    config.log = target.log = &log;
-    target.cpu = vcpu_create(&config);
-    return &target;
+    machine.memory = config.memory = memory;
+    config.clock = &machine.clock;
+    config.log = &machine.log;
+    config.bus = bus_create(memory, &machine.log);
+    machine.target = (struct loader_target){
+        .bus = config.bus,
+        .cpu = vcpu_create(&config),
+        .log = &machine.log,
+        .ram_below_4g = RAM_LOW,
+        .ram_above_4g = RAM_HIGH,
+        .cpu_count = 1,
+        .pm_base = 0x600,
+    };
+    atexit(destroy_machine);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static struct loader_target *target;
-
-    if (target == NULL)
-        target = create_target();
+    if (machine.memory == NULL)
+        create_machine();
     if (size == 0)
         return 0;
-    vcpu_reset(target->cpu, false);
-    boot(target, data, size);
+    vcpu_reset(machine.target.cpu, false);
+    boot(&machine.target, data, size);
     return 0;
 }
