@@ -24,7 +24,8 @@ struct tlb *tlb_create(void)
 
         table->entries = host_alloc_lazy(TLB_SIZE * sizeof(*table->entries));
         table->side = host_alloc_lazy(TLB_SIZE * sizeof(*table->side));
-        table->log = host_alloc_lazy(TLB_SIZE * sizeof(*table->log));
+        for (unsigned global = 0; global < 2; global++)
+            table->log[global].slots = host_alloc_lazy(TLB_SIZE * sizeof(uint16_t));
         memset(table->entries, 0xff, TLB_SIZE * sizeof(*table->entries));
         for (unsigned i = 0; i < TLB_SIZE; i++)
             table->side[i].page = TLB_NO_TAG;
@@ -41,7 +42,8 @@ void tlb_destroy(struct tlb *t)
 
         host_free_lazy(table->entries, TLB_SIZE * sizeof(*table->entries));
         host_free_lazy(table->side, TLB_SIZE * sizeof(*table->side));
-        host_free_lazy(table->log, TLB_SIZE * sizeof(*table->log));
+        for (unsigned global = 0; global < 2; global++)
+            host_free_lazy(table->log[global].slots, TLB_SIZE * sizeof(uint16_t));
     }
     if (t->empty != NULL)
         host_free_lazy(t->empty, TLB_SIZE * sizeof(*t->empty));
@@ -51,6 +53,11 @@ void tlb_destroy(struct tlb *t)
 static unsigned slot_index(uint64_t address)
 {
     return (address >> PAGE_SHIFT) & (TLB_SIZE - 1);
+}
+
+static uint64_t page_base(uint64_t address, unsigned shift)
+{
+    return address & ~(BIT64(shift) - 1);
 }
 
 /* --- Chains: from a frame to the slots that may be writable --- */
@@ -113,6 +120,51 @@ void tlb_revoke_write(struct mmu_context *m, mpa_t frame)
         }
         slot = side->next;
     }
+}
+
+/* --- What look-up caches of code may hold --- */
+
+/* The bit of a page of the size around the address. */
+static unsigned lost_bit(uint64_t address, unsigned shift)
+{
+    uint64_t key = (page_base(address, shift) | shift) * 0x9e3779b97f4a7c15u;
+
+    return (unsigned)(key >> 32) & (TLB_LOST_BITS - 1);
+}
+
+/* A slot that was fetched through no longer says so. */
+static void lose_exec(struct tlb *t, uint64_t page, unsigned shift)
+{
+    unsigned bit = lost_bit(page, shift);
+
+    t->exec_lost[bit / 64] |= BIT64(bit % 64);
+    t->any_exec_lost = true;
+}
+
+/* May a look-up cache hold code of a page at the address, although no slot shows it? */
+static bool exec_was_lost(const struct tlb *t, uint64_t address)
+{
+    unsigned bit = lost_bit(address, PAGE_SHIFT);
+
+    if (!t->any_exec_lost)
+        return false;
+    if (t->exec_lost[bit / 64] >> bit % 64 & 1)
+        return true;
+    for (unsigned i = 0; i < TLB_LARGE_KINDS; i++) {
+        bit = lost_bit(address, large_shifts[i]);
+        if (t->exec_lost[bit / 64] >> bit % 64 & 1)
+            return true;
+    }
+    return false;
+}
+
+/* All look-ups end. */
+static void exec_gone(struct mmu_context *m)
+{
+    m->code_epoch++;
+    if (m->tlb->any_exec_lost)
+        memset(m->tlb->exec_lost, 0, sizeof(m->tlb->exec_lost));
+    m->tlb->any_exec_lost = false;
 }
 
 /* --- Slots --- */
@@ -186,7 +238,7 @@ static void set_tags(struct mmu_context *m, enum tlb_view view, unsigned index)
     grant_write(m, view, index);
     if (e->exec_tag != TLB_NO_TAG && !(side->allowed & BIT(MMU_FETCH))) {
         e->exec_tag = TLB_NO_TAG;
-        m->tlb->exec_evicted = true;
+        lose_exec(m->tlb, side->page, side->to.shift);
     }
 }
 
@@ -202,6 +254,16 @@ static enum tlb_backing backing_of(const struct mmu_context *m, gpa_t page)
     }
 }
 
+static void log_slot(struct tlb_table *table, unsigned index, bool global)
+{
+    struct tlb_log *log = &table->log[global];
+
+    if (table->side[index].logged & BIT(global))
+        return;
+    table->side[index].logged |= BIT(global);
+    log->slots[log->count++] = (uint16_t)index;
+}
+
 static struct tlb_side *fill_slot(struct mmu_context *m, enum tlb_view view, uint64_t page,
                                   const struct mmu_translation *to)
 {
@@ -212,15 +274,15 @@ static struct tlb_side *fill_slot(struct mmu_context *m, enum tlb_view view, uin
     bool had_exec = false;
 
     if (side->page != TLB_NO_TAG) {
-        bool same = side->page == page && side->to.page.v == to->page.v;
+        bool same =
+            side->page == page && side->to.page.v == to->page.v && side->to.shift == to->shift;
 
         if (side->page != page)
             MMU_EMIT(m, TLB_EVICT, .gva = side->page, .gpa = side->to.page.v,
                      .view = (uint8_t)view);
-        had_exec = clear_slot(m->tlb, view, index);
-        if (had_exec && !same)
-            m->tlb->exec_evicted = true;
-        had_exec = had_exec && same;
+        if (e->exec_tag != TLB_NO_TAG && !same)
+            lose_exec(m->tlb, side->page, side->to.shift);
+        had_exec = clear_slot(m->tlb, view, index) && same;
     }
     m->fills++;
     side->page = page;
@@ -228,10 +290,7 @@ static struct tlb_side *fill_slot(struct mmu_context *m, enum tlb_view view, uin
     side->backing = (uint8_t)backing_of(m, to->page);
     if (to->shift != PAGE_SHIFT)
         ++*large_live(m->tlb, page, to->shift);
-    if (!side->logged) {
-        side->logged = true;
-        table->log[table->log_count++] = (uint16_t)index;
-    }
+    log_slot(table, index, to->global);
     if (side->backing != TLB_BACKING_IO)
         e->addend = (uint64_t)(uintptr_t)machine_memory_host(m->memory, mpa(to->page.v)) - page;
     if (had_exec)
@@ -243,11 +302,6 @@ static struct tlb_side *fill_slot(struct mmu_context *m, enum tlb_view view, uin
 }
 
 /* --- Second level --- */
-
-static uint64_t page_base(uint64_t address, unsigned shift)
-{
-    return address & ~(BIT64(shift) - 1);
-}
 
 /* Pages that share a slot of the first level have places of their own here. */
 static struct tlb_second *second_slot(struct tlb *t, uint64_t address, unsigned shift)
@@ -387,44 +441,38 @@ enum mmu_status tlb_translate(struct mmu_context *m, uint64_t address, enum mmu_
 
 /* --- Dropping --- */
 
-static void exec_gone(struct mmu_context *m)
-{
-    m->code_epoch++;
-    m->tlb->exec_evicted = false;
-}
-
-/* Empties the table's slots that are not to be kept. The log keeps the others. */
-static unsigned flush_table(struct tlb *t, enum tlb_view view, bool globals, bool *exec)
+/* Empties the slots of one log. */
+static unsigned flush_log(struct tlb *t, enum tlb_view view, bool global, bool *exec)
 {
     struct tlb_table *table = &t->space.tables[view];
-    unsigned kept = 0, dropped = 0;
+    struct tlb_log *log = &table->log[global];
+    unsigned dropped = 0;
 
-    for (unsigned i = 0; i < table->log_count; i++) {
-        unsigned index = table->log[i];
+    for (unsigned i = 0; i < log->count; i++) {
+        unsigned index = log->slots[i];
         struct tlb_side *side = &table->side[index];
 
-        if (side->page != TLB_NO_TAG && side->to.global && !globals) {
-            table->log[kept++] = (uint16_t)index;
-            continue;
-        }
-        side->logged = false;
-        if (side->page == TLB_NO_TAG)
+        side->logged &= (uint8_t)~BIT(global);
+        if (side->page == TLB_NO_TAG || side->to.global != global)
             continue;
         *exec |= clear_slot(t, view, index);
         dropped++;
     }
-    table->log_count = kept;
+    log->count = 0;
     return dropped;
 }
 
 unsigned tlb_flush(struct mmu_context *m, bool globals)
 {
-    bool exec = m->tlb->exec_evicted;
+    bool exec = m->tlb->any_exec_lost;
     unsigned dropped = 0;
 
     m->flushes++;
-    for (unsigned view = 0; view < TLB_VIEW_COUNT; view++)
-        dropped += flush_table(m->tlb, view, globals, &exec);
+    for (unsigned view = 0; view < TLB_VIEW_COUNT; view++) {
+        dropped += flush_log(m->tlb, view, false, &exec);
+        if (globals)
+            dropped += flush_log(m->tlb, view, true, &exec);
+    }
     m->tlb->generation[0]++;
     if (globals)
         m->tlb->generation[1]++;
@@ -433,30 +481,38 @@ unsigned tlb_flush(struct mmu_context *m, bool globals)
     return dropped;
 }
 
-/* Drops every slot that holds a piece of the large page around the address. */
+/* Drops every slot of a log that holds a piece of the large page around the address. */
+static unsigned drop_pieces(struct tlb *t, enum tlb_view view, const struct tlb_log *log,
+                            uint64_t address, unsigned shift, bool *exec)
+{
+    unsigned dropped = 0;
+
+    for (unsigned i = 0; i < log->count; i++) {
+        const struct tlb_side *side = &t->space.tables[view].side[log->slots[i]];
+
+        if (side->page == TLB_NO_TAG || side->to.shift != shift ||
+            page_base(side->page, shift) != page_base(address, shift))
+            continue;
+        *exec |= clear_slot(t, view, log->slots[i]);
+        dropped++;
+    }
+    return dropped;
+}
+
 static unsigned drop_large(struct tlb *t, uint64_t address, unsigned shift, bool *exec)
 {
     unsigned dropped = 0;
 
-    for (unsigned view = 0; view < TLB_VIEW_COUNT; view++) {
-        const struct tlb_table *table = &t->space.tables[view];
-
-        for (unsigned i = 0; i < table->log_count; i++) {
-            const struct tlb_side *side = &table->side[table->log[i]];
-
-            if (side->page == TLB_NO_TAG || side->to.shift != shift ||
-                page_base(side->page, shift) != page_base(address, shift))
-                continue;
-            *exec |= clear_slot(t, view, table->log[i]);
-            dropped++;
-        }
-    }
+    for (unsigned view = 0; view < TLB_VIEW_COUNT; view++)
+        for (unsigned global = 0; global < 2; global++)
+            dropped +=
+                drop_pieces(t, view, &t->space.tables[view].log[global], address, shift, exec);
     return dropped;
 }
 
 unsigned tlb_drop_page(struct mmu_context *m, uint64_t address)
 {
-    bool exec = m->tlb->exec_evicted;
+    bool exec = exec_was_lost(m->tlb, address);
     unsigned dropped = 0, index = slot_index(address);
 
     second_drop(m->tlb, address);
@@ -474,13 +530,18 @@ unsigned tlb_drop_page(struct mmu_context *m, uint64_t address)
     return dropped;
 }
 
+static void retag_log(struct mmu_context *m, enum tlb_view view, const struct tlb_log *log)
+{
+    const struct tlb_table *table = &m->tlb->space.tables[view];
+
+    for (unsigned i = 0; i < log->count; i++)
+        if (table->side[log->slots[i]].page != TLB_NO_TAG)
+            set_tags(m, view, log->slots[i]);
+}
+
 void tlb_retag(struct mmu_context *m)
 {
-    for (unsigned view = 0; view < TLB_VIEW_COUNT; view++) {
-        const struct tlb_table *table = &m->tlb->space.tables[view];
-
-        for (unsigned i = 0; i < table->log_count; i++)
-            if (table->side[table->log[i]].page != TLB_NO_TAG)
-                set_tags(m, view, table->log[i]);
-    }
+    for (unsigned view = 0; view < TLB_VIEW_COUNT; view++)
+        for (unsigned global = 0; global < 2; global++)
+            retag_log(m, view, &m->tlb->space.tables[view].log[global]);
 }

@@ -36,16 +36,23 @@ struct tlb_side {
     struct mmu_translation to;
     uint8_t allowed;     /* bit 1 << enum mmu_access */
     uint8_t backing;     /* enum tlb_backing */
-    bool logged;         /* the table's log holds it */
+    uint8_t logged;      /* bit n: the table's log n holds it */
     bool linked;         /* in the chain of its frame */
     uint16_t next, prev; /* neighbours there: view * TLB_SIZE + index, or TLB_NO_SLOT */
+};
+
+/* Indices of slots filled since they were last flushed. */
+struct tlb_log {
+    uint16_t *slots;
+    unsigned count; /* never above TLB_SIZE: a slot is logged once */
 };
 
 struct tlb_table {
     struct tlb_entry *entries; /* TLB_SIZE */
     struct tlb_side *side;     /* TLB_SIZE */
-    uint16_t *log;             /* indices of slots filled since they were last flushed */
-    unsigned log_count;        /* never above TLB_SIZE: a slot is logged once */
+    /* Of [0] other and [1] global translations: a CR3 load does not look at the latter. A slot that
+     * held both is in both; what it holds now counts. */
+    struct tlb_log log[2];
 };
 
 /* One translation context. Policy `flush` has a single one, reused for every root. */
@@ -64,7 +71,8 @@ struct tlb_second {
     struct mmu_translation to; /* of the first 4 KiB, before the A20 mask */
 };
 
-#define TLB_CHAINS 4096u
+#define TLB_CHAINS    4096u
+#define TLB_LOST_BITS 16384u
 
 struct tlb {
     struct mmu_space space;
@@ -79,8 +87,10 @@ struct tlb {
 
     uint16_t chains[TLB_CHAINS]; /* by frame: the first slot, or TLB_NO_SLOT */
 
-    /* An exec tag was lost to a collision: look-up caches may hold what no slot shows any more. */
-    bool exec_evicted;
+    /* Pages whose exec tag was lost to a collision since code_epoch moved: look-up caches may hold
+     * what no slot shows any more. A bit by hash of the page's address and size. */
+    uint64_t exec_lost[TLB_LOST_BITS / 64];
+    bool any_exec_lost;
 };
 
 /* Where an access goes. */
@@ -101,11 +111,11 @@ enum mmu_status tlb_translate(struct mmu_context *m, uint64_t address, enum mmu_
                               struct mmu_fault *fault);
 
 /* Drops all translations, or all but the global ones; returns how many slots. Bumps code_epoch if
- * an exec translation may have gone. */
+ * a translation that was fetched through has gone. */
 unsigned tlb_flush(struct mmu_context *m, bool globals);
 
 /* Drops what is cached for the page of the address in all views, whole large pages included;
- * returns how many slots. */
+ * returns how many slots. Bumps code_epoch if the page was fetched through. */
 unsigned tlb_drop_page(struct mmu_context *m, uint64_t address);
 
 /* Recomputes the tags of all slots: CR0.WP, CR4.SMAP, CR4.PKE or PKRU changed. */

@@ -306,13 +306,13 @@ START_TEST(a_flush_costs_what_was_filled_and_leaves_a_clean_table)
         load(page);
     mmu_invlpg(m, gva(0x1000));
     load(0x1000); /* logged once only */
-    ck_assert_uint_eq(table->log_count, 16);
+    ck_assert_uint_eq(table->log[0].count, 16);
     mmu_set_cr3(m, RIG_PML4, false);
-    ck_assert_uint_eq(table->log_count, 0);
+    ck_assert_uint_eq(table->log[0].count, 0);
     for (unsigned i = 0; i < TLB_SIZE; i++) {
         ck_assert_uint_eq(table->entries[i].read_tag, TLB_NO_TAG);
         ck_assert_uint_eq(table->side[i].page, TLB_NO_TAG);
-        ck_assert(!table->side[i].linked && !table->side[i].logged);
+        ck_assert(!table->side[i].linked && table->side[i].logged == 0);
     }
 }
 END_TEST
@@ -329,7 +329,7 @@ START_TEST(a_log_that_is_full_still_flushes_everything)
         for (uint64_t page = 0; page < all; page += 0x1000)
             ck_assert(tlb_find_read(m, page, 1) != NULL);
     }
-    ck_assert_uint_eq(m->tlb->space.tables[0].log_count, TLB_SIZE);
+    ck_assert_uint_eq(m->tlb->space.tables[0].log[0].count, TLB_SIZE);
     mmu_flush_all(m);
     for (uint64_t page = 0; page < all; page += 0x1000)
         ck_assert(tlb_find_read(m, page, 1) == NULL);
@@ -377,11 +377,45 @@ START_TEST(code_that_lost_its_slot_is_still_invalidated)
     fetch(0x1000);
     load(far);
     ck_assert_ptr_null(tlb_find_exec(m, 0x1000));
+    ck_assert(!epoch_moves(invlpg, 0x2000)); /* of another page it is not */
     ck_assert(epoch_moves(invlpg, 0x1000));
     /* And by a flush. */
     fetch(0x1000);
     load(far);
     ck_assert(epoch_moves(load_cr3, RIG_PML4));
+}
+END_TEST
+
+START_TEST(code_of_a_large_page_that_lost_its_slot_is_invalidated_from_anywhere_in_it)
+{
+    uint64_t far = 0x601000 + (uint64_t)TLB_SIZE * PAGE_SIZE;
+
+    rig_poke(&r, RIG_PD + 24, PTE_PS | RIG_RWU);
+    rig_poke(&r, RIG_PD + (far >> 21) * 8, RIG_PT2 | RIG_RWU);
+    rig_poke(&r, RIG_PT2 + 8, 0x700000 | RIG_RWU);
+    fetch(0x601000);
+    load(far);
+    ck_assert_ptr_null(tlb_find_exec(m, 0x601000));
+    ck_assert(!epoch_moves(invlpg, 0x400000));
+    ck_assert(epoch_moves(invlpg, 0x7ff000));
+}
+END_TEST
+
+START_TEST(a_page_that_turns_global_or_back_is_flushed_as_what_it_is)
+{
+    for (unsigned round = 0; round < 4; round++) {
+        bool global = round & 1;
+
+        rig_map(&r, 0x1000, 0x401000, RIG_RWU | (global ? PTE_G : 0));
+        mmu_invlpg(m, gva(0x1000));
+        load(0x1000);
+        mmu_set_cr3(m, RIG_PML4, false);
+        ck_assert_int_eq(tlb_find_read(m, 0x1000, 1) != NULL, global);
+    }
+    mmu_flush_all(m);
+    ck_assert_ptr_null(tlb_find_read(m, 0x1000, 1));
+    for (unsigned global = 0; global < 2; global++)
+        ck_assert_uint_eq(m->tlb->space.tables[TLB_VIEW_SUPERVISOR].log[global].count, 0);
 }
 END_TEST
 
@@ -514,6 +548,8 @@ static void add_invalidation_tests(TCase *tc)
     tcase_add_test(tc, the_code_epoch_moves_only_when_code_may_have_gone);
     tcase_add_test(tc, a_page_fault_elsewhere_leaves_the_code_epoch_alone);
     tcase_add_test(tc, code_that_lost_its_slot_is_still_invalidated);
+    tcase_add_test(tc, code_of_a_large_page_that_lost_its_slot_is_invalidated_from_anywhere_in_it);
+    tcase_add_test(tc, a_page_that_turns_global_or_back_is_flushed_as_what_it_is);
     tcase_add_test(tc, global_code_keeps_its_look_ups_over_a_cr3_load);
     tcase_add_test(tc, code_in_a_large_page_is_invalidated_from_any_of_its_addresses);
     tcase_add_test(tc, a_watch_takes_the_write_tag_of_every_alias_and_view);
