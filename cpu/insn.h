@@ -223,6 +223,7 @@ enum insn_attr {
     A_VEX_W0 = 1 << 18, /* VEX: the row is for W = 0 */
     A_VEX_W1 = 1 << 19, /* VEX: the row is for W = 1 */
     A_VVVV = 1 << 20,   /* VEX: vvvv names a register; #UD for other rows unless it is 1111b */
+    A_NO_REX_B = 1 << 30, /* the row is for REX.B = 0: PAUSE */
 };
 
 /* Status flags in the columns fr (read), fw (written), fu (left undefined). */
