@@ -254,8 +254,9 @@ START_TEST(what_would_be_a_lie_is_refused)
     bad("-mon chardev=a -chardev pty,id=a", "no monitor yet");
     bad("-mon a,mode=control -chardev null,id=a", "readline");
     bad("-qmp unix:x", "-qmp: not there yet");
-    bad("-gdb tcp::1234", "-gdb: not there yet");
-    bad("-s", "-s: not there yet");
+    bad("-gdb 1234", "expected tcp:[HOST]:PORT or unix:PATH");
+    bad("-gdb tcp::70000", "a port from 1 to 65535");
+    bad("-gdb unix:", "a path of 1 to");
     bad("-serial tcp::4444", "not there yet");
     bad("-bios x", "-bios: not there yet");
     bad("-m 1G,slots=2,maxmem=4G", "cannot be added");
