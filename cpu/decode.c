@@ -574,7 +574,7 @@ static void set_ip_relative(struct insn *i)
 
     i->base = GPR_IP_BASE;
     if (disp > INT32_MAX) {
-        i->base = GPR_IP_FAR;
+        i->index = GPR_8192;
         disp -= 8192;
     }
     i->disp = (int32_t)disp;
