@@ -211,7 +211,7 @@ START_TEST(a_deadline_that_passes_meanwhile_is_not_lost)
     for (unsigned n = 0; n < 100000; n++) {
         uint64_t now = clock_now(&bench.clock);
 
-        wrmsr(MSR_IA32_TSC_DEADLINE, mul_div(now + n % 256, TSC_HZ, NS_PER_SECOND));
+        wrmsr(MSR_IA32_TSC_DEADLINE, mul_div(now + n % 4096, TSC_HZ, NS_PER_SECOND));
         for (unsigned k = 0; k < 3; k++)
             lapic_set_tsc_offset(l, 0);
         ck_assert(l->tsc_deadline == 0 || l->timer.deadline < now + NS_PER_SECOND);
