@@ -95,17 +95,21 @@ if(NOT GNOMON_CROSS)
     endif()
     foreach(file IN LISTS fuzz_harnesses)
         string(REGEX REPLACE "_fuzz\\.c$" "" name ${file})
+        set(own_libraries)
+        if(name STREQUAL "decode")
+            set(own_libraries PkgConfig::capstone)
+        endif()
         set(corpus ${CMAKE_SOURCE_DIR}/tests/fuzz/corpus/${name})
         if(GNOMON_FUZZ)
             gnomon_test_program(fuzz_${name} ${CMAKE_SOURCE_DIR}/tests/fuzz/${file}
-                                LIBRARIES ${fuzz_libraries})
+                                LIBRARIES ${fuzz_libraries} ${own_libraries})
             target_link_options(fuzz_${name} PRIVATE -fsanitize=fuzzer)
             gnomon_test(fuzz/${name} LABEL fuzz TIMEOUT 7200
                         COMMAND ${CMAKE_SOURCE_DIR}/tests/fuzz/run.sh
                                 $<TARGET_FILE:fuzz_${name}> ${corpus})
         else()
             gnomon_test_program(fuzz_${name} ${CMAKE_SOURCE_DIR}/tests/fuzz/${file}
-                                LIBRARIES ${fuzz_libraries})
+                                LIBRARIES ${fuzz_libraries} ${own_libraries})
             target_sources(fuzz_${name} PRIVATE ${CMAKE_SOURCE_DIR}/tests/fuzz/replay.c)
             gnomon_test(replay/${name} LABEL fuzz COMMAND fuzz_${name} ${corpus})
         endif()

@@ -575,7 +575,7 @@ static void set_ip_relative(struct insn *i)
 
     i->base = GPR_IP_BASE;
     if (disp > INT32_MAX) {
-        i->base = GPR_IP_FAR;
+        i->index = GPR_8192;
         disp -= 8192;
     }
     i->disp = (int32_t)disp;
@@ -606,7 +606,8 @@ enum decode_result decode_insn(const struct vcpu *cpu, uint32_t mode, const uint
         return overrun_result(&p);
     if (n == NO_ENTRY) {
         out->op = known ? op_ud : op_gap;
-        out->ip_next = (uint16_t)(offset + p.length);
+        /* All bytes that were looked at: a store to any of them may make it another instruction. */
+        out->ip_next = (uint16_t)(offset + p.length + p.has_modrm);
         *attrs = A_JUMP;
         return DECODE_OK;
     }

@@ -75,8 +75,8 @@ static void load_mxcsr(struct vcpu *cpu)
 {
     if (cpu->host_fpu_loaded)
         host_mxcsr_set(host_mxcsr_value(cpu->mxcsr));
-    cpu->sse_fast = cpu->host_fpu_loaded && !cpu->fpu_soft &&
-                    (cpu->mxcsr & MXCSR_MASKS) == MXCSR_MASKS;
+    cpu->sse_fast =
+        cpu->host_fpu_loaded && !cpu->fpu_soft && (cpu->mxcsr & MXCSR_MASKS) == MXCSR_MASKS;
 }
 
 static void load_x87(struct vcpu *cpu)

@@ -1,7 +1,7 @@
 /*
  * The floating-point environment. On x86-64 hosts guest arithmetic runs on the host's SSE and x87
- * units as long as the guest masks all exceptions: with the guest's rounding, precision, DAZ and FTZ
- * loaded and everything masked. Elsewhere, while exceptions are unmasked, with vcpu.fpu_soft, and
+ * units as long as the guest masks all exceptions: with the guest's rounding, precision, DAZ and
+ * FTZ loaded and everything masked. Elsewhere, while exceptions are unmasked, with vcpu.fpu_soft, and
  * as the oracle, it runs on cpu/softfloat.h.
  *
  * While a vCPU runs, the host's MXCSR holds the guest's sticky flags; the host's x87 stack is empty
@@ -25,8 +25,8 @@
 #define MXCSR_WRITE_MASK  0xffffu
 
 /* Called by vcpu_run on entry and exit (also when it is left by an exception): loads the guest's
- * environment into the host; stores the collected flags and restores the host's. Whoever sets
- * vcpu.mxcsr, x87.control or x87.status without the functions below does it outside of these two. */
+ * environment into the host; stores the collected flags and restores the host's. Between the two
+ * vcpu.mxcsr, x87.control and x87.status are set by the functions below and the ops only. */
 void fpu_host_enter(struct vcpu *cpu);
 void fpu_host_leave(struct vcpu *cpu);
 

@@ -29,7 +29,7 @@ enum gpr_slot {
     GPR_RDI,
     GPR_ZERO = 16,    /* always 0: no base, no index */
     GPR_IP_BASE = 17, /* RIP at the start of the linear page that the block lies in */
-    GPR_IP_FAR = 18,  /* the same plus 8192, for displacements that would overflow 32 bits */
+    GPR_8192 = 18,    /* always 8192: index where a displacement would overflow 32 bits */
     GPR_SLOT_COUNT = 19,
 };
 

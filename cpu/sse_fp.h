@@ -2,8 +2,8 @@
  * SSE floating-point operations on whole vectors. Each exists as a portable function on
  * cpu/softfloat.h (sse_soft_*) and, on x86-64 hosts, as the host's own instruction (sse_host_*),
  * bit for bit and flag for flag the same. SSE_FP picks: the host's while the guest masks all
- * exceptions, as nearly all do (vcpu.sse_fast); else the portable one, with the exceptions raised as
- * the manual orders. Source: Intel SDM volume 1, 11.5; volume 2, each by its name.
+ * exceptions, as nearly all do (vcpu.sse_fast); else the portable one, with the exceptions raised
+ * as the manual orders. Source: Intel SDM volume 1, 11.5; volume 2, each by its name.
  *
  * All take (destination, source, immediate) and return the new destination. A result that is no
  * vector stands in quad 0: an integer, or for comparisons ZF, PF and CF at their places in EFLAGS.

@@ -1,5 +1,6 @@
 /*
- * x87 instructions on a bare vCPU. Expected values are from the manual's tables or computed by hand.
+ * x87 instructions on a bare vCPU. Expected values are from the manual or computed by hand;
+ * tests/diff holds every row against the host's processor.
  */
 #include "tests/unit/cpu/op_rig.h"
 
