@@ -130,9 +130,10 @@ static struct reg byte_register(unsigned offset)
 
 static struct reg slot(unsigned n)
 {
-    if (n == GPR_IP_BASE || n == GPR_IP_FAR)
+    if (n == GPR_IP_BASE)
         return (struct reg){CLASS_IP, 0};
-    return n == GPR_ZERO ? (struct reg){CLASS_NONE, 0} : (struct reg){CLASS_GENERAL, n};
+    return n == GPR_ZERO || n == GPR_8192 ? (struct reg){CLASS_NONE, 0}
+                                          : (struct reg){CLASS_GENERAL, n};
 }
 
 /* The register that an operand of the table names; CLASS_NONE for others. */
@@ -184,9 +185,7 @@ static bool same(struct reg a, struct reg b)
 static int64_t displacement(const struct insn *i)
 {
     if (i->base == GPR_IP_BASE)
-        return (int64_t)i->disp - i->ip_next;
-    if (i->base == GPR_IP_FAR)
-        return (int64_t)i->disp + 8192 - i->ip_next;
+        return (int64_t)i->disp + (i->index == GPR_8192 ? 8192 : 0) - i->ip_next;
     return i->disp;
 }
 
