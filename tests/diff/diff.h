@@ -80,7 +80,9 @@ bool generate_row_eligible(unsigned row, bool compat);
 /* slot: where the code will lie, for RIP-relative operands. */
 void generate_case(struct diff_case *c, unsigned row, bool compat, uint64_t seed, unsigned slot);
 
-/* state.c: the registers first; the memory when the encoding is known. */
+/* state.c: rows that have more to show are picked more often. */
+unsigned state_row_weight(unsigned row);
+/* The registers first; the memory when the encoding is known. */
 void state_registers(struct diff_case *c, uint64_t *random);
 void state_memory(struct diff_case *c, unsigned operand_bits, uint64_t *random);
 

@@ -30,6 +30,18 @@ static enum value_kind kind_of(const struct insn_row *row, uint64_t *random)
     return random_below(random, 4) == 0 ? VALUE_MIXED : VALUE_INTEGER;
 }
 
+unsigned state_row_weight(unsigned n)
+{
+    const struct insn_row *row = &insn_rows[n];
+    uint64_t random = 0;
+
+    if (row->attrs & A_X87)
+        return 2;
+    if (!(row->attrs & A_SSE))
+        return 1;
+    return kind_of(row, &random) == VALUE_SINGLE || kind_of(row, &random) == VALUE_DOUBLE ? 3 : 1;
+}
+
 /* Exception masks, one bit each: all set mostly, else without a few. */
 static unsigned random_masks(uint64_t *random)
 {
@@ -82,10 +94,11 @@ static uint8_t random_tags(unsigned top, uint64_t *random)
 {
     uint64_t v = random_next(random);
 
-    switch (v >> 32 & 3) {
+    switch (v >> 32 & 7) {
     case 0:
-        return 0xff;
     case 1:
+        return 0xff;
+    case 2:
         return (uint8_t)v;
     default: /* room for a push, and mostly the rest full */
         return (uint8_t) ~(1u << ((top + 7) & 7) | (v & v >> 8 & v >> 16 & v >> 24));
