@@ -286,11 +286,10 @@ static bool prefix_fits(const struct parse *p, uint8_t prefix)
     }
 }
 
-/* Rows that differ in VEX.W or REX.B only. */
-static bool rex_fits(const struct parse *p, uint32_t attrs)
+/* Rows that differ in VEX.W only. */
+static bool vex_w_fits(const struct parse *p, uint32_t attrs)
 {
-    return !(attrs & (p->rex & REX_W ? A_VEX_W0 : A_VEX_W1)) &&
-           !((attrs & A_NO_REX_B) && (p->rex & REX_B));
+    return !(attrs & (p->rex & REX_W ? A_VEX_W0 : A_VEX_W1));
 }
 
 static bool mode_fits(const struct parse *p, uint8_t modes)
@@ -302,6 +301,8 @@ static bool mode_fits(const struct parse *p, uint8_t modes)
         return p->mode & MODE_64;
     case IN_PROT:
         return p->mode & MODE_PROT;
+    case IN_NO_B:
+        return !(p->rex & REX_B);
     default:
         return true;
     }
@@ -350,7 +351,7 @@ static uint16_t find_row(struct parse *p, bool *known)
     for (uint16_t e = d->first[p->map][p->opcode]; e != NO_ENTRY; e = d->entries[e].next) {
         const struct insn_row *row = &insn_rows[d->entries[e].row];
 
-        if (!prefix_fits(p, row->prefix) || !rex_fits(p, row->attrs) || !modrm_fits(p, row)) {
+        if (!prefix_fits(p, row->prefix) || !vex_w_fits(p, row->attrs) || !modrm_fits(p, row)) {
             if (p->overrun)
                 return NO_ENTRY;
             continue;

@@ -124,6 +124,7 @@ enum insn_modes {
     IN_NO64, /* not in 64-bit mode */
     IN_64,   /* only in 64-bit mode */
     IN_PROT, /* not in real-address or virtual-8086 mode */
+    IN_NO_B, /* not with REX.B: PAUSE */
 };
 
 /* How the operand size is found; it selects the op function. */
@@ -223,7 +224,6 @@ enum insn_attr {
     A_VEX_W0 = 1 << 18, /* VEX: the row is for W = 0 */
     A_VEX_W1 = 1 << 19, /* VEX: the row is for W = 1 */
     A_VVVV = 1 << 20,   /* VEX: vvvv names a register; #UD for other rows unless it is 1111b */
-    A_NO_REX_B = 1 << 30, /* the row is for REX.B = 0: PAUSE */
 };
 
 /* Status flags in the columns fr (read), fw (written), fu (left undefined). */
