@@ -35,7 +35,9 @@ _Static_assert(FEATURE_COUNT <= 64, "the model table's masks hold 64 features");
      F1(RDRAND) | F1(FSGSBASE) | F1(SMEP) | F1(ERMS) | F1(RDSEED) | F1(SMAP) | F1(UMIP) |          \
      F1(RDPID) | F1(XSAVEOPT) | F1(CLFLUSHOPT) | F1(CLWB) | F1(PREFETCHW) | F1(PDPE1GB) |          \
      F1(RDTSCP) | F1(BMI1) | F1(BMI2) | F1(ADX) | F1(LZCNT))
-#define FEATURES_MAX (FEATURES_GNOMON | F1(PCID) | F1(INVPCID) | F1(PKU) | F1(LA57))
+#define FEATURES_MAX                                                                               \
+    (FEATURES_GNOMON | F1(PCID) | F1(INVPCID) | F1(PKU) | F1(LA57) | F1(MOVDIRI) | F1(MOVDIR64B) | \
+     F1(SERIALIZE) | F1(WBNOINVD))
 
 #define SIGNATURE 0x000206a7u /* family 6, model 2Ah, stepping 7 */
 
@@ -154,8 +156,9 @@ static void leaf_1(struct vcpu *cpu, uint32_t out[4])
 {
     out[EAX] = cpu->model->signature;
     out[EBX] = cpu->index << 24 | 1u << 16 | 8u << 8; /* APIC id, one logical, 64-byte CLFLUSH */
-    /* Always there: DE PSE PAE PGE PAT PSE36 MTRR APIC (VME is not implemented). */
-    out[EDX] = BIT(2) | BIT(3) | BIT(6) | BIT(9) | BIT(12) | BIT(13) | BIT(16) | BIT(17);
+    /* Always there: DE PSE PAE MCE APIC MTRR PGE MCA PAT PSE36 (VME is not implemented). */
+    out[EDX] = BIT(2) | BIT(3) | BIT(6) | BIT(7) | BIT(9) | BIT(12) | BIT(13) | BIT(14) | BIT(16) |
+               BIT(17);
     out[ECX] = BIT(31); /* a hypervisor is present */
     if (cpu->mmu.cr4 & CR4_OSXSAVE)
         out[ECX] |= BIT(27);

@@ -182,6 +182,9 @@ enum insn_size {
     X(PKU, "pku", 7, 0, ECX, 3)                                                                    \
     X(LA57, "la57", 7, 0, ECX, 16)                                                                 \
     X(RDPID, "rdpid", 7, 0, ECX, 22)                                                               \
+    X(MOVDIRI, "movdiri", 7, 0, ECX, 27)                                                           \
+    X(MOVDIR64B, "movdir64b", 7, 0, ECX, 28)                                                       \
+    X(SERIALIZE, "serialize", 7, 0, EDX, 14)                                                       \
     X(XSAVEOPT, "xsaveopt", 13, 1, EAX, 0)                                                         \
     X(LAHF64, "lahf-lm", 0x80000001, 0, ECX, 0)                                                    \
     X(LZCNT, "abm", 0x80000001, 0, ECX, 5)                                                         \
@@ -190,7 +193,8 @@ enum insn_size {
     X(NX, "nx", 0x80000001, 0, EDX, 20)                                                            \
     X(PDPE1GB, "pdpe1gb", 0x80000001, 0, EDX, 26)                                                  \
     X(RDTSCP, "rdtscp", 0x80000001, 0, EDX, 27)                                                    \
-    X(LM, "lm", 0x80000001, 0, EDX, 29)
+    X(LM, "lm", 0x80000001, 0, EDX, 29)                                                            \
+    X(WBNOINVD, "wbnoinvd", 0x80000008, 0, EBX, 9)
 
 enum cpu_feature {
 #define X(name, word, leaf, subleaf, reg, bit) FEATURE_##name,

@@ -362,7 +362,7 @@ OP(invpcid)
     NEXT;
 }
 
-/* INVD and WBINVD: there are no caches to write back or drop. */
+/* INVD, WBINVD, WBNOINVD: there are no caches to write back or drop. */
 OP(cache_nop)
 {
     NEXT;

@@ -15,7 +15,7 @@ static const char *const excluded[] = {
     "sgdt",     "sidt",   "smsw",   "lar",    "lsl",       "verr",     "verw",     "arpl",
     "popf",     "xgetbv", "rdpkru", "wrpkru", "rdpmc",     "rdfsbase", "rdgsbase", "wrfsbase",
     "wrgsbase", "in",     "out",    "ins",    "outs",      "insb",     "outsb",    "pushf",
-    "bound",    "cli",    "sti",    "clzero", "prefetchw", "rsm",
+    "bound",    "cli",    "sti",    "clzero", "prefetchw", "rsm",      "movdir64b",
 };
 
 bool generate_row_eligible(unsigned n, bool compat)
