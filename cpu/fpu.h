@@ -94,6 +94,15 @@ static inline void fpu_mmx_enter(struct vcpu *cpu, const struct insn *i)
 /* FNINIT: control, status, tags and pointers of x87; the registers keep their contents. */
 void fpu_x87_init(struct vcpu *cpu);
 
+/* Components that XCR0 may name, by CPUID; and how many bytes an XSAVE area with these components
+ * has, the header included (SDM 1 13.4; the compacted format is no smaller for any set of these). */
+uint64_t fpu_xcr0_supported(const struct vcpu *cpu);
+unsigned fpu_xsave_size(uint64_t components);
+
+#define XSAVE_HEADER_END 576u
+#define XSAVE_AVX_OFFSET 576u /* upper halves of YMM0 to YMM15 */
+#define XSAVE_AVX_SIZE   256u
+
 /* FPU part of a snapshot: x87, vector registers, MXCSR, XCR0. */
 void fpu_serialize(struct vcpu *cpu, struct state *s);
 

@@ -79,6 +79,8 @@ static inline void reg_set64(struct vcpu *cpu, unsigned n, uint64_t v)
  *   OPS_VR(s)   register or no ModRM: op_s_16/32/64
  *   OPS_V0(s)   op_s_16/32/64 for register and memory alike
  *   OPS_Y(s)    op_s_r32/r64/m32/m64         OPS_Y0(s)  only register: op_s_32/64
+ *   OPS_L(s)    by VEX.L: op_s_x_r/x_m for 128 bits, op_s_y_r/y_m for 256
+ *   OPS_LR(s)   only register: op_s_x/y      OPS_LM(s)  only memory: op_s_x/y
  */
 #define OPS_1(s)                                                                                   \
     {                                                                                              \
@@ -122,6 +124,18 @@ static inline void reg_set64(struct vcpu *cpu, unsigned n, uint64_t v)
     {                                                                                              \
         .reg = {0, op_##s##_16, op_##s##_32, op_##s##_64},                                         \
         .mem = {0, op_##s##_16, op_##s##_32, op_##s##_64}                                          \
+    }
+#define OPS_L(s)                                                                                   \
+    {                                                                                              \
+        .reg = {op_##s##_x_r, op_##s##_y_r}, .mem = {op_##s##_x_m, op_##s##_y_m}                   \
+    }
+#define OPS_LR(s)                                                                                  \
+    {                                                                                              \
+        .reg = {op_##s##_x, op_##s##_y}                                                            \
+    }
+#define OPS_LM(s)                                                                                  \
+    {                                                                                              \
+        .mem = {op_##s##_x, op_##s##_y}                                                            \
     }
 #define OPS_Y0(s)                                                                                  \
     {                                                                                              \
