@@ -11,6 +11,9 @@
 #define likely(x)   __builtin_expect(!!(x), 1)
 #define unlikely(x) __builtin_expect(!!(x), 0)
 
+/* For the few functions on the hot paths that the compiler would rather call than inline. */
+#define FORCE_INLINE static inline __attribute__((always_inline))
+
 #define BIT(n)        (1u << (n))
 #define BIT64(n)      (1ull << (n))
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))

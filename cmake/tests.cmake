@@ -3,7 +3,7 @@
 #   tests/unit/<layer>/<file>_test.c   one program each, linked only to what that layer may use
 #   tests/fuzz/<name>_fuzz.c           one harness each; preset fuzz fuzzes, the others replay
 #                                      tests/fuzz/corpus/<name>/
-#   tests/{lint,guest,diff,boot,bench}/CMakeLists.txt   add their own tests
+#   tests/{lint,guest,diff,decode,boot,bench}/CMakeLists.txt   add their own tests
 
 # The environment of every test; long matrices ask for GNOMON_FULL=1, which passes through.
 set(GNOMON_TEST_ENVIRONMENT
@@ -117,7 +117,7 @@ if(NOT GNOMON_CROSS)
 endif()
 
 if(NOT GNOMON_CROSS AND NOT GNOMON_FUZZ)
-    foreach(folder IN ITEMS lint guest diff boot bench)
+    foreach(folder IN ITEMS lint guest diff decode boot bench)
         if(EXISTS ${CMAKE_SOURCE_DIR}/tests/${folder}/CMakeLists.txt)
             add_subdirectory(${CMAKE_SOURCE_DIR}/tests/${folder} tests/${folder})
         endif()

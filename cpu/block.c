@@ -10,18 +10,9 @@
 #include <string.h>
 
 #define HASH_SIZE     (1u << 16)
-#define LOOKUP_SIZE   (1u << 12)
 #define FRAME_SIZE    (1u << 12)
 #define ARENA_SIZE    ((size_t)64 << 20)
 #define GRANULE_SHIFT 7 /* 128-byte granules: 32 in a frame */
-
-/* Linear look-up: follows the TLB through mmu.code_epoch. */
-struct lookup {
-    uint64_t linear;
-    uint64_t key; /* code_epoch << 16 | mode */
-    struct block *block;
-    uint64_t unused;
-};
 
 /* A frame that blocks come from. */
 struct code_frame {
@@ -32,7 +23,7 @@ struct code_frame {
 };
 
 struct block_cache {
-    struct lookup lookup[LOOKUP_SIZE];
+    struct block_lookup lookup[BLOCK_LOOKUP_SIZE];
     struct block *hash[HASH_SIZE];
     struct code_frame *frames[FRAME_SIZE];
     uint8_t *arena;
@@ -184,12 +175,20 @@ static void code_write(void *opaque, mpa_t address, unsigned length)
     }
 }
 
+static void forget_lookups(struct block_cache *c)
+{
+    for (unsigned n = 0; n < BLOCK_LOOKUP_SIZE; n++)
+        c->lookup[n] = (struct block_lookup){.key = BLOCK_NO_KEY};
+}
+
 struct block_cache *block_cache_create(struct vcpu *cpu)
 {
     struct block_cache *c = host_alloc_lazy(sizeof(*c));
 
     c->arena = host_alloc_lazy(ARENA_SIZE);
     c->cpu = cpu;
+    cpu->lookup = c->lookup;
+    forget_lookups(c);
     cpu->mmu.memory->code_write = code_write;
     cpu->mmu.memory->code_overlaps = code_overlaps;
     cpu->mmu.memory->code_write_opaque = c;
@@ -216,6 +215,7 @@ void block_cache_drop(struct vcpu *cpu)
     c->used = 0;
     cpu->chain_slot = NULL;
     cpu->mmu.code_epoch++;
+    forget_lookups(c);
 }
 
 /* Where the bytes of a block being decoded come from. */
@@ -332,6 +332,7 @@ static struct block *block_create(struct vcpu *cpu, const struct source *s, uint
     b = (struct block *)(c->arena + c->used);
     *b = (struct block){
         .address = s->where.v,
+        .host = s->host,
         .second = UINT64_MAX,
         .mode = mode,
         .start = s->where.v & 0xfff,
@@ -381,24 +382,37 @@ static struct block *block_find_slow(struct vcpu *cpu, uint64_t linear, uint32_t
     return block_create(cpu, &s, mode);
 }
 
+/* After the TLB has dropped translations: is the block that was found here still the right one?
+ * Only where the TLB knows the page again. */
+static bool still_there(const struct vcpu *cpu, const struct block_lookup *l, uint64_t linear,
+                        uint32_t mode)
+{
+    const struct block *b = l->block;
+
+    return l->linear == linear && l->key != BLOCK_NO_KEY && b->mode == mode &&
+           b->chain_cost != BLOCK_STALE && b->second == UINT64_MAX && (mode & MODE_64) &&
+           tlb_find_exec(&cpu->mmu, linear) == b->host;
+}
+
 const struct block *block_find(struct vcpu *cpu, uint32_t extra)
 {
     uint32_t mode = cpu->mode | extra;
     uint64_t linear = cpu->rip + cpu->seg[SEG_CS].base;
-    struct lookup *l;
-    uint64_t key;
+    struct block_lookup *l;
 
     if (!(mode & MODE_64))
         linear = (uint32_t)linear;
-    key = cpu->mmu.code_epoch << 16 | mode;
-    l = &cpu->blocks->lookup[(linear ^ (linear >> 12)) & (LOOKUP_SIZE - 1)];
+    l = block_lookup_slot(cpu, linear);
     cpu->gpr[GPR_IP_BASE] = cpu->rip - (linear & 0xfff);
-    cpu->gpr[GPR_IP_FAR] = cpu->gpr[GPR_IP_BASE] + 8192;
-    if (likely(l->linear == linear && l->key == key))
+    if (likely(l->linear == linear && l->key == block_key(cpu, mode)))
         return l->block;
-    l->block = block_find_slow(cpu, linear, mode);
-    l->linear = linear;
-    l->key = cpu->mmu.code_epoch << 16 | mode; /* decoding may have moved the epoch */
+    if (!still_there(cpu, l, linear, mode)) {
+        l->block = block_find_slow(cpu, linear, mode);
+        l->linear = linear;
+    }
+    /* Decoding may have moved the epoch. What the run loop wants to see is not remembered, so that
+     * no jump finds it. */
+    l->key = l->block->debug || cpu->trace_blocks ? BLOCK_NO_KEY : block_key(cpu, mode);
     return l->block;
 }
 

@@ -16,8 +16,20 @@
 #define BLOCK_MAX_INSNS 64
 #define BLOCK_STALE     INT64_MAX /* no budget is that large */
 
+/* Linear look-up: follows the TLB through mmu.code_epoch. */
+struct block_lookup {
+    uint64_t linear;
+    uint64_t key; /* block_key, or BLOCK_NO_KEY */
+    struct block *block;
+    uint64_t unused;
+};
+
+#define BLOCK_LOOKUP_SIZE (1u << 14)
+#define BLOCK_NO_KEY      UINT64_MAX
+
 struct block {
     uint64_t address;     /* machine address of the first byte */
+    const uint8_t *host;  /* host address of the same */
     uint64_t second;      /* machine address of the second page's frame if it straddles, else ~0 */
     uint32_t mode;        /* mode word it was decoded for */
     uint16_t count;       /* instructions, the sentinel not counted */
@@ -34,7 +46,7 @@ struct block {
 };
 
 /* Accounts for a block that is about to run, and remembers it for crash reports. */
-static inline void block_account(struct vcpu *cpu, const struct block *b)
+FORCE_INLINE void block_account(struct vcpu *cpu, const struct block *b)
 {
     cpu->budget -= b->count;
     cpu->block = b;
@@ -64,28 +76,82 @@ static inline void block_link(struct vcpu *cpu, const struct block *next)
     }
 }
 
+/* What a look-up must match besides the address. */
+FORCE_INLINE uint64_t block_key(const struct vcpu *cpu, uint32_t mode)
+{
+    return cpu->mmu.code_epoch << 16 | mode;
+}
+
+FORCE_INLINE struct block_lookup *block_lookup_slot(const struct vcpu *cpu, uint64_t linear)
+{
+    return &cpu->lookup[(linear ^ (linear >> 12)) & (BLOCK_LOOKUP_SIZE - 1)];
+}
+
+/* May this block run next without the run loop's having a look at the world? */
+FORCE_INLINE bool block_may_follow(const struct vcpu *cpu, const struct block *next)
+{
+    return likely(next->chain_cost <= cpu->budget) &&
+           likely((atomic_load_explicit(&cpu->pending, memory_order_relaxed) | cpu->attention) ==
+                  0);
+}
+
+/* In builds where a call in tail position is a jump, blocks follow each other without a return to
+ * the run loop; in others everything returns there. */
+#if defined(GNOMON_THREADED)
+
+/* 64-bit mode: continues at rip, whatever page it is in; in the run loop if that is not simple. */
+FORCE_INLINE void block_jump(struct vcpu *cpu, uint64_t rip)
+{
+    const struct block_lookup *l = block_lookup_slot(cpu, rip);
+
+    if (likely(l->linear == rip) && likely(l->key == block_key(cpu, cpu->mode)) &&
+        block_may_follow(cpu, l->block)) {
+        cpu->gpr[GPR_IP_BASE] = rip & PAGE_MASK;
+        block_account(cpu, l->block);
+        l->block->insns[0].op(cpu, &l->block->insns[0]);
+        return;
+    }
+    cpu->rip = rip;
+}
+
 /*
- * Leaves a block by a direct branch to vcpu.rip, at `offset` from GPR_IP_BASE: straight into the
+ * 64-bit mode: leaves a block by a direct branch to `offset` from GPR_IP_BASE: straight into the
  * following block when it is known, lies in the same page, fits the budget and nothing is pending;
  * else back to the run loop, which finds it and links it.
  */
-static inline void block_chain(struct vcpu *cpu, unsigned slot, uint64_t offset)
+FORCE_INLINE void block_chain(struct vcpu *cpu, unsigned slot, uint64_t offset)
 {
     struct block *b = (struct block *)cpu->block, *next;
 
-    if (offset >= PAGE_SIZE || (b->mode & MODE_SINGLE))
+    if (unlikely(offset >= PAGE_SIZE)) {
+        block_jump(cpu, cpu->gpr[GPR_IP_BASE] + offset);
         return;
+    }
     next = b->chain[slot];
-    if (likely(next != NULL) && likely(next->chain_cost <= cpu->budget) &&
-        likely((atomic_load_explicit(&cpu->pending, memory_order_relaxed) | cpu->attention) ==
-               0)) {
+    if (likely(next != NULL) && block_may_follow(cpu, next)) {
         block_account(cpu, next);
         next->insns[0].op(cpu, &next->insns[0]);
         return;
     }
-    if (next == NULL || next->chain_cost == BLOCK_STALE)
+    cpu->rip = cpu->gpr[GPR_IP_BASE] + offset;
+    if (!(b->mode & MODE_SINGLE) && (next == NULL || next->chain_cost == BLOCK_STALE))
         cpu->chain_slot = &b->chain[slot];
 }
+
+#else
+
+FORCE_INLINE void block_jump(struct vcpu *cpu, uint64_t rip)
+{
+    cpu->rip = rip;
+}
+
+FORCE_INLINE void block_chain(struct vcpu *cpu, unsigned slot __attribute__((unused)),
+                              uint64_t offset)
+{
+    cpu->rip = cpu->gpr[GPR_IP_BASE] + offset;
+}
+
+#endif
 
 /* RIP of an instruction of the running block. */
 uint64_t cpu_insn_start(const struct vcpu *cpu, const struct insn *i);

@@ -208,6 +208,7 @@ enum vcpu_attention {
     VCPU_ATTENTION_TRAP = 1 << 3,   /* EFLAGS.TF is set */
     VCPU_ATTENTION_DEBUG = 1 << 4,  /* the last instruction hit data or I/O points: vcpu.debug */
     VCPU_ATTENTION_RESUME = 1 << 5, /* EFLAGS.RF is set: cleared by the next instruction */
+    VCPU_ATTENTION_ALONE = 1 << 6,  /* a block of one instruction runs: nothing is chained to it */
 };
 
 enum vcpu_exit {
@@ -249,6 +250,7 @@ struct exception_record {
 
 struct block;
 struct block_cache;
+struct block_lookup;
 struct decoder;
 struct cpu_model;
 
@@ -261,6 +263,7 @@ struct vcpu {
     uint64_t rip;          /* of the next instruction, at block boundaries */
     const struct insn *current;   /* the instruction that took a slow path */
     const struct block *block;    /* the block that runs */
+    struct block_lookup *lookup;  /* blocks by linear address, cpu/block.h */
     struct segment seg[SEG_COUNT];
     int64_t budget;        /* instructions left in this slice, this block already taken off */
     struct block **chain_slot; /* where the run loop links the next block to; NULL: nowhere */

@@ -289,11 +289,12 @@ static bool prefix_fits(const struct parse *p, uint8_t prefix)
     }
 }
 
-/* Rows that differ in VEX.W or VEX.L only. */
-static bool vex_fits(const struct parse *p, uint32_t attrs)
+/* Rows that differ in VEX.W, VEX.L or REX.B only. */
+static bool rex_fits(const struct parse *p, uint32_t attrs)
 {
     return !(attrs & (p->rex & REX_W ? A_VEX_W0 : A_VEX_W1)) &&
-           !(attrs & (p->vex_l ? A_VEX_L0 : A_VEX_L1));
+           !(attrs & (p->vex_l ? A_VEX_L0 : A_VEX_L1)) &&
+           !((attrs & A_NO_REX_B) && (p->rex & REX_B));
 }
 
 static bool mode_fits(const struct parse *p, uint8_t modes)
@@ -353,7 +354,7 @@ static uint16_t find_row(struct parse *p, bool *known)
     for (uint16_t e = d->first[p->map][p->opcode]; e != NO_ENTRY; e = d->entries[e].next) {
         const struct insn_row *row = &insn_rows[d->entries[e].row];
 
-        if (!prefix_fits(p, row->prefix) || !vex_fits(p, row->attrs) || !modrm_fits(p, row)) {
+        if (!prefix_fits(p, row->prefix) || !rex_fits(p, row->attrs) || !modrm_fits(p, row)) {
             if (p->overrun)
                 return NO_ENTRY;
             continue;
@@ -582,7 +583,7 @@ static void set_ip_relative(struct insn *i)
 
     i->base = GPR_IP_BASE;
     if (disp > INT32_MAX) {
-        i->base = GPR_IP_FAR;
+        i->index = GPR_8192;
         disp -= 8192;
     }
     i->disp = (int32_t)disp;

@@ -206,7 +206,7 @@ static void deliver_protected(struct vcpu *cpu, const struct event *e, const str
         segment_load_stack(cpu, selector, cpl);
         new_ss = cpu->seg[SEG_SS];
         cpu->seg[SEG_SS] = old_ss; /* until nothing can fault any more */
-        s = (struct stack){.ss = &new_ss, .rsp = esp, .cpl = cpl};
+        s = (struct stack){.ss = &new_ss, .rsp = esp, .cpl = cpl, .code = selector & 0xfffc};
         s.mask = new_ss.attributes & SEGMENT_DB ? UINT32_MAX : 0xffff;
         if (v86)
             leave_v86(cpu, &s, size);

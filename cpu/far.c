@@ -81,15 +81,19 @@ static struct call_gate call_gate_read(struct vcpu *cpu, uint16_t selector)
     return g;
 }
 
-/* The code segment behind a call gate. */
-static struct descriptor call_gate_target(struct vcpu *cpu, const struct call_gate *g)
+/* The code segment behind a call gate. Only CALL may enter an inner level. */
+static struct descriptor call_gate_target(struct vcpu *cpu, const struct call_gate *g, bool call)
 {
     struct descriptor cs;
+    bool inner;
 
     if ((g->selector & 0xfffc) == 0)
         cpu_raise_code(cpu, NULL, EXC_GP, 0);
     cs = descriptor_read(cpu, g->selector, false, EXC_GP);
     if (!descriptor_is_code(cs.attributes) || descriptor_dpl(cs.attributes) > cpu_cpl(cpu))
+        raise_selector(cpu, EXC_GP, g->selector);
+    inner = !(cs.attributes & SEGMENT_EXPAND_DOWN) && descriptor_dpl(cs.attributes) < cpu_cpl(cpu);
+    if (inner && !call)
         raise_selector(cpu, EXC_GP, g->selector);
     if (g->size == 64 && (cs.attributes & (SEGMENT_LONG | SEGMENT_DB)) != SEGMENT_LONG)
         raise_selector(cpu, EXC_GP, g->selector);
@@ -133,10 +137,8 @@ static uint16_t task_gate_tss(const struct descriptor *d)
 static void jump_through_gate(struct vcpu *cpu, uint16_t selector)
 {
     struct call_gate g = call_gate_read(cpu, selector);
-    struct descriptor cs = call_gate_target(cpu, &g);
+    struct descriptor cs = call_gate_target(cpu, &g, false);
 
-    if (!(cs.attributes & SEGMENT_EXPAND_DOWN) && descriptor_dpl(cs.attributes) != cpu_cpl(cpu))
-        raise_selector(cpu, EXC_GP, g.selector);
     check_target(cpu, &cs, g.offset);
     descriptor_set_accessed(cpu, &cs);
     segment_set_cs(cpu, g.selector, &cs, cpu_cpl(cpu));
@@ -205,6 +207,7 @@ static void call_inner(struct vcpu *cpu, const struct call_gate *g, struct descr
         cpu->seg[SEG_SS] = old_ss;
         s.ss = &new_ss;
         s.rsp = esp;
+        s.code = selector & 0xfffc;
         s.mask = new_ss.attributes & SEGMENT_DB ? UINT32_MAX : 0xffff;
     }
     for (unsigned n = 0; n < g->parameters; n++)
@@ -226,7 +229,7 @@ static void call_inner(struct vcpu *cpu, const struct call_gate *g, struct descr
 static void call_through_gate(struct vcpu *cpu, uint16_t selector, uint64_t next)
 {
     struct call_gate g = call_gate_read(cpu, selector);
-    struct descriptor cs = call_gate_target(cpu, &g);
+    struct descriptor cs = call_gate_target(cpu, &g, true);
     struct stack s;
 
     if (!(cs.attributes & SEGMENT_EXPAND_DOWN) && descriptor_dpl(cs.attributes) < cpu_cpl(cpu)) {

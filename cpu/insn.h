@@ -29,7 +29,7 @@ enum gpr_slot {
     GPR_RDI,
     GPR_ZERO = 16,    /* always 0: no base, no index */
     GPR_IP_BASE = 17, /* RIP at the start of the linear page that the block lies in */
-    GPR_IP_FAR = 18,  /* the same plus 8192, for displacements that would overflow 32 bits */
+    GPR_8192 = 18,    /* always 8192: index where a displacement would overflow 32 bits */
     GPR_SLOT_COUNT = 19,
 };
 
@@ -242,6 +242,7 @@ enum insn_attr {
     A_AVX = 1 << 21,    /* #UD unless the system has AVX state enabled, #NM if CR0.TS (likewise) */
     A_AVX2_L1 = 1 << 22, /* VEX.L = 1 is AVX2 */
     A_VSIB = 1 << 23,   /* the index of the memory operand, in insn.index, is a vector register */
+    A_NO_REX_B = 1 << 30, /* the row is for REX.B = 0: PAUSE */
 };
 
 /* Status flags in the columns fr (read), fw (written), fu (left undefined). */

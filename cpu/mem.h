@@ -11,7 +11,7 @@
 #include "mmu/guest_access.h"
 
 /* Effective address of the memory operand: offset in its segment, wrapped to the address size. */
-static inline uint64_t insn_ea(const struct vcpu *cpu, const struct insn *i)
+FORCE_INLINE uint64_t insn_ea(const struct vcpu *cpu, const struct insn *i)
 {
     uint64_t a = cpu->gpr[i->base] + (cpu->gpr[i->index] << i->scale) + (uint64_t)(int64_t)i->disp;
 
@@ -27,7 +27,7 @@ uint64_t mem_segment_linear(struct vcpu *cpu, const struct insn *i, unsigned seg
 
 /* Linear address of the memory operand. In flat modes no check: a non-canonical address never hits
  * the TLB and is found on the slow path. */
-static inline uint64_t mem_linear(struct vcpu *cpu, const struct insn *i, unsigned size,
+FORCE_INLINE uint64_t mem_linear(struct vcpu *cpu, const struct insn *i, unsigned size,
                                   enum mmu_access access)
 {
     uint64_t ea = insn_ea(cpu, i);
@@ -38,7 +38,7 @@ static inline uint64_t mem_linear(struct vcpu *cpu, const struct insn *i, unsign
 }
 
 /* Linear address of offset in segment seg (an ES/SS/... fixed by the instruction). */
-static inline uint64_t mem_linear_at(struct vcpu *cpu, const struct insn *i, unsigned seg,
+FORCE_INLINE uint64_t mem_linear_at(struct vcpu *cpu, const struct insn *i, unsigned seg,
                                      uint64_t offset, unsigned size, enum mmu_access access)
 {
     if (likely(i->flags & INSN_FLAT))
@@ -62,7 +62,7 @@ void mem_store_bytes(struct vcpu *cpu, const struct insn *i, uint64_t linear, co
                      unsigned size);
 
 #define MEM_DEFINE(bits)                                                                           \
-    static inline uint##bits##_t mem_load##bits(struct vcpu *cpu, const struct insn *i,            \
+    FORCE_INLINE uint##bits##_t mem_load##bits(struct vcpu *cpu, const struct insn *i,             \
                                                 uint64_t linear)                                   \
     {                                                                                              \
         const void *p = tlb_find_read(&cpu->mmu, linear, bits / 8);                                \
@@ -70,7 +70,7 @@ void mem_store_bytes(struct vcpu *cpu, const struct insn *i, uint64_t linear, co
             return guest_load##bits(p);                                                            \
         return (uint##bits##_t)mem_load_slow(cpu, i, linear, bits / 8);                            \
     }                                                                                              \
-    static inline void mem_store##bits(struct vcpu *cpu, const struct insn *i, uint64_t linear,    \
+    FORCE_INLINE void mem_store##bits(struct vcpu *cpu, const struct insn *i, uint64_t linear,     \
                                        uint##bits##_t value)                                       \
     {                                                                                              \
         void *p = tlb_find_write(&cpu->mmu, linear, bits / 8);                                     \
@@ -80,11 +80,11 @@ void mem_store_bytes(struct vcpu *cpu, const struct insn *i, uint64_t linear, co
             mem_store_slow(cpu, i, linear, value, bits / 8);                                       \
     }                                                                                              \
     /* The memory operand, read. */                                                                \
-    static inline uint##bits##_t mem_read##bits(struct vcpu *cpu, const struct insn *i)            \
+    FORCE_INLINE uint##bits##_t mem_read##bits(struct vcpu *cpu, const struct insn *i)             \
     {                                                                                              \
         return mem_load##bits(cpu, i, mem_linear(cpu, i, bits / 8, MMU_READ));                     \
     }                                                                                              \
-    static inline void mem_write##bits(struct vcpu *cpu, const struct insn *i,                     \
+    FORCE_INLINE void mem_write##bits(struct vcpu *cpu, const struct insn *i,                      \
                                        uint##bits##_t value)                                       \
     {                                                                                              \
         mem_store##bits(cpu, i, mem_linear(cpu, i, bits / 8, MMU_WRITE), value);                   \
@@ -118,7 +118,7 @@ bool mem_rmw_commit_slow(struct vcpu *cpu, const struct insn *i, uint64_t linear
                          uint64_t *old, uint64_t value);
 
 #define MEM_RMW_DEFINE(bits)                                                                       \
-    static inline uint##bits##_t mem_rmw_begin_at##bits(struct vcpu *cpu, const struct insn *i,    \
+    FORCE_INLINE uint##bits##_t mem_rmw_begin_at##bits(struct vcpu *cpu, const struct insn *i,     \
                                                         struct mem_rmw *m, uint64_t linear)        \
     {                                                                                              \
         m->linear = linear;                                                                        \
@@ -127,12 +127,12 @@ bool mem_rmw_commit_slow(struct vcpu *cpu, const struct insn *i, uint64_t linear
             return guest_load##bits(m->host);                                                      \
         return (uint##bits##_t)mem_rmw_begin_slow(cpu, i, linear, bits / 8);                       \
     }                                                                                              \
-    static inline uint##bits##_t mem_rmw_begin##bits(struct vcpu *cpu, const struct insn *i,       \
+    FORCE_INLINE uint##bits##_t mem_rmw_begin##bits(struct vcpu *cpu, const struct insn *i,        \
                                                      struct mem_rmw *m)                            \
     {                                                                                              \
         return mem_rmw_begin_at##bits(cpu, i, m, mem_linear(cpu, i, bits / 8, MMU_WRITE));         \
     }                                                                                              \
-    static inline bool mem_rmw_commit##bits(struct vcpu *cpu, const struct insn *i,                \
+    FORCE_INLINE bool mem_rmw_commit##bits(struct vcpu *cpu, const struct insn *i,                 \
                                             struct mem_rmw *m, uint##bits##_t *old,                \
                                             uint##bits##_t value)                                  \
     {                                                                                              \
@@ -157,7 +157,7 @@ MEM_RMW_DEFINE(64)
 #undef MEM_RMW_DEFINE
 
 /* 128-bit operands. The aligned forms raise #GP(0) on a misaligned address (legacy SSE). */
-static inline void mem_load128(struct vcpu *cpu, const struct insn *i, uint64_t linear,
+FORCE_INLINE void mem_load128(struct vcpu *cpu, const struct insn *i, uint64_t linear,
                                uint64_t out[2])
 {
     const void *p = tlb_find_read(&cpu->mmu, linear, 16);
@@ -172,7 +172,7 @@ static inline void mem_load128(struct vcpu *cpu, const struct insn *i, uint64_t 
     out[1] = mem_load64(cpu, i, linear + 8);
 }
 
-static inline void mem_store128(struct vcpu *cpu, const struct insn *i, uint64_t linear,
+FORCE_INLINE void mem_store128(struct vcpu *cpu, const struct insn *i, uint64_t linear,
                                 const uint64_t in[2])
 {
     void *p = tlb_find_write(&cpu->mmu, linear, 16);

@@ -81,7 +81,7 @@ bool vcpu_wakeable(const struct vcpu *cpu)
 }
 
 /* Runs the instructions of a block. */
-static inline void block_run(struct vcpu *cpu, const struct block *b)
+FORCE_INLINE void block_run(struct vcpu *cpu, const struct block *b)
 {
     block_account(cpu, b);
 #if defined(GNOMON_THREADED)
@@ -111,10 +111,12 @@ static void run_single(struct vcpu *cpu)
     if (unlikely(cpu->trace_blocks))
         cpu->platform.trace_block(cpu->platform.opaque, 0);
     cpu->mmu.exact_point = true;
+    cpu->attention |= VCPU_ATTENTION_ALONE;
     block_run(cpu, b);
     cpu->mmu.exact_point = false;
     cpu->block = NULL;
-    cpu->attention &= ~(before & (VCPU_ATTENTION_SHADOW | VCPU_ATTENTION_SINGLE));
+    cpu->attention &=
+        ~((before & (VCPU_ATTENTION_SHADOW | VCPU_ATTENTION_SINGLE)) | VCPU_ATTENTION_ALONE);
     if (before & VCPU_ATTENTION_TRAP) {
         cpu->debug.hits |= DR6_BS;
         cpu->attention |= VCPU_ATTENTION_DEBUG;
@@ -268,7 +270,7 @@ static bool deliver_raised(struct vcpu *cpu)
         .return_rip = cpu->rip,
     };
 
-    cpu->attention &= ~(VCPU_ATTENTION_SHADOW | VCPU_ATTENTION_SINGLE);
+    cpu->attention &= ~(VCPU_ATTENTION_SHADOW | VCPU_ATTENTION_SINGLE | VCPU_ATTENTION_ALONE);
     cpu->mmu.exact_point = false;
     cpu->event_ext = 0;
     record_exception(cpu);

@@ -225,14 +225,14 @@ static uint64_t stack_linear(struct vcpu *cpu, const struct stack *s, uint64_t o
 
     if (s->mask == UINT64_MAX) {
         if (!cpu_canonical(cpu, offset) || !cpu_canonical(cpu, last))
-            cpu_raise_code(cpu, NULL, EXC_SS, cpu->event_ext);
+            cpu_raise_code(cpu, NULL, EXC_SS, s->code | cpu->event_ext);
         return offset;
     }
     if (ss->attributes & SEGMENT_EXPAND_DOWN) {
         if (offset <= ss->limit || last > (ss->attributes & SEGMENT_DB ? UINT32_MAX : 0xffffu))
-            cpu_raise_code(cpu, NULL, EXC_SS, cpu->event_ext);
+            cpu_raise_code(cpu, NULL, EXC_SS, s->code | cpu->event_ext);
     } else if (last > ss->limit) {
-        cpu_raise_code(cpu, NULL, EXC_SS, cpu->event_ext);
+        cpu_raise_code(cpu, NULL, EXC_SS, s->code | cpu->event_ext);
     }
     return (uint32_t)(ss->base + offset);
 }

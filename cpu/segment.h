@@ -110,6 +110,7 @@ struct stack {
     uint64_t rsp;
     uint64_t mask;   /* 0xffff, 0xffffffff, ~0 */
     unsigned cpl;    /* privilege of the accesses */
+    uint16_t code;   /* selector in the error code of #SS: that of an inner stack, else 0 */
 };
 
 /* The current stack of the processor. */

@@ -61,6 +61,7 @@ void vcpu_reset(struct vcpu *cpu, bool init)
     else
         cr0 |= CR0_CD | CR0_NW;
     memset(cpu->gpr, 0, sizeof(cpu->gpr));
+    cpu->gpr[GPR_8192] = 8192;
     cpu->gpr[GPR_RDX] = cpu->model->signature;
     flags_set(cpu, 0);
     cpu->eflags = EFLAGS_ONE;

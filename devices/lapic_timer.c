@@ -96,8 +96,10 @@ static uint64_t deadline_of_count(const struct lapic *l, uint64_t now)
 static uint64_t deadline_of_tsc(const struct lapic *l, uint64_t now)
 {
     uint64_t tsc = base_tsc(l, now);
-    uint64_t left = l->tsc_deadline - (tsc + l->tsc_offset); /* > 0 after a sync */
+    uint64_t left = l->tsc_deadline - (tsc + l->tsc_offset);
 
+    if (tsc + l->tsc_offset >= l->tsc_deadline)
+        return now; /* time has gone on since the sync */
     return mul_div_up(add_saturating(tsc, left), NS_PER_SECOND, l->config.tsc_hz);
 }
 

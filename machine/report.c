@@ -309,6 +309,40 @@ static void print_fault(struct machine *m, FILE *out)
     mmu_walk_print(out, &w);
 }
 
+/* "31 ec": the vectors of an IRR or ISR. */
+static void print_vectors(FILE *out, const char *name, const uint32_t set[8])
+{
+    bool any = false;
+
+    fprintf(out, " %s", name);
+    for (unsigned n = 0; n < 256; n++) {
+        if (set[n / 32] & BIT(n % 32)) {
+            fprintf(out, " %02x", n);
+            any = true;
+        }
+    }
+    fputs(any ? "" : " none", out);
+}
+
+/* What is on its way to the processor, and what holds it up. */
+static void print_interrupts(struct machine *m, FILE *out)
+{
+    const struct lapic *l = m->lapic;
+
+    fprintf(out, "local APIC:");
+    print_vectors(out, "requested", l->irr);
+    fputc(',', out);
+    print_vectors(out, "in service", l->isr);
+    fprintf(out, "; TPR %02x SVR %03x LVT timer %05x LINT0 %05x; INTR %s\n", l->tpr, l->svr,
+            l->lvt[LAPIC_LVT_TIMER], l->lvt[LAPIC_LVT_LINT0], l->intr_level ? "high" : "low");
+    for (unsigned n = 0; n < ARRAY_SIZE(m->pic->chip); n++) {
+        const struct pic_chip *c = &m->pic->chip[n];
+
+        fprintf(out, "%sIRR %02x ISR %02x IMR %02x inputs %02x%s", n == 0 ? "PIC: " : "; second ",
+                c->irr, c->isr, c->imr, c->lines, n == 0 ? "" : "\n");
+    }
+}
+
 static void print_timers(struct machine *m, FILE *out)
 {
     uint64_t now = machine_time(m);
@@ -336,6 +370,7 @@ void machine_report(struct machine *m, FILE *out, const struct report_tools *too
     print_idt(m, out, tools->symbols);
     print_stack(m, out, tools->symbols);
     print_blocks(m, out, tools);
+    print_interrupts(m, out);
     print_timers(m, out);
     fprintf(out, "accesses nobody answered: %" PRIu64 "\n---\n", bus_unclaimed_count(m->bus));
     machine_unlock(m);

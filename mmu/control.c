@@ -18,8 +18,7 @@ static enum tlb_view current_view(const struct mmu_context *m)
 
 static void select_view(struct mmu_context *m)
 {
-    m->view = current_view(m);
-    m->table = m->all_slow ? m->tlb->empty : m->tlb->space.tables[m->view].entries;
+    tlb_enter_view(m, current_view(m));
 }
 
 void mmu_init(struct mmu_context *m, struct bus *bus, struct machine_memory *memory,

@@ -30,7 +30,7 @@
     {                                                                                              \
         memcpy(p, &v, sizeof(v));                                                                  \
     }                                                                                              \
-    static inline uint##bits##_t guest_load##bits(const void *p)                                   \
+    FORCE_INLINE uint##bits##_t guest_load##bits(const void *p)                                    \
     {                                                                                              \
         uint##bits##_t v;                                                                          \
         if (likely(((uintptr_t)p & (bits / 8 - 1)) == 0))                                          \
@@ -39,7 +39,7 @@
             v = guest_unaligned_load##bits(p);                                                     \
         return swap_in(v);                                                                         \
     }                                                                                              \
-    static inline void guest_store##bits(void *p, uint##bits##_t value)                            \
+    FORCE_INLINE void guest_store##bits(void *p, uint##bits##_t value)                             \
     {                                                                                              \
         uint##bits##_t v = swap_out(value);                                                        \
         if (likely(((uintptr_t)p & (bits / 8 - 1)) == 0))                                          \

@@ -223,13 +223,13 @@ void mmu_frame_unwatch(struct mmu_context *m, mpa_t frame, uint32_t watch);
 
 /* --- The fast way --- */
 
-static inline struct tlb_entry *tlb_slot(const struct mmu_context *m, uint64_t address)
+FORCE_INLINE struct tlb_entry *tlb_slot(const struct mmu_context *m, uint64_t address)
 {
     return &m->table[(address >> PAGE_SHIFT) & (TLB_SIZE - 1)];
 }
 
 /* Host address of [address, + size), or NULL: take the slow way. size is 1 to 64. */
-static inline void *tlb_find_read(const struct mmu_context *m, uint64_t address, unsigned size)
+FORCE_INLINE void *tlb_find_read(const struct mmu_context *m, uint64_t address, unsigned size)
 {
     const struct tlb_entry *e = tlb_slot(m, address);
     if (likely(((address + size - 1) & PAGE_MASK) == e->read_tag))
@@ -237,7 +237,7 @@ static inline void *tlb_find_read(const struct mmu_context *m, uint64_t address,
     return NULL;
 }
 
-static inline void *tlb_find_write(const struct mmu_context *m, uint64_t address, unsigned size)
+FORCE_INLINE void *tlb_find_write(const struct mmu_context *m, uint64_t address, unsigned size)
 {
     const struct tlb_entry *e = tlb_slot(m, address);
     if (likely(((address + size - 1) & PAGE_MASK) == e->write_tag))
@@ -245,7 +245,7 @@ static inline void *tlb_find_write(const struct mmu_context *m, uint64_t address
     return NULL;
 }
 
-static inline const uint8_t *tlb_find_exec(const struct mmu_context *m, uint64_t address)
+FORCE_INLINE const uint8_t *tlb_find_exec(const struct mmu_context *m, uint64_t address)
 {
     const struct tlb_entry *e = tlb_slot(m, address);
     if (likely((address & PAGE_MASK) == e->exec_tag))

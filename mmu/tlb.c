@@ -132,39 +132,59 @@ static unsigned lost_bit(uint64_t address, unsigned shift)
     return (unsigned)(key >> 32) & (TLB_LOST_BITS - 1);
 }
 
-/* A slot that was fetched through no longer says so. */
-static void lose_exec(struct tlb *t, uint64_t page, unsigned shift)
+static struct tlb_code *code_of(struct tlb *t, enum tlb_view view)
 {
-    unsigned bit = lost_bit(page, shift);
+    return &t->code[view == TLB_VIEW_USER];
+}
 
-    t->exec_lost[bit / 64] |= BIT64(bit % 64);
-    t->any_exec_lost = true;
+/* A slot that was fetched through no longer says so. */
+static void lose_exec(struct tlb *t, enum tlb_view view, const struct tlb_side *side)
+{
+    struct tlb_code *code = code_of(t, view);
+    unsigned bit = lost_bit(side->page, side->to.shift);
+
+    code->lost[bit / 64] |= BIT64(bit % 64);
+    code->any_lost[side->to.global] = true;
 }
 
 /* May a look-up cache hold code of a page at the address, although no slot shows it? */
-static bool exec_was_lost(const struct tlb *t, uint64_t address)
+static bool exec_was_lost(const struct tlb_code *code, uint64_t address)
 {
     unsigned bit = lost_bit(address, PAGE_SHIFT);
 
-    if (!t->any_exec_lost)
+    if (!code->any_lost[0] && !code->any_lost[1])
         return false;
-    if (t->exec_lost[bit / 64] >> bit % 64 & 1)
+    if (code->lost[bit / 64] >> bit % 64 & 1)
         return true;
     for (unsigned i = 0; i < TLB_LARGE_KINDS; i++) {
         bit = lost_bit(address, large_shifts[i]);
-        if (t->exec_lost[bit / 64] >> bit % 64 & 1)
+        if (code->lost[bit / 64] >> bit % 64 & 1)
             return true;
     }
     return false;
 }
 
-/* All look-ups end. */
-static void exec_gone(struct mmu_context *m)
+/* All look-ups made in the views end. */
+static void exec_gone(struct mmu_context *m, struct tlb_code *code)
 {
-    m->code_epoch++;
-    if (m->tlb->any_exec_lost)
-        memset(m->tlb->exec_lost, 0, sizeof(m->tlb->exec_lost));
-    m->tlb->any_exec_lost = false;
+    code->epoch++;
+    if (code == code_of(m->tlb, m->view))
+        m->code_epoch++;
+    if (code->any_lost[0] || code->any_lost[1])
+        memset(code->lost, 0, sizeof(code->lost));
+    code->any_lost[0] = code->any_lost[1] = false;
+}
+
+void tlb_enter_view(struct mmu_context *m, enum tlb_view view)
+{
+    /* Others move code_epoch too, and mean the look-ups of all views. */
+    uint64_t moved = m->code_epoch - code_of(m->tlb, m->view)->epoch;
+
+    m->tlb->code[0].epoch += moved;
+    m->tlb->code[1].epoch += moved;
+    m->view = view;
+    m->table = m->all_slow ? m->tlb->empty : m->tlb->space.tables[view].entries;
+    m->code_epoch = code_of(m->tlb, view)->epoch;
 }
 
 /* --- Slots --- */
@@ -238,7 +258,7 @@ static void set_tags(struct mmu_context *m, enum tlb_view view, unsigned index)
     grant_write(m, view, index);
     if (e->exec_tag != TLB_NO_TAG && !(side->allowed & BIT(MMU_FETCH))) {
         e->exec_tag = TLB_NO_TAG;
-        lose_exec(m->tlb, side->page, side->to.shift);
+        lose_exec(m->tlb, view, side);
     }
 }
 
@@ -281,7 +301,7 @@ static struct tlb_side *fill_slot(struct mmu_context *m, enum tlb_view view, uin
             MMU_EMIT(m, TLB_EVICT, .gva = side->page, .gpa = side->to.page.v,
                      .view = (uint8_t)view);
         if (e->exec_tag != TLB_NO_TAG && !same)
-            lose_exec(m->tlb, side->page, side->to.shift);
+            lose_exec(m->tlb, view, side);
         had_exec = clear_slot(m->tlb, view, index) && same;
     }
     m->fills++;
@@ -464,20 +484,24 @@ static unsigned flush_log(struct tlb *t, enum tlb_view view, bool global, bool *
 
 unsigned tlb_flush(struct mmu_context *m, bool globals)
 {
-    bool exec = m->tlb->any_exec_lost;
+    struct tlb *t = m->tlb;
+    bool exec[2] = {false, false};
     unsigned dropped = 0;
 
     m->flushes++;
     for (unsigned view = 0; view < TLB_VIEW_COUNT; view++) {
-        dropped += flush_log(m->tlb, view, false, &exec);
+        bool *exec_here = &exec[code_of(t, view) - t->code];
+
+        dropped += flush_log(t, view, false, exec_here);
         if (globals)
-            dropped += flush_log(m->tlb, view, true, &exec);
+            dropped += flush_log(t, view, true, exec_here);
     }
-    m->tlb->generation[0]++;
+    t->generation[0]++;
     if (globals)
-        m->tlb->generation[1]++;
-    if (exec)
-        exec_gone(m);
+        t->generation[1]++;
+    for (unsigned i = 0; i < 2; i++)
+        if (exec[i] || t->code[i].any_lost[0] || (globals && t->code[i].any_lost[1]))
+            exec_gone(m, &t->code[i]);
     return dropped;
 }
 
@@ -499,34 +523,37 @@ static unsigned drop_pieces(struct tlb *t, enum tlb_view view, const struct tlb_
     return dropped;
 }
 
-static unsigned drop_large(struct tlb *t, uint64_t address, unsigned shift, bool *exec)
+/* Drops what a view holds for the page of the address. */
+static unsigned drop_from_view(struct tlb *t, enum tlb_view view, uint64_t address, bool *exec)
 {
-    unsigned dropped = 0;
+    const struct tlb_table *table = &t->space.tables[view];
+    unsigned dropped = 0, index = slot_index(address);
 
-    for (unsigned view = 0; view < TLB_VIEW_COUNT; view++)
-        for (unsigned global = 0; global < 2; global++)
-            dropped +=
-                drop_pieces(t, view, &t->space.tables[view].log[global], address, shift, exec);
+    if (table->side[index].page == (address & PAGE_MASK)) {
+        *exec |= clear_slot(t, view, index);
+        dropped++;
+    }
+    for (unsigned i = 0; i < TLB_LARGE_KINDS; i++) {
+        if (*large_live(t, address, large_shifts[i]) == 0)
+            continue;
+        dropped += drop_pieces(t, view, &table->log[0], address, large_shifts[i], exec);
+        dropped += drop_pieces(t, view, &table->log[1], address, large_shifts[i], exec);
+    }
     return dropped;
 }
 
 unsigned tlb_drop_page(struct mmu_context *m, uint64_t address)
 {
-    bool exec = exec_was_lost(m->tlb, address);
-    unsigned dropped = 0, index = slot_index(address);
+    struct tlb *t = m->tlb;
+    bool exec[2] = {exec_was_lost(&t->code[0], address), exec_was_lost(&t->code[1], address)};
+    unsigned dropped = 0;
 
-    second_drop(m->tlb, address);
-    for (unsigned view = 0; view < TLB_VIEW_COUNT; view++) {
-        if (m->tlb->space.tables[view].side[index].page != (address & PAGE_MASK))
-            continue;
-        exec |= clear_slot(m->tlb, view, index);
-        dropped++;
-    }
-    for (unsigned i = 0; i < TLB_LARGE_KINDS; i++)
-        if (*large_live(m->tlb, address, large_shifts[i]) != 0)
-            dropped += drop_large(m->tlb, address, large_shifts[i], &exec);
-    if (exec)
-        exec_gone(m);
+    second_drop(t, address);
+    for (unsigned view = 0; view < TLB_VIEW_COUNT; view++)
+        dropped += drop_from_view(t, view, address, &exec[code_of(t, view) - t->code]);
+    for (unsigned i = 0; i < 2; i++)
+        if (exec[i])
+            exec_gone(m, &t->code[i]);
     return dropped;
 }
 

@@ -74,6 +74,16 @@ struct tlb_second {
 #define TLB_CHAINS    4096u
 #define TLB_LOST_BITS 16384u
 
+/* What look-up caches of code may hold for some of the views. */
+struct tlb_code {
+    /* What mmu_context.code_epoch is while such a view is current. */
+    uint64_t epoch;
+    /* Pages whose exec tag was lost to a collision since the epoch moved, so that no slot shows them
+     * any more: a bit by hash of the page's address and size. */
+    uint64_t lost[TLB_LOST_BITS / 64];
+    bool any_lost[2]; /* of [0] other and [1] global translations */
+};
+
 struct tlb {
     struct mmu_space space;
     struct tlb_entry *empty; /* TLB_SIZE slots without tags; NULL: never wanted yet */
@@ -87,10 +97,7 @@ struct tlb {
 
     uint16_t chains[TLB_CHAINS]; /* by frame: the first slot, or TLB_NO_SLOT */
 
-    /* Pages whose exec tag was lost to a collision since code_epoch moved: look-up caches may hold
-     * what no slot shows any more. A bit by hash of the page's address and size. */
-    uint64_t exec_lost[TLB_LOST_BITS / 64];
-    bool any_exec_lost;
+    struct tlb_code code[2]; /* of [0] supervisor and [1] user views */
 };
 
 /* Where an access goes. */
@@ -110,16 +117,19 @@ enum mmu_status tlb_translate(struct mmu_context *m, uint64_t address, enum mmu_
                               enum tlb_view view, struct tlb_place *place,
                               struct mmu_fault *fault);
 
-/* Drops all translations, or all but the global ones; returns how many slots. Bumps code_epoch if
+/* Drops all translations, or all but the global ones; returns how many slots. Moves code_epoch if
  * a translation that was fetched through has gone. */
 unsigned tlb_flush(struct mmu_context *m, bool globals);
 
 /* Drops what is cached for the page of the address in all views, whole large pages included;
- * returns how many slots. Bumps code_epoch if the page was fetched through. */
+ * returns how many slots. Moves code_epoch if the page was fetched through. */
 unsigned tlb_drop_page(struct mmu_context *m, uint64_t address);
 
 /* Recomputes the tags of all slots: CR0.WP, CR4.SMAP, CR4.PKE or PKRU changed. */
 void tlb_retag(struct mmu_context *m);
+
+/* Makes the view current: sets the context's view, table and code_epoch. */
+void tlb_enter_view(struct mmu_context *m, enum tlb_view view);
 
 /* Takes away every write tag for the frame. */
 void tlb_revoke_write(struct mmu_context *m, mpa_t frame);

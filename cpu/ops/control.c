@@ -15,7 +15,12 @@
 
 void op_block_end(struct vcpu *cpu, const struct insn *i)
 {
-    cpu->rip = (cpu->gpr[GPR_IP_BASE] + i->ip_next) & cpu->ip_mask;
+    uint64_t rip = (cpu->gpr[GPR_IP_BASE] + i->ip_next) & cpu->ip_mask;
+
+    if (likely(cpu->mode & MODE_64))
+        block_jump(cpu, rip);
+    else
+        cpu->rip = rip;
 }
 
 void op_ud(struct vcpu *cpu, const struct insn *i)
@@ -69,13 +74,6 @@ void op_gap(struct vcpu *cpu, const struct insn *i)
 
 /* ---- Near branches ---- */
 
-/* Continues in the next block without a return to the run loop, where calls are tail calls. */
-#if defined(GNOMON_THREADED)
-#define CHAIN(slot, offset) block_chain(cpu, slot, offset)
-#else
-#define CHAIN(slot, offset) (void)0
-#endif
-
 /* Continues at target (already cut to the operand size), or #GP(0) if that is outside the code. */
 static inline void branch(struct vcpu *cpu, const struct insn *i, uint64_t target)
 {
@@ -84,12 +82,11 @@ static inline void branch(struct vcpu *cpu, const struct insn *i, uint64_t targe
     cpu->rip = target;
 }
 
-/* The same for targets in 64-bit mode that come from a register or memory. */
-static inline void branch_indirect_64(struct vcpu *cpu, const struct insn *i, uint64_t target)
+/* Targets in 64-bit mode that come from a register or memory. */
+static inline void check_target_64(struct vcpu *cpu, const struct insn *i, uint64_t target)
 {
     if (unlikely(!cpu_canonical(cpu, target)))
         cpu_raise_code(cpu, i, EXC_GP, 0);
-    cpu->rip = target;
 }
 
 static inline uint64_t target_64(const struct vcpu *cpu, const struct insn *i)
@@ -100,13 +97,10 @@ static inline uint64_t target_64(const struct vcpu *cpu, const struct insn *i)
 #define JCC(name, cc)                                                                              \
     OP(j_##name##_64)                                                                              \
     {                                                                                              \
-        if (flags_condition(cpu, cc)) {                                                            \
-            cpu->rip = target_64(cpu, i);                                                          \
-            CHAIN(1, (uint64_t)i->imm);                                                            \
-        } else {                                                                                   \
-            cpu->rip = cpu->gpr[GPR_IP_BASE] + i->ip_next;                                         \
-            CHAIN(0, i->ip_next);                                                                  \
-        }                                                                                          \
+        if (flags_condition(cpu, cc))                                                              \
+            block_chain(cpu, 1, (uint64_t)i->imm);                                                 \
+        else                                                                                       \
+            block_chain(cpu, 0, i->ip_next);                                                       \
     }                                                                                              \
     OP(j_##name##_32)                                                                              \
     {                                                                                              \
@@ -142,8 +136,7 @@ JCC(g, 15)
 
 OP(jmp_J_64)
 {
-    cpu->rip = target_64(cpu, i);
-    CHAIN(0, (uint64_t)i->imm);
+    block_chain(cpu, 0, (uint64_t)i->imm);
 }
 
 OP(jmp_J_32)
@@ -158,39 +151,42 @@ OP(jmp_J_16)
 
 OP(jmp_E_r64)
 {
-    branch_indirect_64(cpu, i, reg_get64(cpu, i->rm));
+    uint64_t target = reg_get64(cpu, i->rm);
+
+    check_target_64(cpu, i, target);
+    block_jump(cpu, target);
 }
 
 OP(jmp_E_m64)
 {
-    branch_indirect_64(cpu, i, mem_read64(cpu, i));
+    uint64_t target = mem_read64(cpu, i);
+
+    check_target_64(cpu, i, target);
+    block_jump(cpu, target);
 }
 
 OP(call_J_64)
 {
-    push64(cpu, i, cpu_insn_next(cpu, i));
-    cpu->rip = target_64(cpu, i);
-    CHAIN(0, (uint64_t)i->imm);
+    push64(cpu, i, cpu->gpr[GPR_IP_BASE] + i->ip_next);
+    block_chain(cpu, 0, (uint64_t)i->imm);
 }
 
 OP(call_E_r64)
 {
     uint64_t target = reg_get64(cpu, i->rm);
 
-    if (unlikely(!cpu_canonical(cpu, target)))
-        cpu_raise_code(cpu, i, EXC_GP, 0);
-    push64(cpu, i, cpu_insn_next(cpu, i));
-    cpu->rip = target;
+    check_target_64(cpu, i, target);
+    push64(cpu, i, cpu->gpr[GPR_IP_BASE] + i->ip_next);
+    block_jump(cpu, target);
 }
 
 OP(call_E_m64)
 {
     uint64_t target = mem_read64(cpu, i);
 
-    if (unlikely(!cpu_canonical(cpu, target)))
-        cpu_raise_code(cpu, i, EXC_GP, 0);
-    push64(cpu, i, cpu_insn_next(cpu, i));
-    cpu->rip = target;
+    check_target_64(cpu, i, target);
+    push64(cpu, i, cpu->gpr[GPR_IP_BASE] + i->ip_next);
+    block_jump(cpu, target);
 }
 
 OP(ret_64)
@@ -198,10 +194,9 @@ OP(ret_64)
     uint64_t rsp = cpu->gpr[GPR_RSP];
     uint64_t target = mem_load64(cpu, i, rsp);
 
-    if (unlikely(!cpu_canonical(cpu, target)))
-        cpu_raise_code(cpu, i, EXC_GP, 0);
+    check_target_64(cpu, i, target);
     cpu->gpr[GPR_RSP] = rsp + 8 + (uint64_t)i->imm;
-    cpu->rip = target;
+    block_jump(cpu, target);
 }
 
 #define NEAR_LEGACY(bits)                                                                          \

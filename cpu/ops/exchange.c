@@ -140,7 +140,7 @@ static bool compare_exchange_16(struct vcpu *cpu, const struct insn *i, uint64_t
     return equal;
 }
 
-OP(cmpxchg8b_m64)
+static OP_BODY(compare_exchange_pair)
 {
     uint64_t pair[2] = {cpu->gpr[GPR_RAX], cpu->gpr[GPR_RDX]};
     uint64_t replacement[2] = {cpu->gpr[GPR_RBX], cpu->gpr[GPR_RCX]};
@@ -158,6 +158,11 @@ OP(cmpxchg8b_m64)
     cpu->gpr[GPR_RAX] = pair[0];
     cpu->gpr[GPR_RDX] = pair[1];
     flags_set_zf(cpu, equal);
+}
+
+OP(cmpxchg8b_m64)
+{
+    compare_exchange_pair(cpu, i);
     NEXT;
 }
 

@@ -26,6 +26,12 @@
     void op_##name(struct vcpu *cpu __attribute__((unused)),                                       \
                    const struct insn *i __attribute__((unused)))
 
+/* A local whose address is known elsewhere keeps an op from ending in a tail call, and a chain of
+ * such ops overflows the stack. What needs one goes into a function of its own. */
+#define OP_BODY(name)                                                                              \
+    __attribute__((noinline)) void name(struct vcpu *cpu,                                          \
+                                        const struct insn *i __attribute__((unused)))
+
 /* Byte, word, dword and qword registers by the number that struct insn holds. A 32-bit write
  * clears the upper half (SDM 1 3.4.1.1). */
 static inline uint8_t reg_get8(const struct vcpu *cpu, unsigned byte_offset)

@@ -519,13 +519,17 @@ static bool inspect(struct vcpu *cpu, const struct insn *i, uint16_t selector, b
 }
 
 #define INSPECT(name, limit, value, form, bits, source)                                            \
-    OP(name##_##form##bits)                                                                        \
+    static OP_BODY(name##_##form##bits##_body)                                                     \
     {                                                                                              \
         struct descriptor d;                                                                       \
         bool ok = inspect(cpu, i, source, limit, &d);                                              \
         if (ok)                                                                                    \
             reg_set##bits(cpu, i->reg, (uint##bits##_t)(value));                                   \
         flags_set_zf(cpu, ok);                                                                     \
+    }                                                                                              \
+    OP(name##_##form##bits)                                                                        \
+    {                                                                                              \
+        name##_##form##bits##_body(cpu, i);                                                        \
         NEXT;                                                                                      \
     }
 #define INSPECT_ALL(name, limit, value)                                                            \

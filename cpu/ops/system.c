@@ -209,7 +209,7 @@ static void set_edx_eax(struct vcpu *cpu, uint64_t value)
     cpu->gpr[GPR_RDX] = value >> 32;
 }
 
-OP(rdmsr)
+static OP_BODY(read_msr)
 {
     uint64_t value;
 
@@ -217,6 +217,11 @@ OP(rdmsr)
     if (!cpu_read_msr(cpu, (uint32_t)cpu->gpr[GPR_RCX], &value))
         cpu_raise_code(cpu, i, EXC_GP, 0);
     set_edx_eax(cpu, value);
+}
+
+OP(rdmsr)
+{
+    read_msr(cpu, i);
     NEXT;
 }
 
@@ -266,7 +271,7 @@ OP(rdpmc)
     cpu_raise_code(cpu, i, EXC_GP, 0);
 }
 
-OP(cpuid)
+static OP_BODY(identify)
 {
     uint32_t out[4];
 
@@ -275,6 +280,11 @@ OP(cpuid)
     cpu->gpr[GPR_RBX] = out[1];
     cpu->gpr[GPR_RCX] = out[2];
     cpu->gpr[GPR_RDX] = out[3];
+}
+
+OP(cpuid)
+{
+    identify(cpu, i);
     NEXT;
 }
 

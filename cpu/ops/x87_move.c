@@ -20,45 +20,87 @@ static inline void load(struct vcpu *cpu, const struct insn *i, struct float80 v
         x87_push(cpu, value);
 }
 
-OP(fld_m32)
+static __attribute__((noinline)) void load_special32(struct vcpu *cpu, const struct insn *i,
+                                                     uint32_t raw)
 {
     struct softfloat_env env = {0};
-    struct float80 value;
+    struct float80 value = sf32_to_f80(&env, raw);
+
+    load(cpu, i, value, env.flags);
+}
+
+static __attribute__((noinline)) void load_special64(struct vcpu *cpu, const struct insn *i,
+                                                     uint64_t raw)
+{
+    struct softfloat_env env = {0};
+    struct float80 value = sf64_to_f80(&env, raw);
+
+    load(cpu, i, value, env.flags);
+}
+
+OP(fld_m32)
+{
+    uint32_t raw, exponent;
 
     x87_begin(cpu, i);
-    value = sf32_to_f80(&env, mem_read32(cpu, i));
-    load(cpu, i, value, env.flags);
+    raw = mem_read32(cpu, i);
+    exponent = raw >> 23 & 0xff;
+    if (likely(exponent - 1 < 0xfe))
+        load(cpu, i,
+             (struct float80){BIT64(63) | (uint64_t)raw << 40,
+                              (uint16_t)((raw >> 16 & 0x8000) | (exponent + 16383 - 127))},
+             0);
+    else
+        load_special32(cpu, i, raw);
     NEXT;
 }
 
 OP(fld_m64)
 {
-    struct softfloat_env env = {0};
-    struct float80 value;
+    uint64_t raw;
+    uint32_t exponent;
 
     x87_begin(cpu, i);
-    value = sf64_to_f80(&env, mem_read64(cpu, i));
-    load(cpu, i, value, env.flags);
+    raw = mem_read64(cpu, i);
+    exponent = raw >> 52 & 0x7ff;
+    if (likely(exponent - 1 < 0x7fe))
+        load(cpu, i,
+             (struct float80){BIT64(63) | raw << 11,
+                              (uint16_t)((raw >> 48 & 0x8000) | (exponent + 16383 - 1023))},
+             0);
+    else
+        load_special64(cpu, i, raw);
     NEXT;
+}
+
+static __attribute__((noinline)) void load_bytes(struct vcpu *cpu, const struct insn *i,
+                                                 uint64_t linear)
+{
+    struct float80 value;
+    uint8_t bytes[10];
+
+    mem_load_bytes(cpu, i, linear, bytes, sizeof(bytes));
+    value.significand = guest_load64(bytes);
+    value.sign_exponent = guest_load16(bytes + 8);
+    load(cpu, i, value, 0);
 }
 
 OP(fld_m80)
 {
-    uint8_t bytes[10];
     struct float80 value;
     uint64_t linear;
-    const void *p;
+    const uint8_t *p;
 
     x87_begin(cpu, i);
-    linear = mem_linear(cpu, i, sizeof(bytes), MMU_READ);
-    p = tlb_find_read(&cpu->mmu, linear, sizeof(bytes));
-    if (unlikely(p == NULL)) {
-        mem_load_bytes(cpu, i, linear, bytes, sizeof(bytes));
-        p = bytes;
+    linear = mem_linear(cpu, i, 10, MMU_READ);
+    p = tlb_find_read(&cpu->mmu, linear, 10);
+    if (likely(p != NULL)) {
+        value.significand = guest_load64(p);
+        value.sign_exponent = guest_load16(p + 8);
+        load(cpu, i, value, 0);
+    } else {
+        load_bytes(cpu, i, linear);
     }
-    value.significand = guest_load64(p);
-    value.sign_exponent = guest_load16((const uint8_t *)p + 8);
-    load(cpu, i, value, 0);
     NEXT;
 }
 
@@ -99,13 +141,18 @@ OP(fild_m64)
     NEXT;
 }
 
-OP(fbld)
+static OP_BODY(load_decimal)
 {
     uint8_t bcd[10];
 
-    x87_begin(cpu, i);
     mem_load_bytes(cpu, i, mem_linear(cpu, i, sizeof(bcd), MMU_READ), bcd, sizeof(bcd));
     load(cpu, i, sf80_from_bcd(bcd), 0);
+}
+
+OP(fbld)
+{
+    x87_begin(cpu, i);
+    load_decimal(cpu, i);
     NEXT;
 }
 
@@ -150,7 +197,7 @@ static void probe(struct vcpu *cpu, const struct insn *i, unsigned size)
 
 /* On the host, if nothing can fault any more: its flags must not get ahead of the guest's. */
 #define STORE(name, bits, host, conversion, indefinite, pops)                                      \
-    static void soft_##name(struct vcpu *cpu, const struct insn *i)                                \
+    static OP_BODY(soft_##name)                                                                    \
     {                                                                                              \
         STORE_SOFT(bits, conversion, indefinite, pops);                                            \
     }                                                                                              \
@@ -195,6 +242,17 @@ STORE_TRUNCATED(fisttp_m16, 16)
 STORE_TRUNCATED(fisttp_m32, 32)
 STORE_TRUNCATED(fisttp_m64, 64)
 
+static __attribute__((noinline)) void store_bytes(struct vcpu *cpu, const struct insn *i,
+                                                  uint64_t linear, uint64_t significand,
+                                                  uint16_t sign_exponent)
+{
+    uint8_t bytes[10];
+
+    guest_store64(bytes, significand);
+    guest_store16(bytes + 8, sign_exponent);
+    mem_store_bytes(cpu, i, linear, bytes, sizeof(bytes));
+}
+
 OP(fstp_m80)
 {
     struct float80 value = *x87_st(cpu, 0);
@@ -207,12 +265,14 @@ OP(fstp_m80)
     }
     if (likely(!x87_blocked(cpu, happened, X87_BLOCKING_STORE))) {
         uint64_t linear = mem_linear(cpu, i, 10, MMU_WRITE);
-        uint8_t *p = tlb_find_write(&cpu->mmu, linear, 10), bytes[10];
+        uint8_t *p = tlb_find_write(&cpu->mmu, linear, 10);
 
-        guest_store64(p != NULL ? p : bytes, value.significand);
-        guest_store16((p != NULL ? p : bytes) + 8, value.sign_exponent);
-        if (unlikely(p == NULL))
-            mem_store_bytes(cpu, i, linear, bytes, sizeof(bytes));
+        if (likely(p != NULL)) {
+            guest_store64(p, value.significand);
+            guest_store16(p + 8, value.sign_exponent);
+        } else {
+            store_bytes(cpu, i, linear, value.significand, value.sign_exponent);
+        }
     } else {
         probe(cpu, i, 10);
     }
@@ -220,7 +280,7 @@ OP(fstp_m80)
     NEXT;
 }
 
-OP(fbstp)
+static OP_BODY(store_decimal)
 {
     struct softfloat_env env = x87_env(cpu->x87.control);
     /* Of an empty register: what a NaN gives, and no other flag. */
@@ -228,7 +288,6 @@ OP(fbstp)
     uint8_t bcd[10];
     unsigned happened;
 
-    x87_begin(cpu, i);
     sf80_to_bcd(&env, value, bcd);
     happened = x87_empty(cpu, 0) ? X87_UNDERFLOW : x87_env_status(&env);
     if (likely(!x87_blocked(cpu, happened, X87_BLOCKING_STORE)))
@@ -236,6 +295,12 @@ OP(fbstp)
     else
         probe(cpu, i, sizeof(bcd));
     stored(cpu, i, happened, 1);
+}
+
+OP(fbstp)
+{
+    x87_begin(cpu, i);
+    store_decimal(cpu, i);
     NEXT;
 }
 

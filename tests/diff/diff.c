@@ -13,12 +13,14 @@
 #include <time.h>
 
 #define MAX_REPORTS 40
+#define MAX_WEIGHT  3u /* entries that a row may have in run.rows */
 
 struct run {
     uint64_t seed;
     const char *only; /* mnemonic, or NULL */
     unsigned *rows;   /* eligible rows; the second half for 32-bit code */
     unsigned row_count, compat_from;
+    unsigned eligible[2]; /* rows in 64-bit and in 32-bit code */
     uint64_t cases, differences, crashes;
     unsigned *row_reports; /* reports printed for each row */
     unsigned reports;
@@ -53,6 +55,10 @@ static void print_state(const struct diff_case *c)
         for (unsigned n = 0; n < 8; n++)
             printf("  st%u=%04x:%016" PRIx64 "%s", n, s->st[n].sign_exponent, s->st[n].significand,
                    n % 4 == 3 ? "\n" : "");
+    if (insn_rows[c->row].attrs & A_AVX)
+        for (unsigned n = 0; n < 16; n++)
+            printf("  ymm%u=%016" PRIx64 "%016" PRIx64 "%016" PRIx64 "%016" PRIx64 "\n", n,
+                   s->ymm[n][1], s->ymm[n][0], s->xmm[n][1], s->xmm[n][0]);
     if (insn_rows[c->row].attrs & A_SSE)
         for (unsigned n = 0; n < 16; n++)
             printf("  xmm%u=%016" PRIx64 "%016" PRIx64 "%s", n, s->xmm[n][1], s->xmm[n][0],
@@ -64,7 +70,7 @@ static bool has_units(const struct diff_case *c)
 {
     uint32_t attrs = insn_rows[c->row].attrs;
 
-    return (attrs & A_X87) || ((attrs & (A_SSE | A_MMX)) && c->theme.kind != VALUE_INTEGER);
+    return (attrs & A_X87) || ((attrs & (A_SSE | A_MMX | A_AVX)) && c->theme.kind != VALUE_INTEGER);
 }
 
 static void report(struct run *r, const struct diff_case *c, bool soft, const char *text)
@@ -107,15 +113,18 @@ static void run_batch(struct run *r, struct guest *g, unsigned count)
 
 static void collect_rows(struct run *r)
 {
-    r->rows = calloc(2 * insn_row_count, sizeof(r->rows[0]));
+    r->rows = calloc(2 * MAX_WEIGHT * insn_row_count, sizeof(r->rows[0]));
     r->row_reports = calloc(insn_row_count, sizeof(r->row_reports[0]));
     for (unsigned compat = 0; compat < 2; compat++) {
         if (compat)
             r->compat_from = r->row_count;
         for (unsigned n = 0; n < insn_row_count; n++)
             if ((r->only == NULL || strcmp(insn_rows[n].mnemonic, r->only) == 0) &&
-                generate_row_eligible(n, compat))
-                r->rows[r->row_count++] = n;
+                generate_row_eligible(n, compat)) {
+                r->eligible[compat]++;
+                for (unsigned k = MIN(state_row_weight(n), MAX_WEIGHT); k > 0; k--)
+                    r->rows[r->row_count++] = n;
+            }
     }
 }
 
@@ -142,7 +151,7 @@ int main(int argc, char **argv)
         run_batch(&r, g, (unsigned)MIN(total - r.cases, (uint64_t)BATCH_SIZE));
     printf("diff: seed %" PRIu64 ": %u rows in 64-bit and %u in 32-bit code, %" PRIu64
            " cases, %" PRIu64 " differences, %" PRIu64 " host failures, %.1f s\n",
-           r.seed, r.compat_from, r.row_count - r.compat_from, r.cases, r.differences, r.crashes,
+           r.seed, r.eligible[0], r.eligible[1], r.cases, r.differences, r.crashes,
            (double)(clock() - start) / CLOCKS_PER_SEC);
     compare_print_allowances();
     guest_destroy(g);

@@ -46,6 +46,7 @@ struct diff_state {
     uint64_t gpr[16];
     uint64_t rip, rflags;
     uint64_t xmm[16][2];
+    uint64_t ymm[16][2]; /* bits 128 to 255; 0 where the host has no AVX */
     uint32_t mxcsr;
     uint16_t fcw, fsw; /* fsw with TOP in place */
     uint8_t ftw;       /* abridged: bit n, physical register n is in use */
@@ -80,7 +81,9 @@ bool generate_row_eligible(unsigned row, bool compat);
 /* slot: where the code will lie, for RIP-relative operands. */
 void generate_case(struct diff_case *c, unsigned row, bool compat, uint64_t seed, unsigned slot);
 
-/* state.c: the registers first; the memory when the encoding is known. */
+/* state.c: rows that have more to show are picked more often. */
+unsigned state_row_weight(unsigned row);
+/* The registers first; the memory when the encoding is known. */
 void state_registers(struct diff_case *c, uint64_t *random);
 void state_memory(struct diff_case *c, unsigned operand_bits, uint64_t *random);
 

@@ -59,7 +59,7 @@ struct recipe {
     uint8_t cr0, cr4; /* bit n: the n-th of cr0_bits, cr4_bits */
     uint8_t eflags[3];
     uint8_t start[2]; /* offset of RIP in the code */
-    uint8_t budget;   /* 8 instructions each */
+    uint8_t budget;   /* instructions, beyond 8 */
     uint8_t slice;    /* length of the first run's slices, in instructions; 0: all */
     uint8_t save_at;  /* instruction before which the second run saves and loads */
     uint8_t mxcsr[2], fcw[2], x87_valid, x87_top;
@@ -667,7 +667,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (size > 0)
         memcpy(&r, data, MIN(size, sizeof(r)));
     r.kind %= KIND_COUNT;
-    end = 8 + 8ull * r.budget;
+    end = 8u + r.budget;
     guest_begin(whole, &r, code, length);
     guest_begin(steps, &r, code, length);
     check_decoder(steps->cpu, code, (unsigned)length);

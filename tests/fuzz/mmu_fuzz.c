@@ -383,10 +383,12 @@ static void check_lookups(struct fuzz *f)
         const struct lookup *l = &v->lookups[i];
         struct oracle_answer now;
 
-        if (l->epoch != v->m->code_epoch)
+        bool user = v->m->view == TLB_VIEW_USER;
+
+        if (user == (l->view == TLB_VIEW_USER) && l->epoch != v->m->code_epoch)
             continue;
         v->lookups[kept++] = *l;
-        if (l->view != v->m->view)
+        if (user != (l->view == TLB_VIEW_USER))
             continue;
         now = oracle_access(&cpu, l->page, ORACLE_FETCH, q.who);
         REQUIRE(f, (now.end == ORACLE_TRANSLATED && now.physical == l->physical) ||

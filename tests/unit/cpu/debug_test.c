@@ -182,7 +182,7 @@ END_TEST
 
 START_TEST(single_step_and_data_come_together)
 {
-    start(WRITE_CODE + 1, 4);
+    start(&WRITE_CODE[1], 4);
     set_dr(0, DATA, DR7_DATA(0, 1, 1));
     vcpu_set_rflags(cpu, EFLAGS_TF | EFLAGS_ONE);
     expect_trap(0x4001, CODE + 2);

@@ -40,6 +40,7 @@ static inline struct rig *rig_create(void)
     rig->decoder = decoder_create();
     rig->block = calloc(1, sizeof(*rig->block) + 2 * sizeof(struct insn));
     memset(cpu->features, 0xff, sizeof(cpu->features));
+    cpu->lookup = calloc(BLOCK_LOOKUP_SIZE, sizeof(*cpu->lookup));
     cpu->decoder = rig->decoder;
     cpu->ip_mask = UINT64_MAX;
     cpu->mode = MODE_64 | MODE_LONG | MODE_PROT | MODE_FLAT | MODE_OSFXSR | MODE_OSXSAVE |
@@ -64,6 +65,7 @@ static inline struct rig *rig_create(void)
 static inline void rig_destroy(struct rig *rig)
 {
     decoder_destroy(rig->decoder);
+    free(rig->cpu.lookup);
     free(rig->block);
     free(rig);
 }

@@ -8,7 +8,18 @@
 
 #if defined(__x86_64__)
 
+/* Sanitizers look at the code, not at the numbers: they get a part of the cases. */
+#if !defined(__has_feature)
+#define __has_feature(x) 0
+#endif
+#if defined(__SANITIZE_ADDRESS__) || __has_feature(address_sanitizer) ||                           \
+    __has_feature(thread_sanitizer)
+#define RANDOM_CASES 1000
+#define CORNER_STEP  7
+#else
 #define RANDOM_CASES 40000
+#define CORNER_STEP  1
+#endif
 
 /* xorshift64*: small, and the same on every host. */
 static uint64_t next_random(uint64_t *state)
@@ -313,7 +324,7 @@ static void compare_sse_all(const struct sse_op *op, uint64_t *state)
 
     for (unsigned n = 0; n < 16; n++)
         for (unsigned a = 0; a < count; a++)
-            for (unsigned b = 0; b < count; b++)
+            for (unsigned b = a % CORNER_STEP; b < count; b += CORNER_STEP)
                 compare_sse(op, mxcsr_of(n), corner(op, a), corner(op, b),
                             corner(op, (a + b) % count));
     for (unsigned n = 0; n < RANDOM_CASES; n++) {
@@ -538,7 +549,7 @@ START_TEST(x87_operations_give_the_host_s_results_flags_and_conditions)
 
     for (unsigned variant = 0; variant < 16; variant++)
         for (unsigned a = 0; a < ARRAY_SIZE(corners80); a++)
-            for (unsigned b = 0; b < ARRAY_SIZE(corners80); b++)
+            for (unsigned b = a % CORNER_STEP; b < ARRAY_SIZE(corners80); b += CORNER_STEP)
                 compare_x87(op, variant, corners80[a], corners80[b]);
     for (unsigned n = 0; n < RANDOM_CASES; n++) {
         struct float80 a = pick80(&state), b = pick80(&state);

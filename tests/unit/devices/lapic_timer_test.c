@@ -201,6 +201,25 @@ START_TEST(changing_to_or_from_tsc_deadline_mode_disarms)
 }
 END_TEST
 
+/* In parallel mode time goes on while the local APIC looks at it. */
+START_TEST(a_deadline_that_passes_meanwhile_is_not_lost)
+{
+    put(SVR, 0x1ff);
+    put(LVTT, 0x40031);
+    bench.clock.mode = CLOCK_PARALLEL;
+    clock_start(&bench.clock);
+    for (unsigned n = 0; n < 100000; n++) {
+        uint64_t now = clock_now(&bench.clock);
+
+        wrmsr(MSR_IA32_TSC_DEADLINE, mul_div(now + n % 4096, TSC_HZ, NS_PER_SECOND));
+        for (unsigned k = 0; k < 3; k++)
+            lapic_set_tsc_offset(l, 0);
+        ck_assert(l->tsc_deadline == 0 || l->timer.deadline < now + NS_PER_SECOND);
+    }
+    clock_stop(&bench.clock);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("lapic_timer");
@@ -224,6 +243,7 @@ int main(void)
     tcase_add_test(tc, the_far_future_is_no_overflow);
     tcase_add_test(tc, a_tsc_offset_moves_the_deadline);
     tcase_add_test(tc, in_other_modes_tsc_deadline_reads_zero_and_ignores_writes);
+    tcase_add_test(tc, a_deadline_that_passes_meanwhile_is_not_lost);
     tcase_add_test(tc, changing_to_or_from_tsc_deadline_mode_disarms);
     suite_add_tcase(suite, tc);
     runner = srunner_create(suite);

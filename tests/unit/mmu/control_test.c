@@ -435,8 +435,59 @@ START_TEST(a_change_of_rights_gives_no_write_tag_to_a_watched_frame)
 }
 END_TEST
 
+/* --- Off the fast way --- */
+
+START_TEST(a_slow_page_has_no_data_tags_and_works_all_the_same)
+{
+    const uint64_t pages[] = {PAGE, 0x7000, PAGE};
+
+    store(PAGE);
+    store(PAGE_GLOBAL);
+    fetch(PAGE);
+    mmu_set_slow_pages(m, pages, 3);
+    ck_assert_ptr_null(tlb_find_read(m, PAGE, 1));
+    ck_assert_ptr_null(tlb_find_write(m, PAGE, 1));
+    ck_assert_ptr_nonnull(tlb_find_exec(m, PAGE));
+    ck_assert_ptr_nonnull(tlb_find_write(m, PAGE_GLOBAL, 1));
+    ck_assert(!dropped(PAGE));
+    ck_assert_int_eq(store(PAGE), MMU_OK);
+    ck_assert_ptr_null(tlb_find_write(m, PAGE, 1));
+    mmu_flush_all(m);
+    store(PAGE);
+    ck_assert_ptr_null(tlb_find_read(m, PAGE, 1));
+    ck_assert_ptr_null(tlb_find_write(m, PAGE, 1));
+    mmu_set_slow_pages(m, NULL, 0);
+    ck_assert_ptr_nonnull(tlb_find_read(m, PAGE, 1));
+    ck_assert_ptr_nonnull(tlb_find_write(m, PAGE, 1));
+}
+END_TEST
+
+START_TEST(everything_can_be_taken_off_the_fast_way_and_put_back)
+{
+    store(PAGE);
+    fetch(PAGE);
+    mmu_set_all_slow(m, true);
+    for (unsigned cpl = 0; cpl <= 3; cpl += 3) {
+        mmu_set_privilege(m, cpl, false);
+        ck_assert_int_eq(store(PAGE), MMU_OK);
+        ck_assert_ptr_null(tlb_find_read(m, PAGE, 1));
+        ck_assert_ptr_null(tlb_find_write(m, PAGE, 1));
+        ck_assert_ptr_null(tlb_find_exec(m, PAGE));
+        ck_assert(!dropped(PAGE));
+    }
+    mmu_frame_watch(m, mpa(0x401000), FRAME_WATCH_CODE);
+    mmu_set_all_slow(m, false);
+    ck_assert_ptr_nonnull(tlb_find_read(m, PAGE, 1));
+    ck_assert_ptr_null(tlb_find_write(m, PAGE, 1));
+    mmu_set_privilege(m, 0, false);
+    ck_assert_ptr_nonnull(tlb_find_exec(m, PAGE));
+}
+END_TEST
+
 static void add_cache_tests(TCase *tc)
 {
+    tcase_add_test(tc, a_slow_page_has_no_data_tags_and_works_all_the_same);
+    tcase_add_test(tc, everything_can_be_taken_off_the_fast_way_and_put_back);
     tcase_add_test(tc, a_cr3_load_keeps_globals_only);
     tcase_add_test(tc, without_pge_nothing_is_global);
     tcase_add_test(tc, a_cr3_load_that_keeps_its_pcid_drops_nothing);

@@ -419,6 +419,48 @@ START_TEST(a_page_that_turns_global_or_back_is_flushed_as_what_it_is)
 }
 END_TEST
 
+START_TEST(look_ups_at_cpl_3_and_elsewhere_end_apart)
+{
+    uint64_t kernel, user;
+
+    rig_map(&r, 0x2000, 0x402000, RIG_RWU | PTE_G);
+    fetch(0x2000);
+    kernel = m->code_epoch;
+    mmu_set_privilege(m, 3, false);
+    fetch(0x1000);
+    user = m->code_epoch;
+    mmu_set_privilege(m, 0, false);
+    mmu_set_cr3(m, RIG_PML4, false); /* kernel code is global */
+    ck_assert_uint_eq(m->code_epoch, kernel);
+    mmu_set_privilege(m, 3, false);
+    ck_assert_uint_ne(m->code_epoch, user);
+    /* An increment from outside ends both. */
+    user = ++m->code_epoch;
+    mmu_set_privilege(m, 0, false);
+    ck_assert_uint_ne(m->code_epoch, kernel);
+    kernel = ++m->code_epoch;
+    mmu_set_privilege(m, 3, false);
+    ck_assert_uint_ne(m->code_epoch, user);
+    mmu_set_privilege(m, 0, false);
+    ck_assert_uint_eq(m->code_epoch, kernel);
+}
+END_TEST
+
+START_TEST(global_code_that_lost_its_slot_keeps_its_look_ups_over_a_cr3_load)
+{
+    uint64_t far = 0x1000 + (uint64_t)TLB_SIZE * PAGE_SIZE;
+
+    rig_poke(&r, RIG_PD + (far >> 21) * 8, RIG_PT2 | RIG_RWU);
+    rig_poke(&r, RIG_PT2 + 8, 0x700000 | RIG_RWU);
+    rig_map(&r, 0x1000, 0x401000, RIG_RWU | PTE_G);
+    fetch(0x1000);
+    load(far);
+    ck_assert_ptr_null(tlb_find_exec(m, 0x1000));
+    ck_assert(!epoch_moves(load_cr3, RIG_PML4));
+    ck_assert(epoch_moves(invlpg, 0x1000));
+}
+END_TEST
+
 START_TEST(global_code_keeps_its_look_ups_over_a_cr3_load)
 {
     rig_map(&r, 0x1000, 0x401000, RIG_RWU | PTE_G);
@@ -550,6 +592,8 @@ static void add_invalidation_tests(TCase *tc)
     tcase_add_test(tc, code_that_lost_its_slot_is_still_invalidated);
     tcase_add_test(tc, code_of_a_large_page_that_lost_its_slot_is_invalidated_from_anywhere_in_it);
     tcase_add_test(tc, a_page_that_turns_global_or_back_is_flushed_as_what_it_is);
+    tcase_add_test(tc, look_ups_at_cpl_3_and_elsewhere_end_apart);
+    tcase_add_test(tc, global_code_that_lost_its_slot_keeps_its_look_ups_over_a_cr3_load);
     tcase_add_test(tc, global_code_keeps_its_look_ups_over_a_cr3_load);
     tcase_add_test(tc, code_in_a_large_page_is_invalidated_from_any_of_its_addresses);
     tcase_add_test(tc, a_watch_takes_the_write_tag_of_every_alias_and_view);
