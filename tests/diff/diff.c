@@ -111,6 +111,16 @@ static void run_batch(struct run *r, struct guest *g, unsigned count)
     r->cases += count;
 }
 
+/* Mnemonics are equal, or begin alike if the pattern ends in a star. */
+static bool mnemonic_fits(const char *mnemonic, const char *pattern)
+{
+    size_t length = strlen(pattern);
+
+    if (length > 0 && pattern[length - 1] == '*')
+        return strncmp(mnemonic, pattern, length - 1) == 0;
+    return strcmp(mnemonic, pattern) == 0;
+}
+
 static void collect_rows(struct run *r)
 {
     r->rows = calloc(2 * MAX_WEIGHT * insn_row_count, sizeof(r->rows[0]));
@@ -119,7 +129,7 @@ static void collect_rows(struct run *r)
         if (compat)
             r->compat_from = r->row_count;
         for (unsigned n = 0; n < insn_row_count; n++)
-            if ((r->only == NULL || strcmp(insn_rows[n].mnemonic, r->only) == 0) &&
+            if ((r->only == NULL || mnemonic_fits(insn_rows[n].mnemonic, r->only)) &&
                 generate_row_eligible(n, compat)) {
                 r->eligible[compat]++;
                 for (unsigned k = MIN(state_row_weight(n), MAX_WEIGHT); k > 0; k--)
