@@ -9,7 +9,7 @@
 set(GNOMON_TEST_ENVIRONMENT
     "GNOMON_SOURCE=${CMAKE_SOURCE_DIR}"
     "GNOMON_BINARY=${CMAKE_BINARY_DIR}/gnomon"
-    "CK_DEFAULT_TIMEOUT=60"
+    "CK_DEFAULT_TIMEOUT=600"
     "ASAN_OPTIONS=abort_on_error=0:allocator_may_return_null=1"
     "UBSAN_OPTIONS=print_stacktrace=1"
     "TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1")
@@ -18,7 +18,7 @@ set(GNOMON_TEST_ENVIRONMENT
 function(gnomon_test name)
     cmake_parse_arguments(PARSE_ARGV 1 test "SERIAL" "LABEL;TIMEOUT" "COMMAND")
     if(NOT test_TIMEOUT)
-        set(test_TIMEOUT 120)
+        set(test_TIMEOUT 900)
     endif()
     add_test(NAME ${name} COMMAND ${test_COMMAND} WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
     set_tests_properties(${name} PROPERTIES

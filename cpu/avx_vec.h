@@ -115,8 +115,8 @@ static inline struct vec2 ymm_operand(struct vcpu *cpu, const struct insn *i)
 /* The same of vec_<name>(a, b, immediate, size); the upper half takes the immediate's bits from
  * `shift` on. */
 #define VEX_IMM(name, shift)                                                                       \
-    VEX_X(v##name, xmm_set_clear(cpu, i->reg, vec_##name(xmm_get(cpu, i->vvvv), source,            \
-                                                         (uint8_t)i->imm, 16)))                    \
+    VEX_X(v##name, xmm_set_clear(cpu, i->reg,                                                      \
+                                 vec_##name(xmm_get(cpu, i->vvvv), source, (uint8_t)i->imm, 16)))  \
     VEX_Y(v##name, unsigned imm = (uint8_t)i->imm; struct vec2 a = ymm_get(cpu, i->vvvv);          \
           a.l = vec_##name(a.l, source.l, imm, 16);                                                \
           a.h = vec_##name(a.h, source.h, imm >> (shift), 16); ymm_set(cpu, i->reg, a))

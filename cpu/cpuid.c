@@ -31,32 +31,36 @@ _Static_assert(FEATURE_COUNT > 64 && FEATURE_COUNT <= 128, "the model table has 
 
 /* What every 64-bit system program expects. */
 #define FEATURES_V1(F)                                                                             \
-    F(BASE) F(FPU) F(TSC) F(MSR) F(CX8) F(SEP) F(CMOV) F(CLFSH) F(MMX) F(FXSR) F(SSE) F(SSE2)      \
-    F(SYSCALL) F(NX) F(LM)
+    F(BASE)                                                                                        \
+    F(FPU) F(TSC) F(MSR) F(CX8) F(SEP) F(CMOV) F(CLFSH) F(MMX) F(FXSR) F(SSE) F(SSE2) F(SYSCALL)   \
+        F(NX) F(LM)
 #define FEATURES_V2(F)                                                                             \
     FEATURES_V1(F) F(SSE3) F(SSSE3) F(CX16) F(SSE4_1) F(SSE4_2) F(POPCNT) F(LAHF64)
 #define FEATURES_V3(F)                                                                             \
     FEATURES_V2(F) F(XSAVE) F(AVX) F(AVX2) F(BMI1) F(BMI2) F(F16C) F(FMA) F(LZCNT) F(MOVBE)
 /* What systems since 2013 share besides. */
 #define FEATURES_SYSTEM(F)                                                                         \
-    F(MONITOR) F(X2APIC) F(TSC_DEADLINE) F(RDRAND) F(FSGSBASE) F(SMEP) F(ERMS) F(RDTSCP)           \
-    F(PDPE1GB) F(XSAVEOPT) F(AES) F(PCLMULQDQ)
+    F(MONITOR)                                                                                     \
+    F(X2APIC) F(TSC_DEADLINE) F(RDRAND) F(FSGSBASE) F(SMEP) F(ERMS) F(RDTSCP) F(PDPE1GB)           \
+        F(XSAVEOPT) F(AES) F(PCLMULQDQ)
 /* All that is implemented and of use under the present MMU policy. */
 #define FEATURES_GNOMON(F)                                                                         \
-    FEATURES_V2(F) FEATURES_SYSTEM(F) F(MOVBE) F(XSAVE) F(RDSEED) F(SMAP) F(UMIP) F(RDPID)         \
-    F(CLFLUSHOPT) F(CLWB) F(PREFETCHW) F(BMI1) F(BMI2) F(ADX) F(LZCNT)
+    FEATURES_V2(F)                                                                                 \
+    FEATURES_SYSTEM(F) F(MOVBE) F(XSAVE) F(RDSEED) F(SMAP) F(UMIP) F(RDPID) F(CLFLUSHOPT) F(CLWB)  \
+        F(PREFETCHW) F(BMI1) F(BMI2) F(ADX) F(LZCNT)
 #define FEATURES_MAX(F)                                                                            \
-    FEATURES_GNOMON(F) F(AVX) F(AVX2) F(F16C) F(FMA) F(PCID) F(INVPCID) F(PKU) F(LA57)             \
-    F(SHA) F(GFNI) F(VAES) F(VPCLMULQDQ) F(MOVDIRI) F(MOVDIR64B) F(SERIALIZE) F(XSAVEC)            \
-    F(XGETBV1) F(XSAVES)
+    FEATURES_GNOMON(F)                                                                             \
+    F(AVX) F(AVX2) F(F16C) F(FMA) F(PCID) F(INVPCID) F(PKU) F(LA57) F(SHA) F(GFNI) F(VAES)         \
+        F(VPCLMULQDQ) F(MOVDIRI) F(MOVDIR64B) F(SERIALIZE) F(XSAVEC) F(XGETBV1) F(XSAVES)
 #define FEATURES_QEMU64(F)  FEATURES_V1(F) F(SSE3) F(CX16) F(LAHF64)
 #define FEATURES_HASWELL(F) FEATURES_V3(F) FEATURES_SYSTEM(F) F(PCID) F(INVPCID)
 #define FEATURES_SKYLAKE(F)                                                                        \
-    FEATURES_HASWELL(F) F(RDSEED) F(ADX) F(SMAP) F(CLFLUSHOPT) F(PREFETCHW) F(XSAVEC) F(XGETBV1)   \
-    F(XSAVES)
+    FEATURES_HASWELL(F)                                                                            \
+    F(RDSEED) F(ADX) F(SMAP) F(CLFLUSHOPT) F(PREFETCHW) F(XSAVEC) F(XGETBV1) F(XSAVES)
 #define FEATURES_EPYC(F)                                                                           \
-    FEATURES_V3(F) FEATURES_SYSTEM(F) F(RDSEED) F(ADX) F(SMAP) F(CLFLUSHOPT) F(PREFETCHW) F(SHA)   \
-    F(XSAVEC) F(XGETBV1) F(XSAVES)
+    FEATURES_V3(F)                                                                                 \
+    FEATURES_SYSTEM(F) F(RDSEED) F(ADX) F(SMAP) F(CLFLUSHOPT) F(PREFETCHW) F(SHA) F(XSAVEC)        \
+        F(XGETBV1) F(XSAVES)
 
 #define SIGNATURE 0x000206a7u /* family 6, model 2Ah, stepping 7 */
 #define INTEL     "GenuineIntel"
@@ -118,12 +122,18 @@ static unsigned feature_find(const char *word, size_t length)
 static const struct dependency {
     uint16_t feature, needs; /* enum cpu_feature */
 } dependencies[] = {
-    {FEATURE_AVX, FEATURE_XSAVE},        {FEATURE_XSAVEOPT, FEATURE_XSAVE},
-    {FEATURE_XSAVEC, FEATURE_XSAVE},     {FEATURE_XGETBV1, FEATURE_XSAVE},
-    {FEATURE_XSAVES, FEATURE_XSAVE},     {FEATURE_XSAVES, FEATURE_XSAVEC},
-    {FEATURE_AVX2, FEATURE_AVX},         {FEATURE_FMA, FEATURE_AVX},
-    {FEATURE_F16C, FEATURE_AVX},         {FEATURE_VAES, FEATURE_AVX2},
-    {FEATURE_VAES, FEATURE_AES},         {FEATURE_VPCLMULQDQ, FEATURE_AVX2},
+    {FEATURE_AVX, FEATURE_XSAVE},
+    {FEATURE_XSAVEOPT, FEATURE_XSAVE},
+    {FEATURE_XSAVEC, FEATURE_XSAVE},
+    {FEATURE_XGETBV1, FEATURE_XSAVE},
+    {FEATURE_XSAVES, FEATURE_XSAVE},
+    {FEATURE_XSAVES, FEATURE_XSAVEC},
+    {FEATURE_AVX2, FEATURE_AVX},
+    {FEATURE_FMA, FEATURE_AVX},
+    {FEATURE_F16C, FEATURE_AVX},
+    {FEATURE_VAES, FEATURE_AVX2},
+    {FEATURE_VAES, FEATURE_AES},
+    {FEATURE_VPCLMULQDQ, FEATURE_AVX2},
     {FEATURE_VPCLMULQDQ, FEATURE_PCLMULQDQ},
 };
 

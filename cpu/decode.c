@@ -26,14 +26,14 @@ enum imm_kind {
 
 /* A row, prepared for the decoder. */
 struct row_info {
-    uint8_t imm;       /* enum imm_kind */
-    bool modrm;        /* a ModRM byte follows the opcode */
-    bool rm_is_byte;   /* the E operand is a byte register or byte in memory */
-    bool reg_is_byte;  /* likewise G */
-    bool in_opcode;    /* Z: register in the opcode */
-    bool mod_reg;      /* ModRM.mod is taken for 3 */
-    bool vsib;         /* the index is a vector register */
-    bool ends;         /* the block ends after it */
+    uint8_t imm;      /* enum imm_kind */
+    bool modrm;       /* a ModRM byte follows the opcode */
+    bool rm_is_byte;  /* the E operand is a byte register or byte in memory */
+    bool reg_is_byte; /* likewise G */
+    bool in_opcode;   /* Z: register in the opcode */
+    bool mod_reg;     /* ModRM.mod is taken for 3 */
+    bool vsib;        /* the index is a vector register */
+    bool ends;        /* the block ends after it */
 };
 
 struct entry {
@@ -54,9 +54,9 @@ static uint8_t imm_kind_of(const char *operand)
         const char *token;
         uint8_t kind;
     } kinds[] = {
-        {"Ib", IMM_B},  {"Ibs", IMM_BS}, {"Iw", IMM_W},   {"Iz", IMM_Z},     {"Iv", IMM_V},
-        {"Jb", IMM_JB}, {"Jz", IMM_JZ},  {"Ap", IMM_FAR}, {"Ob", IMM_MOFFS}, {"Ov", IMM_MOFFS},
-        {"Lx", IMM_B},
+        {"Ib", IMM_B},     {"Ibs", IMM_BS},   {"Iw", IMM_W},  {"Iz", IMM_Z},
+        {"Iv", IMM_V},     {"Jb", IMM_JB},    {"Jz", IMM_JZ}, {"Ap", IMM_FAR},
+        {"Ob", IMM_MOFFS}, {"Ov", IMM_MOFFS}, {"Lx", IMM_B},
     };
 
     for (unsigned n = 0; n < ARRAY_SIZE(kinds); n++)
@@ -143,7 +143,7 @@ struct parse {
     unsigned length; /* bytes taken so far */
     bool overrun;    /* more bytes were wanted than there are */
     uint8_t rex;
-    uint8_t rep;     /* 0, 0xf2 or 0xf3: the last one */
+    uint8_t rep; /* 0, 0xf2 or 0xf3: the last one */
     bool prefix66, prefix67, lock;
     uint8_t segment; /* override, or SEG_COUNT */
     bool vex;        /* VEX-encoded: W, R, X, B are in rex, pp in prefix66 and rep */
@@ -289,12 +289,11 @@ static bool prefix_fits(const struct parse *p, uint8_t prefix)
     }
 }
 
-/* Rows that differ in VEX.W, VEX.L or REX.B only. */
-static bool rex_fits(const struct parse *p, uint32_t attrs)
+/* Rows that differ in VEX.W or VEX.L only. */
+static bool vex_fits(const struct parse *p, uint32_t attrs)
 {
     return !(attrs & (p->rex & REX_W ? A_VEX_W0 : A_VEX_W1)) &&
-           !(attrs & (p->vex_l ? A_VEX_L0 : A_VEX_L1)) &&
-           !((attrs & A_NO_REX_B) && (p->rex & REX_B));
+           !(attrs & (p->vex_l ? A_VEX_L0 : A_VEX_L1));
 }
 
 static bool mode_fits(const struct parse *p, uint8_t modes)
@@ -306,6 +305,8 @@ static bool mode_fits(const struct parse *p, uint8_t modes)
         return p->mode & MODE_64;
     case IN_PROT:
         return p->mode & MODE_PROT;
+    case IN_NO_B:
+        return !(p->rex & REX_B);
     default:
         return true;
     }
@@ -354,7 +355,7 @@ static uint16_t find_row(struct parse *p, bool *known)
     for (uint16_t e = d->first[p->map][p->opcode]; e != NO_ENTRY; e = d->entries[e].next) {
         const struct insn_row *row = &insn_rows[d->entries[e].row];
 
-        if (!prefix_fits(p, row->prefix) || !rex_fits(p, row->attrs) || !modrm_fits(p, row)) {
+        if (!prefix_fits(p, row->prefix) || !vex_fits(p, row->attrs) || !modrm_fits(p, row)) {
             if (p->overrun)
                 return NO_ENTRY;
             continue;
@@ -412,7 +413,7 @@ static uint8_t byte_register(unsigned n, bool rex)
 
 static void memory_16(struct parse *p, struct insn *i, unsigned *segment)
 {
-    static const uint8_t bases[8] = {GPR_RBX, GPR_RBX, GPR_RBP,  GPR_RBP,
+    static const uint8_t bases[8] = {GPR_RBX, GPR_RBX, GPR_RBP, GPR_RBP,
                                      GPR_RSI, GPR_RDI, GPR_RBP, GPR_RBX};
     static const uint8_t indices[8] = {GPR_RSI,  GPR_RDI,  GPR_RSI,  GPR_RDI,
                                        GPR_ZERO, GPR_ZERO, GPR_ZERO, GPR_ZERO};
@@ -645,8 +646,8 @@ enum decode_result decode_insn(const struct vcpu *cpu, uint32_t mode, const uint
     if (p.rep == 0xf2 && row->prefix != PFX_F2)
         out->flags |= INSN_REPNE;
     *attrs = row->attrs;
-    out->op = (out->flags & INSN_MEM ? row->ops.mem
-                                     : row->ops.reg)[__builtin_ctz(p.operand_bits) - 3];
+    out->op =
+        (out->flags & INSN_MEM ? row->ops.mem : row->ops.reg)[__builtin_ctz(p.operand_bits) - 3];
     out->op = gated_op(&p, row, out, out->op);
     if (out->op == op_ud || out->op == op_gp0 || out->op == op_nm)
         *attrs = A_JUMP;

@@ -124,6 +124,7 @@ enum insn_modes {
     IN_NO64, /* not in 64-bit mode */
     IN_64,   /* only in 64-bit mode */
     IN_PROT, /* not in real-address or virtual-8086 mode */
+    IN_NO_B, /* not with REX.B: PAUSE */
 };
 
 /* How the operand size is found; it selects the op function. */
@@ -242,7 +243,6 @@ enum insn_attr {
     A_AVX = 1 << 21,    /* #UD unless the system has AVX state enabled, #NM if CR0.TS (likewise) */
     A_AVX2_L1 = 1 << 22, /* VEX.L = 1 is AVX2 */
     A_VSIB = 1 << 23,   /* the index of the memory operand, in insn.index, is a vector register */
-    A_NO_REX_B = 1 << 30, /* the row is for REX.B = 0: PAUSE */
 };
 
 /* Status flags in the columns fr (read), fw (written), fu (left undefined). */

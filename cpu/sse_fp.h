@@ -109,8 +109,8 @@ VEC2_FN sse_fp_checked_2(struct vcpu *cpu, const struct insn *i, sse_soft_fn *fn
                             : sse_fp_checked(cpu, i, sse_soft_##name, a, b, 0))
 #else
 #define SSE_FP_2(name, a, b, imm) sse_fp_checked_2(cpu, i, sse_soft_##name, a, b, imm)
-#define SSE_FP(name, a, b, imm)  sse_fp_checked(cpu, i, sse_soft_##name, a, b, imm)
-#define SSE_FP_QUIET(name, a, b) sse_fp_checked(cpu, i, sse_soft_##name, a, b, 0)
+#define SSE_FP(name, a, b, imm)   sse_fp_checked(cpu, i, sse_soft_##name, a, b, imm)
+#define SSE_FP_QUIET(name, a, b)  sse_fp_checked(cpu, i, sse_soft_##name, a, b, 0)
 #endif
 
 #endif

@@ -55,8 +55,8 @@ SSE_FP_COMPARE(SSE_HOST_COMPARE)
  * place.
  */
 #define AVX_HOST_COMPARE(type, low, high)                                                          \
-    static __attribute__((noinline, unused)) vec_u64 avx_host_cmp##type(vec_u64 x, vec_u64 y,      \
-                                                                        unsigned imm)              \
+    static __attribute__((noinline, unused))                                                       \
+    vec_u64 avx_host_cmp##type(vec_u64 x, vec_u64 y, unsigned imm)                                 \
     {                                                                                              \
         const vec_u64 lanes = {low, high}, none = {0, 0};                                          \
         vec_u64 ordered = ~none, rest = x;                                                         \

@@ -133,8 +133,7 @@ VEC_FN low_dword(union vec low, union vec rest)
     }                                                                                              \
     OP(vmovsd##name)                                                                               \
     {                                                                                              \
-        xmm_set_clear(cpu, i->to,                                                                  \
-                      vec_from64(cpu->vreg[i->from].q[0], cpu->vreg[i->vvvv].q[1]));               \
+        xmm_set_clear(cpu, i->to, vec_from64(cpu->vreg[i->from].q[0], cpu->vreg[i->vvvv].q[1]));   \
         NEXT;                                                                                      \
     }
 SCALAR(, reg, rm)
@@ -179,9 +178,9 @@ OP(vmovq_store_m)
         NEXT;                                                                                      \
     }
 INSERT(vpinsrb, VREG_B(d, i->imm & 15),
-       i->flags & INSN_MEM ? mem_read8(cpu, i) : (uint8_t)cpu->gpr[i->rm])
+       i->flags &INSN_MEM ? mem_read8(cpu, i) : (uint8_t)cpu->gpr[i->rm])
 INSERT(vpinsrw, VREG_W(d, i->imm & 7),
-       i->flags & INSN_MEM ? mem_read16(cpu, i) : (uint16_t)cpu->gpr[i->rm])
+       i->flags &INSN_MEM ? mem_read16(cpu, i) : (uint16_t)cpu->gpr[i->rm])
 INSERT(vpinsr_r32, VREG_D(d, i->imm & 3), (uint32_t)cpu->gpr[i->rm])
 INSERT(vpinsr_m32, VREG_D(d, i->imm & 3), mem_read32(cpu, i))
 INSERT(vpinsr_r64, d.q[i->imm & 1], cpu->gpr[i->rm])

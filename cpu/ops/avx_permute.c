@@ -16,8 +16,8 @@
               uint64_t q = pattern_##letter(source);                                               \
               xmm_set_clear(cpu, i->reg, vec_from64(q, q)))                                        \
     VEX_FORMS(vbroadcast##letter##_y, uint64_t, low_quad, mem_read##bits,                          \
-              uint64_t q = pattern_##letter(source); union vec v = vec_from64(q, q);               \
-              ymm_set(cpu, i->reg, (struct vec2){v, v}))
+              uint64_t q = pattern_##letter(source);                                               \
+              union vec v = vec_from64(q, q); ymm_set(cpu, i->reg, (struct vec2){v, v}))
 
 static inline uint64_t low_quad(const struct vcpu *cpu, unsigned n)
 {

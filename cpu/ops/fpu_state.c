@@ -1,7 +1,7 @@
 /*
- * Saving and restoring x87, SSE and extended state: FXSAVE, FXRSTOR, XSAVE, XSAVEOPT, XSAVEC, XSAVES,
- * XRSTOR, XRSTORS, XGETBV, XSETBV, LDMXCSR, STMXCSR.
- * Source: Intel SDM volume 1, 10.5 (FXSAVE area), chapter 13 (XSAVE); volume 2, there.
+ * Saving and restoring x87, SSE and extended state: FXSAVE, FXRSTOR, XSAVE, XSAVEOPT, XSAVEC,
+ * XSAVES, XRSTOR, XRSTORS, XGETBV, XSETBV, LDMXCSR, STMXCSR. Source: Intel SDM volume 1, 10.5
+ * (FXSAVE area), chapter 13 (XSAVE); volume 2, there.
  */
 #include "cpu/fpu.h"
 #include "cpu/mode.h"

@@ -90,66 +90,78 @@ static inline void reg_set64(struct vcpu *cpu, unsigned n, uint64_t v)
  */
 #define OPS_1(s)                                                                                   \
     {                                                                                              \
-        .reg = {op_##s, op_##s, op_##s, op_##s}, .mem = {op_##s, op_##s, op_##s, op_##s}           \
+        .reg = {op_##s, op_##s, op_##s, op_##s}, .mem = { op_##s, op_##s, op_##s, op_##s }         \
     }
 #define OPS_RM(s)                                                                                  \
     {                                                                                              \
-        .reg = {op_##s##_r, op_##s##_r, op_##s##_r, op_##s##_r},                                   \
-        .mem = {op_##s##_m, op_##s##_m, op_##s##_m, op_##s##_m}                                    \
+        .reg = {op_##s##_r, op_##s##_r, op_##s##_r, op_##s##_r}, .mem = {                          \
+            op_##s##_m,                                                                            \
+            op_##s##_m,                                                                            \
+            op_##s##_m,                                                                            \
+            op_##s##_m                                                                             \
+        }                                                                                          \
     }
 #define OPS_M1(s)                                                                                  \
     {                                                                                              \
-        .mem = {op_##s, op_##s, op_##s, op_##s}                                                    \
+        .mem = { op_##s, op_##s, op_##s, op_##s }                                                  \
     }
 #define OPS_R1(s)                                                                                  \
     {                                                                                              \
-        .reg = {op_##s, op_##s, op_##s, op_##s}                                                    \
+        .reg = { op_##s, op_##s, op_##s, op_##s }                                                  \
     }
 #define OPS_B(s)                                                                                   \
     {                                                                                              \
-        .reg = {op_##s##_r8}, .mem = {op_##s##_m8}                                                 \
+        .reg = {op_##s##_r8}, .mem = { op_##s##_m8 }                                               \
     }
 #define OPS_BR(s)                                                                                  \
     {                                                                                              \
-        .reg = {op_##s##_8}                                                                        \
+        .reg = { op_##s##_8 }                                                                      \
     }
 #define OPS_V(s)                                                                                   \
     {                                                                                              \
-        .reg = {0, op_##s##_r16, op_##s##_r32, op_##s##_r64},                                      \
-        .mem = {0, op_##s##_m16, op_##s##_m32, op_##s##_m64}                                       \
+        .reg = {0, op_##s##_r16, op_##s##_r32, op_##s##_r64}, .mem = {                             \
+            0,                                                                                     \
+            op_##s##_m16,                                                                          \
+            op_##s##_m32,                                                                          \
+            op_##s##_m64                                                                           \
+        }                                                                                          \
     }
 #define OPS_VM(s)                                                                                  \
     {                                                                                              \
-        .mem = {0, op_##s##_m16, op_##s##_m32, op_##s##_m64}                                       \
+        .mem = { 0, op_##s##_m16, op_##s##_m32, op_##s##_m64 }                                     \
     }
 #define OPS_VR(s)                                                                                  \
     {                                                                                              \
-        .reg = {0, op_##s##_16, op_##s##_32, op_##s##_64}                                          \
+        .reg = { 0, op_##s##_16, op_##s##_32, op_##s##_64 }                                        \
     }
 #define OPS_V0(s)                                                                                  \
     {                                                                                              \
-        .reg = {0, op_##s##_16, op_##s##_32, op_##s##_64},                                         \
-        .mem = {0, op_##s##_16, op_##s##_32, op_##s##_64}                                          \
+        .reg = {0, op_##s##_16, op_##s##_32, op_##s##_64}, .mem = {                                \
+            0,                                                                                     \
+            op_##s##_16,                                                                           \
+            op_##s##_32,                                                                           \
+            op_##s##_64                                                                            \
+        }                                                                                          \
     }
 #define OPS_L(s)                                                                                   \
     {                                                                                              \
-        .reg = {op_##s##_x_r, op_##s##_y_r}, .mem = {op_##s##_x_m, op_##s##_y_m}                   \
+        .reg = {op_##s##_x_r, op_##s##_y_r}, .mem = { op_##s##_x_m, op_##s##_y_m }                 \
     }
 #define OPS_LR(s)                                                                                  \
     {                                                                                              \
-        .reg = {op_##s##_x, op_##s##_y}                                                            \
+        .reg = { op_##s##_x, op_##s##_y }                                                          \
     }
 #define OPS_LM(s)                                                                                  \
     {                                                                                              \
-        .mem = {op_##s##_x, op_##s##_y}                                                            \
+        .mem = { op_##s##_x, op_##s##_y }                                                          \
     }
 #define OPS_Y0(s)                                                                                  \
     {                                                                                              \
-        .reg = {0, 0, op_##s##_32, op_##s##_64}                                                    \
+        .reg = { 0, 0, op_##s##_32, op_##s##_64 }                                                  \
     }
 #define OPS_Y(s)                                                                                   \
     {                                                                                              \
-        .reg = {0, 0, op_##s##_r32, op_##s##_r64}, .mem = {0, 0, op_##s##_m32, op_##s##_m64}       \
+        .reg = {0, 0, op_##s##_r32, op_##s##_r64}, .mem = { 0, 0, op_##s##_m32, op_##s##_m64 }     \
     }
 
 #endif

@@ -73,8 +73,7 @@ FP_OP(cmp, ss, SSE_FP(cmpss, d, source, (unsigned)i->imm))
 FP_OP(cmp, sd, SSE_FP(cmpsd, d, source, (unsigned)i->imm))
 
 /* In AVX there are 32 predicates. */
-#define FP_COMPARE(type)                                                                           \
-    VFP_OP(cmp, type, SSE_FP(vcmp##type, d, source, (unsigned)i->imm))
+#define FP_COMPARE(type) VFP_OP(cmp, type, SSE_FP(vcmp##type, d, source, (unsigned)i->imm))
 FP_COMPARE(ps)
 FP_COMPARE(pd)
 FP_COMPARE(ss)

@@ -342,7 +342,7 @@ OP(ptest)
 }
 
 VEX_X(vptest, union vec d = xmm_get(cpu, i->reg);
-      test_flags(cpu, d.vq & source.vq, ~d.vq & source.vq))
+      test_flags(cpu, d.vq &source.vq, ~d.vq &source.vq))
 VEX_Y(vptest, struct vec2 d = ymm_get(cpu, i->reg);
       test_flags(cpu, (d.l.vq & source.l.vq) | (d.h.vq & source.h.vq),
                  (~d.l.vq & source.l.vq) | (~d.h.vq & source.h.vq)))

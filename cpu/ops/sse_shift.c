@@ -32,8 +32,7 @@
     VEC_OP_MM_BITS(name, 64)                                                                       \
     VEX_FORMS(v##name##_x, union vec, xmm_get, xmm_read,                                           \
               xmm_set_clear(cpu, i->reg, shift_##name(xmm_get(cpu, i->vvvv), source.vq[0])))       \
-    VEX_FORMS(v##name##_y, union vec, xmm_get, xmm_read,                                           \
-              struct vec2 a = ymm_get(cpu, i->vvvv);                                               \
+    VEX_FORMS(v##name##_y, union vec, xmm_get, xmm_read, struct vec2 a = ymm_get(cpu, i->vvvv);    \
               a.l = shift_##name(a.l, source.vq[0]); a.h = shift_##name(a.h, source.vq[0]);        \
               ymm_set(cpu, i->reg, a))                                                             \
     OP(v##name##_imm_x)                                                                            \

@@ -284,7 +284,7 @@ static inline unsigned register_in_imm(const struct vcpu *cpu, const struct insn
     VEX_X(v##name, union vec mask = xmm_get(cpu, register_in_imm(cpu, i));                         \
           xmm_set_clear(cpu, i->reg, v##name##_half(xmm_get(cpu, i->vvvv), source, mask)))         \
     VEX_Y(v##name, struct vec2 mask = ymm_get(cpu, register_in_imm(cpu, i)),                       \
-                               a = ymm_get(cpu, i->vvvv);                                          \
+          a = ymm_get(cpu, i->vvvv);                                                               \
           a.l = v##name##_half(a.l, source.l, mask.l);                                             \
           a.h = v##name##_half(a.h, source.h, mask.h); ymm_set(cpu, i->reg, a))
 

@@ -11,6 +11,7 @@
 #include "cpu/flags.h"
 #include "cpu/fpu.h"
 #include "cpu/mode.h"
+#include "cpu/softfloat.h"
 #include "mmu/guest_access.h"
 
 #include <check.h>
