@@ -29,6 +29,7 @@ static const struct feature_row feature_rows[FEATURE_COUNT] = {
     }
 _Static_assert(FEATURE_COUNT > 64 && FEATURE_COUNT <= 128, "the model table has two words");
 
+/* clang-format off */
 /* What every 64-bit system program expects. */
 #define FEATURES_V1(F)                                                                             \
     F(BASE)                                                                                        \
@@ -67,7 +68,6 @@ _Static_assert(FEATURE_COUNT > 64 && FEATURE_COUNT <= 128, "the model table has 
 #define AMD       "AuthenticAMD"
 #define BRAND     "Gnomon Virtual CPU"
 
-/* clang-format off */
 const struct cpu_model cpu_models[] = {
     {"gnomon", "default: x86-64-v2 with the system features that are implemented", INTEL, BRAND,
      SIGNATURE, 40, FEATURE_WORDS(FEATURES_GNOMON)},
