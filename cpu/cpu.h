@@ -73,6 +73,11 @@
 #define CR4_FSGSBASE   BIT64(16)
 #define CR4_OSXSAVE    BIT64(18)
 
+/* State components: bits of XCR0 (SDM 1 13.1). */
+#define XSTATE_X87 BIT64(0)
+#define XSTATE_SSE BIT64(1)
+#define XSTATE_AVX BIT64(2)
+
 #define EFER_SCE BIT64(0)
 #define EFER_LME BIT64(8)
 
@@ -273,6 +278,7 @@ struct vcpu {
 
     /* --- Rest of the architectural state --- */
     union vreg vreg[32];
+    uint64_t vec_high[2]; /* upper 128 bits of a 256-bit value that a function returns */
     uint32_t mxcsr;     /* control bits always; sticky flags via fpu_mxcsr_read, cpu/fpu.h */
     uint32_t host_mxcsr;  /* the host's own, while the guest's are loaded: host_fpu_loaded */
     uint16_t host_fpu_control;
@@ -284,6 +290,7 @@ struct vcpu {
     uint64_t cr2;
     uint64_t dr[8];     /* 0 to 3, 6, 7 */
     uint64_t xcr0;
+    uint64_t xss; /* IA32_XSS: no supervisor state exists, always 0 */
     struct segment ldtr, tr;
     struct descriptor_table gdtr, idtr;
     struct vcpu_msrs msr;

@@ -1,5 +1,6 @@
 #include "cpu/cpuid.h"
 
+#include "cpu/fpu.h"
 #include "cpu/mode.h"
 
 #include <string.h>
@@ -19,65 +20,75 @@ static const struct feature_row feature_rows[FEATURE_COUNT] = {
 #undef X
 };
 
-#define F1(name) BIT64(FEATURE_##name % 64)
-_Static_assert(FEATURE_COUNT <= 64, "the model table's masks hold 64 features");
+/* Feature sets are lists, F(NAME) F(NAME)..., from which the words of a model's mask are made. */
+#define FEATURE_IN_0(name) | (FEATURE_##name < 64 ? BIT64(FEATURE_##name % 64) : 0)
+#define FEATURE_IN_1(name) | (FEATURE_##name >= 64 ? BIT64(FEATURE_##name % 64) : 0)
+#define FEATURE_WORDS(LIST)                                                                        \
+    {                                                                                              \
+        0 LIST(FEATURE_IN_0), 0 LIST(FEATURE_IN_1)                                                 \
+    }
+_Static_assert(FEATURE_COUNT > 64 && FEATURE_COUNT <= 128, "the model table has two words");
 
+/* clang-format off */
 /* What every 64-bit system program expects. */
-#define FEATURES_V1                                                                                \
-    (F1(BASE) | F1(FPU) | F1(TSC) | F1(MSR) | F1(CX8) | F1(SEP) | F1(CMOV) | F1(CLFSH) | F1(MMX) | \
-     F1(FXSR) | F1(SSE) | F1(SSE2) | F1(SYSCALL) | F1(NX) | F1(LM))
-#define FEATURES_V2                                                                                \
-    (FEATURES_V1 | F1(SSE3) | F1(SSSE3) | F1(CX16) | F1(SSE4_1) | F1(SSE4_2) | F1(POPCNT) |        \
-     F1(LAHF64))
+#define FEATURES_V1(F)                                                                             \
+    F(BASE)                                                                                        \
+    F(FPU) F(TSC) F(MSR) F(CX8) F(SEP) F(CMOV) F(CLFSH) F(MMX) F(FXSR) F(SSE) F(SSE2) F(SYSCALL)   \
+        F(NX) F(LM)
+#define FEATURES_V2(F)                                                                             \
+    FEATURES_V1(F) F(SSE3) F(SSSE3) F(CX16) F(SSE4_1) F(SSE4_2) F(POPCNT) F(LAHF64)
+#define FEATURES_V3(F)                                                                             \
+    FEATURES_V2(F) F(XSAVE) F(AVX) F(AVX2) F(BMI1) F(BMI2) F(F16C) F(FMA) F(LZCNT) F(MOVBE)
+/* What systems since 2013 share besides. */
+#define FEATURES_SYSTEM(F)                                                                         \
+    F(MONITOR)                                                                                     \
+    F(X2APIC) F(TSC_DEADLINE) F(RDRAND) F(FSGSBASE) F(SMEP) F(ERMS) F(RDTSCP) F(PDPE1GB)           \
+        F(XSAVEOPT) F(AES) F(PCLMULQDQ)
 /* All that is implemented and of use under the present MMU policy. */
-#define FEATURES_GNOMON                                                                            \
-    (FEATURES_V2 | F1(MONITOR) | F1(X2APIC) | F1(MOVBE) | F1(TSC_DEADLINE) | F1(XSAVE) |           \
-     F1(RDRAND) | F1(FSGSBASE) | F1(SMEP) | F1(ERMS) | F1(RDSEED) | F1(SMAP) | F1(UMIP) |          \
-     F1(RDPID) | F1(XSAVEOPT) | F1(CLFLUSHOPT) | F1(CLWB) | F1(PREFETCHW) | F1(PDPE1GB) |          \
-     F1(RDTSCP) | F1(BMI1) | F1(BMI2) | F1(ADX) | F1(LZCNT))
-#define FEATURES_MAX                                                                               \
-    (FEATURES_GNOMON | F1(PCID) | F1(INVPCID) | F1(PKU) | F1(LA57) | F1(MOVDIRI) | F1(MOVDIR64B) | \
-     F1(SERIALIZE) | F1(WBNOINVD))
+#define FEATURES_GNOMON(F)                                                                         \
+    FEATURES_V2(F)                                                                                 \
+    FEATURES_SYSTEM(F) F(MOVBE) F(XSAVE) F(RDSEED) F(SMAP) F(UMIP) F(RDPID) F(CLFLUSHOPT) F(CLWB)  \
+        F(PREFETCHW) F(BMI1) F(BMI2) F(ADX) F(LZCNT)
+#define FEATURES_MAX(F)                                                                            \
+    FEATURES_GNOMON(F)                                                                             \
+    F(AVX) F(AVX2) F(F16C) F(FMA) F(PCID) F(INVPCID) F(PKU) F(LA57) F(SHA) F(GFNI) F(VAES)         \
+        F(VPCLMULQDQ) F(MOVDIRI) F(MOVDIR64B) F(SERIALIZE) F(XSAVEC) F(XGETBV1) F(XSAVES)   \
+        F(WBNOINVD)
+#define FEATURES_QEMU64(F)  FEATURES_V1(F) F(SSE3) F(CX16) F(LAHF64)
+#define FEATURES_HASWELL(F) FEATURES_V3(F) FEATURES_SYSTEM(F) F(PCID) F(INVPCID)
+#define FEATURES_SKYLAKE(F)                                                                        \
+    FEATURES_HASWELL(F)                                                                            \
+    F(RDSEED) F(ADX) F(SMAP) F(CLFLUSHOPT) F(PREFETCHW) F(XSAVEC) F(XGETBV1) F(XSAVES)
+#define FEATURES_EPYC(F)                                                                           \
+    FEATURES_V3(F)                                                                                 \
+    FEATURES_SYSTEM(F) F(RDSEED) F(ADX) F(SMAP) F(CLFLUSHOPT) F(PREFETCHW) F(SHA) F(XSAVEC)        \
+        F(XGETBV1) F(XSAVES)
 
 #define SIGNATURE 0x000206a7u /* family 6, model 2Ah, stepping 7 */
+#define INTEL     "GenuineIntel"
+#define AMD       "AuthenticAMD"
+#define BRAND     "Gnomon Virtual CPU"
 
 const struct cpu_model cpu_models[] = {
-    {"gnomon",
-     "default: x86-64-v2 with the system features that are implemented",
-     "GenuineIntel",
-     "Gnomon Virtual CPU",
-     SIGNATURE,
-     40,
-     {FEATURES_GNOMON}},
-    {"qemu64",
-     "x86-64 baseline, close to the QEMU model of that name",
-     "GenuineIntel",
-     "Gnomon Virtual CPU",
-     SIGNATURE,
-     40,
-     {FEATURES_V1 | F1(SSE3) | F1(CX16) | F1(LAHF64)}},
-    {"x86-64-v1",
-     "x86-64 baseline",
-     "GenuineIntel",
-     "Gnomon Virtual CPU",
-     SIGNATURE,
-     40,
-     {FEATURES_V1}},
-    {"x86-64-v2",
-     "x86-64-v2: SSE4.2, POPCNT, CMPXCHG16B",
-     "GenuineIntel",
-     "Gnomon Virtual CPU",
-     SIGNATURE,
-     40,
-     {FEATURES_V2}},
-    {"max",
-     "everything that is implemented",
-     "GenuineIntel",
-     "Gnomon Virtual CPU",
-     SIGNATURE,
-     46,
-     {FEATURES_MAX}},
+    {"gnomon", "default: x86-64-v2 with the system features that are implemented", INTEL, BRAND,
+     SIGNATURE, 40, FEATURE_WORDS(FEATURES_GNOMON)},
+    {"qemu64", "x86-64 baseline, close to the QEMU model of that name", INTEL, BRAND,
+     SIGNATURE, 40, FEATURE_WORDS(FEATURES_QEMU64)},
+    {"x86-64-v1", "x86-64 baseline", INTEL, BRAND, SIGNATURE, 40, FEATURE_WORDS(FEATURES_V1)},
+    {"x86-64-v2", "x86-64-v2: SSE4.2, POPCNT, CMPXCHG16B", INTEL, BRAND, SIGNATURE, 40,
+     FEATURE_WORDS(FEATURES_V2)},
+    {"x86-64-v3", "x86-64-v3: AVX2, BMI2, FMA, F16C, MOVBE", INTEL, BRAND, 0x000306c3u, 40,
+     FEATURE_WORDS(FEATURES_V3)},
+    {"Haswell", "Intel, 2013: AVX2, FMA", INTEL, "Intel Core Processor (Haswell)", 0x000306c3u, 39,
+     FEATURE_WORDS(FEATURES_HASWELL)},
+    {"Skylake-Client", "Intel, 2015: Haswell with SMAP, ADX, XSAVES", INTEL,
+     "Intel Core Processor (Skylake)", 0x000506e3u, 39, FEATURE_WORDS(FEATURES_SKYLAKE)},
+    {"EPYC", "AMD, 2017: AVX2, SHA", AMD, "AMD EPYC Processor", 0x00800f12u, 48,
+     FEATURE_WORDS(FEATURES_EPYC)},
+    {"max", "everything that is implemented", INTEL, BRAND, SIGNATURE, 46,
+     FEATURE_WORDS(FEATURES_MAX)},
 };
+/* clang-format on */
 
 const unsigned cpu_model_count = ARRAY_SIZE(cpu_models);
 
@@ -108,10 +119,58 @@ static unsigned feature_find(const char *word, size_t length)
     return FEATURE_COUNT;
 }
 
+/* What needs what. */
+static const struct dependency {
+    uint16_t feature, needs; /* enum cpu_feature */
+} dependencies[] = {
+    {FEATURE_AVX, FEATURE_XSAVE},
+    {FEATURE_XSAVEOPT, FEATURE_XSAVE},
+    {FEATURE_XSAVEC, FEATURE_XSAVE},
+    {FEATURE_XGETBV1, FEATURE_XSAVE},
+    {FEATURE_XSAVES, FEATURE_XSAVE},
+    {FEATURE_XSAVES, FEATURE_XSAVEC},
+    {FEATURE_AVX2, FEATURE_AVX},
+    {FEATURE_FMA, FEATURE_AVX},
+    {FEATURE_F16C, FEATURE_AVX},
+    {FEATURE_VAES, FEATURE_AVX2},
+    {FEATURE_VAES, FEATURE_AES},
+    {FEATURE_VPCLMULQDQ, FEATURE_AVX2},
+    {FEATURE_VPCLMULQDQ, FEATURE_PCLMULQDQ},
+};
+
+static bool model_has(const struct cpu_model *model, unsigned f)
+{
+    return (model->features[f / 64] >> (f % 64)) & 1;
+}
+
+/* What `-feature` takes away goes with all that needs it; what `+feature` asks for must be able to
+ * work. `asked` holds the latter. */
+static bool settle_dependencies(struct cpu_model *model, const uint64_t *asked, struct error *err)
+{
+    bool again = true;
+
+    while (again) {
+        again = false;
+        for (unsigned n = 0; n < ARRAY_SIZE(dependencies); n++) {
+            unsigned f = dependencies[n].feature, needs = dependencies[n].needs;
+
+            if (!model_has(model, f) || model_has(model, needs))
+                continue;
+            if ((asked[f / 64] >> (f % 64)) & 1)
+                return error_set(err, "-cpu: '%s' needs '%s'", feature_rows[f].word,
+                                 feature_rows[needs].word);
+            model->features[f / 64] &= ~BIT64(f % 64);
+            again = true;
+        }
+    }
+    return true;
+}
+
 bool cpu_model_parse(const char *spec, struct cpu_model *out, struct error *err)
 {
     size_t length = strcspn(spec, ",");
     const struct cpu_model *base = model_find(spec, length);
+    uint64_t asked[ARRAY_SIZE(out->features)] = {0};
 
     if (base == NULL)
         return error_set(err, "-cpu: unknown model '%.*s' (-cpu help lists them)", (int)length,
@@ -132,8 +191,10 @@ bool cpu_model_parse(const char *spec, struct cpu_model *out, struct error *err)
                              (int)length - 1, spec + 1);
         out->features[f / 64] &= ~BIT64(f % 64);
         out->features[f / 64] |= (uint64_t)on << (f % 64);
+        asked[f / 64] &= ~BIT64(f % 64);
+        asked[f / 64] |= (uint64_t)on << (f % 64);
     }
-    return true;
+    return settle_dependencies(out, asked, err);
 }
 
 static void add_features(const struct vcpu *cpu, uint32_t leaf, uint32_t subleaf, uint32_t out[4])
@@ -173,13 +234,31 @@ static void leaf_7(struct vcpu *cpu, uint32_t subleaf, uint32_t out[4])
         out[ECX] |= BIT(4); /* OSPKE */
 }
 
-/* Leaf 0Dh: extended state. Only x87 and SSE exist yet (SDM 1 13.2). */
+/* Leaf 0Dh: extended state (SDM 1 13.2). */
 static void leaf_d(struct vcpu *cpu, uint32_t subleaf, uint32_t out[4])
 {
-    if (!cpu_has(cpu, FEATURE_XSAVE) || subleaf != 0)
+    uint64_t supported = fpu_xcr0_supported(cpu);
+
+    if (!cpu_has(cpu, FEATURE_XSAVE))
         return;
-    out[EAX] = 3;
-    out[EBX] = out[ECX] = 576; /* legacy area and header */
+    switch (subleaf) {
+    case 0:
+        out[EAX] = (uint32_t)supported;
+        out[EDX] = (uint32_t)(supported >> 32);
+        out[EBX] = fpu_xsave_size(cpu->xcr0);
+        out[ECX] = fpu_xsave_size(supported);
+        break;
+    case 1: /* the features in EAX, and what XSAVES would write now */
+        if (cpu_has(cpu, FEATURE_XSAVEC))
+            out[EBX] = fpu_xsave_size(cpu->xcr0 | cpu->xss);
+        break;
+    case 2:
+        if (supported & XSTATE_AVX) {
+            out[EAX] = XSAVE_AVX_SIZE;
+            out[EBX] = XSAVE_AVX_OFFSET;
+        }
+        break;
+    }
 }
 
 static void leaf_extended(struct vcpu *cpu, uint32_t leaf, uint32_t out[4])

@@ -26,13 +26,14 @@ enum imm_kind {
 
 /* A row, prepared for the decoder. */
 struct row_info {
-    uint8_t imm;       /* enum imm_kind */
-    bool modrm;        /* a ModRM byte follows the opcode */
-    bool rm_is_byte;   /* the E operand is a byte register or byte in memory */
-    bool reg_is_byte;  /* likewise G */
-    bool in_opcode;    /* Z: register in the opcode */
-    bool mod_reg;      /* ModRM.mod is taken for 3 */
-    bool ends;         /* the block ends after it */
+    uint8_t imm;      /* enum imm_kind */
+    bool modrm;       /* a ModRM byte follows the opcode */
+    bool rm_is_byte;  /* the E operand is a byte register or byte in memory */
+    bool reg_is_byte; /* likewise G */
+    bool in_opcode;   /* Z: register in the opcode */
+    bool mod_reg;     /* ModRM.mod is taken for 3 */
+    bool vsib;        /* the index is a vector register */
+    bool ends;        /* the block ends after it */
 };
 
 struct entry {
@@ -53,8 +54,9 @@ static uint8_t imm_kind_of(const char *operand)
         const char *token;
         uint8_t kind;
     } kinds[] = {
-        {"Ib", IMM_B},  {"Ibs", IMM_BS}, {"Iw", IMM_W},   {"Iz", IMM_Z},     {"Iv", IMM_V},
-        {"Jb", IMM_JB}, {"Jz", IMM_JZ},  {"Ap", IMM_FAR}, {"Ob", IMM_MOFFS}, {"Ov", IMM_MOFFS},
+        {"Ib", IMM_B},     {"Ibs", IMM_BS},   {"Iw", IMM_W},  {"Iz", IMM_Z},
+        {"Iv", IMM_V},     {"Jb", IMM_JB},    {"Jz", IMM_JZ}, {"Ap", IMM_FAR},
+        {"Ob", IMM_MOFFS}, {"Ov", IMM_MOFFS}, {"Lx", IMM_B},
     };
 
     for (unsigned n = 0; n < ARRAY_SIZE(kinds); n++)
@@ -88,6 +90,7 @@ static void row_info_fill(struct row_info *info, const struct insn_row *row)
     }
     info->modrm = row->modrm_class != MODRM_NONE;
     info->mod_reg = row->attrs & A_MOD_REG;
+    info->vsib = row->attrs & A_VSIB;
     info->ends = row->attrs & (A_END | A_JUMP | A_IO);
 }
 
@@ -140,7 +143,7 @@ struct parse {
     unsigned length; /* bytes taken so far */
     bool overrun;    /* more bytes were wanted than there are */
     uint8_t rex;
-    uint8_t rep;     /* 0, 0xf2 or 0xf3: the last one */
+    uint8_t rep; /* 0, 0xf2 or 0xf3: the last one */
     bool prefix66, prefix67, lock;
     uint8_t segment; /* override, or SEG_COUNT */
     bool vex;        /* VEX-encoded: W, R, X, B are in rex, pp in prefix66 and rep */
@@ -286,10 +289,11 @@ static bool prefix_fits(const struct parse *p, uint8_t prefix)
     }
 }
 
-/* Rows that differ in VEX.W only. */
-static bool vex_w_fits(const struct parse *p, uint32_t attrs)
+/* Rows that differ in VEX.W or VEX.L only. */
+static bool vex_fits(const struct parse *p, uint32_t attrs)
 {
-    return !(attrs & (p->rex & REX_W ? A_VEX_W0 : A_VEX_W1));
+    return !(attrs & (p->rex & REX_W ? A_VEX_W0 : A_VEX_W1)) &&
+           !(attrs & (p->vex_l ? A_VEX_L0 : A_VEX_L1));
 }
 
 static bool mode_fits(const struct parse *p, uint8_t modes)
@@ -351,7 +355,7 @@ static uint16_t find_row(struct parse *p, bool *known)
     for (uint16_t e = d->first[p->map][p->opcode]; e != NO_ENTRY; e = d->entries[e].next) {
         const struct insn_row *row = &insn_rows[d->entries[e].row];
 
-        if (!prefix_fits(p, row->prefix) || !vex_w_fits(p, row->attrs) || !modrm_fits(p, row)) {
+        if (!prefix_fits(p, row->prefix) || !vex_fits(p, row->attrs) || !modrm_fits(p, row)) {
             if (p->overrun)
                 return NO_ENTRY;
             continue;
@@ -409,7 +413,7 @@ static uint8_t byte_register(unsigned n, bool rex)
 
 static void memory_16(struct parse *p, struct insn *i, unsigned *segment)
 {
-    static const uint8_t bases[8] = {GPR_RBX, GPR_RBX, GPR_RBP,  GPR_RBP,
+    static const uint8_t bases[8] = {GPR_RBX, GPR_RBX, GPR_RBP, GPR_RBP,
                                      GPR_RSI, GPR_RDI, GPR_RBP, GPR_RBX};
     static const uint8_t indices[8] = {GPR_RSI,  GPR_RDI,  GPR_RSI,  GPR_RDI,
                                        GPR_ZERO, GPR_ZERO, GPR_ZERO, GPR_ZERO};
@@ -429,8 +433,8 @@ static void memory_16(struct parse *p, struct insn *i, unsigned *segment)
         *segment = SEG_SS;
 }
 
-/* Returns true if the operand is relative to RIP. */
-static bool memory_32_64(struct parse *p, struct insn *i, unsigned *segment)
+/* vsib: index 4 is a register, too. Returns true if the operand is relative to RIP. */
+static bool memory_32_64(struct parse *p, struct insn *i, bool vsib, unsigned *segment)
 {
     unsigned mod = p->modrm >> 6, rm = p->modrm & 7;
     bool rip_relative = false;
@@ -441,7 +445,7 @@ static bool memory_32_64(struct parse *p, struct insn *i, unsigned *segment)
         unsigned index = ((sib >> 3) & 7) | (p->rex & REX_X ? 8 : 0);
 
         i->scale = sib >> 6;
-        i->index = index == 4 ? GPR_ZERO : (uint8_t)index;
+        i->index = index == 4 && !vsib ? GPR_ZERO : (uint8_t)index;
         i->base = (uint8_t)((sib & 7) | (p->rex & REX_B ? 8 : 0));
         if ((sib & 7) == 5 && mod == 0) {
             i->base = GPR_ZERO;
@@ -481,7 +485,7 @@ static bool parse_operands(struct parse *p, struct insn *i, const struct row_inf
             if (p->address_bits == 16)
                 memory_16(p, i, &segment);
             else
-                rip_relative = memory_32_64(p, i, &segment);
+                rip_relative = memory_32_64(p, i, info->vsib, &segment);
         }
     } else if (info->in_opcode) {
         unsigned rm = (p->opcode & 7) | (p->rex & REX_B ? 8 : 0);
@@ -545,8 +549,12 @@ static bool vex_is_bad(const struct parse *p, uint32_t attrs)
 {
     if (!p->vex)
         return false;
-    return p->vex_bad || (attrs & (p->vex_l ? A_VEX_L0 : A_VEX_L1)) ||
-           (!(attrs & A_VVVV) && p->vvvv != 0);
+    /* A vector index wants a SIB byte. */
+    if ((attrs & A_VSIB) && ((p->modrm & 7) != 4 || p->address_bits == 16))
+        return true;
+    return p->vex_bad || (!(attrs & A_VVVV) && p->vvvv != 0) ||
+           ((attrs & A_AVX2_L1) && p->vex_l && !cpu_has(p->cpu, FEATURE_AVX2)) ||
+           ((attrs & A_AVX) && !(p->mode & MODE_AVX));
 }
 
 /* Puts in place of the row's op what its gates say: privilege, FPU availability, LOCK. */
@@ -557,11 +565,13 @@ static op_fn *gated_op(const struct parse *p, const struct insn_row *row, const 
         return op_ud;
     if (p->lock && !((row->attrs & A_LOCK) && (i->flags & INSN_MEM)))
         return op_ud;
+    if ((row->attrs & A_CPL0_UD) && !(p->mode & MODE_CPL0))
+        return op_ud;
     if ((row->attrs & (A_MMX | A_SSE)) && (p->mode & MODE_EM))
         return op_ud;
     if ((row->attrs & A_SSE) && !(p->mode & MODE_OSFXSR))
         return op_ud;
-    if ((row->attrs & (A_X87 | A_MMX | A_SSE)) && (p->mode & MODE_TS))
+    if ((row->attrs & (A_X87 | A_MMX | A_SSE | A_AVX)) && (p->mode & MODE_TS))
         return op_nm;
     if ((row->attrs & A_X87) && (p->mode & MODE_EM))
         return op_nm;
@@ -638,8 +648,8 @@ enum decode_result decode_insn(const struct vcpu *cpu, uint32_t mode, const uint
     if (p.rep == 0xf2 && row->prefix != PFX_F2)
         out->flags |= INSN_REPNE;
     *attrs = row->attrs;
-    out->op = (out->flags & INSN_MEM ? row->ops.mem
-                                     : row->ops.reg)[__builtin_ctz(p.operand_bits) - 3];
+    out->op =
+        (out->flags & INSN_MEM ? row->ops.mem : row->ops.reg)[__builtin_ctz(p.operand_bits) - 3];
     out->op = gated_op(&p, row, out, out->op);
     if (out->op == op_ud || out->op == op_gp0 || out->op == op_nm)
         *attrs = A_JUMP;

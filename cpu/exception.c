@@ -234,6 +234,14 @@ static void deliver_protected(struct vcpu *cpu, const struct event *e, const str
     segment_set_cs(cpu, g->selector, &cs, cpl);
 }
 
+/* The interrupted task's TSS gets the flags that a gate would push. */
+static void deliver_task(struct vcpu *cpu, const struct event *e, const struct gate *g)
+{
+    cpu->eflags |= (uint32_t)pushed_flags(cpu, e) & EFLAGS_RF;
+    task_switch(cpu, g->selector, TASK_GATE, e->return_rip,
+                e->has_error_code ? &e->error_code : NULL);
+}
+
 void event_deliver(struct vcpu *cpu, const struct event *e)
 {
     struct gate g;
@@ -247,8 +255,7 @@ void event_deliver(struct vcpu *cpu, const struct event *e)
     if (cpu->mode & MODE_LONG)
         deliver_long(cpu, e, &g);
     else if (g.type == SYSTEM_TASK_GATE)
-        task_switch(cpu, g.selector, TASK_GATE, e->return_rip,
-                    e->has_error_code ? &e->error_code : NULL);
+        deliver_task(cpu, e, &g);
     else
         deliver_protected(cpu, e, &g);
     cpu->event_ext = 0;

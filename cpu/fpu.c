@@ -205,6 +205,16 @@ void fpu_x87_init(struct vcpu *cpu)
     load_x87(cpu);
 }
 
+uint64_t fpu_xcr0_supported(const struct vcpu *cpu)
+{
+    return XSTATE_X87 | XSTATE_SSE | (cpu_has(cpu, FEATURE_AVX) ? XSTATE_AVX : 0);
+}
+
+unsigned fpu_xsave_size(uint64_t components)
+{
+    return components & XSTATE_AVX ? XSAVE_AVX_OFFSET + XSAVE_AVX_SIZE : XSAVE_HEADER_END;
+}
+
 static void serialize_x87(struct x87 *x, struct state *s)
 {
     for (unsigned n = 0; n < ARRAY_SIZE(x->r); n++) {
@@ -227,7 +237,7 @@ void fpu_serialize(struct vcpu *cpu, struct state *s)
 {
     uint32_t mxcsr = fpu_mxcsr_read(cpu);
 
-    state_section(s, "fpu", 1);
+    state_section(s, "fpu", 2);
     serialize_x87(&cpu->x87, s);
     state_bool(s, &cpu->x87_error_pin);
     for (unsigned n = 0; n < ARRAY_SIZE(cpu->vreg); n++)
@@ -235,8 +245,10 @@ void fpu_serialize(struct vcpu *cpu, struct state *s)
             state_u64(s, &cpu->vreg[n].q[k]);
     state_u32(s, &mxcsr);
     state_u64(s, &cpu->xcr0);
+    state_u64(s, &cpu->xss);
     state_check(s, !(mxcsr & ~MXCSR_WRITE_MASK), "MXCSR");
-    state_check(s, cpu->xcr0 & 1, "XCR0");
+    state_check(s, (cpu->xcr0 & 1) && !(cpu->xcr0 & ~fpu_xcr0_supported(cpu)), "XCR0");
+    state_check(s, cpu->xss == 0, "IA32_XSS");
     if (!state_is_loading(s))
         return;
     cpu->x87.control = (cpu->x87.control & (CW_WRITABLE | CW_RESERVED));

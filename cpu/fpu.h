@@ -1,8 +1,8 @@
 /*
  * The floating-point environment. On x86-64 hosts guest arithmetic runs on the host's SSE and x87
  * units as long as the guest masks all exceptions: with the guest's rounding, precision, DAZ and
- * FTZ loaded and everything masked. Elsewhere, while exceptions are unmasked, with vcpu.fpu_soft, and
- * as the oracle, it runs on cpu/softfloat.h.
+ * FTZ loaded and everything masked. Elsewhere, while exceptions are unmasked, with vcpu.fpu_soft,
+ * and as the oracle, it runs on cpu/softfloat.h.
  *
  * While a vCPU runs, the host's MXCSR holds the guest's sticky flags; the host's x87 stack is empty
  * between two ops, and its flags are some of those that the guest's status word has set. Code that
@@ -14,15 +14,15 @@
 
 #include "cpu/cpu.h"
 
-#define MXCSR_RESET       0x1f80u
-#define MXCSR_FLAGS       0x003fu
-#define MXCSR_DAZ         0x0040u
-#define MXCSR_MASKS       0x1f80u
-#define MXCSR_MASK_SHIFT  7
-#define MXCSR_RC          0x6000u
-#define MXCSR_RC_SHIFT    13
-#define MXCSR_FTZ         0x8000u
-#define MXCSR_WRITE_MASK  0xffffu
+#define MXCSR_RESET      0x1f80u
+#define MXCSR_FLAGS      0x003fu
+#define MXCSR_DAZ        0x0040u
+#define MXCSR_MASKS      0x1f80u
+#define MXCSR_MASK_SHIFT 7
+#define MXCSR_RC         0x6000u
+#define MXCSR_RC_SHIFT   13
+#define MXCSR_FTZ        0x8000u
+#define MXCSR_WRITE_MASK 0xffffu
 
 /* Called by vcpu_run on entry and exit (also when it is left by an exception): loads the guest's
  * environment into the host; stores the collected flags and restores the host's. Between the two
@@ -93,6 +93,16 @@ static inline void fpu_mmx_enter(struct vcpu *cpu, const struct insn *i)
 
 /* FNINIT: control, status, tags and pointers of x87; the registers keep their contents. */
 void fpu_x87_init(struct vcpu *cpu);
+
+/* Components that XCR0 may name, by CPUID; and how many bytes an XSAVE area with these components
+ * has, the header included (SDM 1 13.4; the compacted format is no smaller for any set of these).
+ */
+uint64_t fpu_xcr0_supported(const struct vcpu *cpu);
+unsigned fpu_xsave_size(uint64_t components);
+
+#define XSAVE_HEADER_END 576u
+#define XSAVE_AVX_OFFSET 576u /* upper halves of YMM0 to YMM15 */
+#define XSAVE_AVX_SIZE   256u
 
 /* FPU part of a snapshot: x87, vector registers, MXCSR, XCR0. */
 void fpu_serialize(struct vcpu *cpu, struct state *s);

@@ -67,7 +67,7 @@ struct insn {
     uint8_t rm;       /* ModRM.rm with REX.B if mod is 3; or the register in the opcode's low bits;
                          for byte registers a byte offset */
     uint8_t base;     /* gpr slot of the memory operand's base */
-    uint8_t index;    /* gpr slot of its index */
+    uint8_t index;    /* gpr slot of its index; A_VSIB: vector register */
     uint8_t scale;    /* shift of the index, 0 to 3 */
     uint8_t seg;      /* enum segment_index of the memory operand */
     uint8_t vvvv;     /* VEX.vvvv register (A_VVVV), else 0 */
@@ -155,8 +155,10 @@ enum insn_size {
     X(SSE, "sse", 1, 0, EDX, 25)                                                                   \
     X(SSE2, "sse2", 1, 0, EDX, 26)                                                                 \
     X(SSE3, "pni", 1, 0, ECX, 0)                                                                   \
+    X(PCLMULQDQ, "pclmulqdq", 1, 0, ECX, 1)                                                        \
     X(MONITOR, "monitor", 1, 0, ECX, 3)                                                            \
     X(SSSE3, "ssse3", 1, 0, ECX, 9)                                                                \
+    X(FMA, "fma", 1, 0, ECX, 12)                                                                   \
     X(CX16, "cx16", 1, 0, ECX, 13)                                                                 \
     X(PCID, "pcid", 1, 0, ECX, 17)                                                                 \
     X(SSE4_1, "sse4.1", 1, 0, ECX, 19)                                                             \
@@ -165,10 +167,14 @@ enum insn_size {
     X(MOVBE, "movbe", 1, 0, ECX, 22)                                                               \
     X(POPCNT, "popcnt", 1, 0, ECX, 23)                                                             \
     X(TSC_DEADLINE, "tsc-deadline", 1, 0, ECX, 24)                                                 \
+    X(AES, "aes", 1, 0, ECX, 25)                                                                   \
     X(XSAVE, "xsave", 1, 0, ECX, 26)                                                               \
+    X(AVX, "avx", 1, 0, ECX, 28)                                                                   \
+    X(F16C, "f16c", 1, 0, ECX, 29)                                                                 \
     X(RDRAND, "rdrand", 1, 0, ECX, 30)                                                             \
     X(FSGSBASE, "fsgsbase", 7, 0, EBX, 0)                                                          \
     X(BMI1, "bmi1", 7, 0, EBX, 3)                                                                  \
+    X(AVX2, "avx2", 7, 0, EBX, 5)                                                                  \
     X(SMEP, "smep", 7, 0, EBX, 7)                                                                  \
     X(BMI2, "bmi2", 7, 0, EBX, 8)                                                                  \
     X(ERMS, "erms", 7, 0, EBX, 9)                                                                  \
@@ -178,14 +184,21 @@ enum insn_size {
     X(SMAP, "smap", 7, 0, EBX, 20)                                                                 \
     X(CLFLUSHOPT, "clflushopt", 7, 0, EBX, 23)                                                     \
     X(CLWB, "clwb", 7, 0, EBX, 24)                                                                 \
+    X(SHA, "sha-ni", 7, 0, EBX, 29)                                                                \
     X(UMIP, "umip", 7, 0, ECX, 2)                                                                  \
     X(PKU, "pku", 7, 0, ECX, 3)                                                                    \
+    X(GFNI, "gfni", 7, 0, ECX, 8)                                                                  \
+    X(VAES, "vaes", 7, 0, ECX, 9)                                                                  \
+    X(VPCLMULQDQ, "vpclmulqdq", 7, 0, ECX, 10)                                                     \
     X(LA57, "la57", 7, 0, ECX, 16)                                                                 \
     X(RDPID, "rdpid", 7, 0, ECX, 22)                                                               \
     X(MOVDIRI, "movdiri", 7, 0, ECX, 27)                                                           \
     X(MOVDIR64B, "movdir64b", 7, 0, ECX, 28)                                                       \
     X(SERIALIZE, "serialize", 7, 0, EDX, 14)                                                       \
     X(XSAVEOPT, "xsaveopt", 13, 1, EAX, 0)                                                         \
+    X(XSAVEC, "xsavec", 13, 1, EAX, 1)                                                             \
+    X(XGETBV1, "xgetbv1", 13, 1, EAX, 2)                                                           \
+    X(XSAVES, "xsaves", 13, 1, EAX, 3)                                                             \
     X(LAHF64, "lahf-lm", 0x80000001, 0, ECX, 0)                                                    \
     X(LZCNT, "abm", 0x80000001, 0, ECX, 5)                                                         \
     X(PREFETCHW, "3dnowprefetch", 0x80000001, 0, ECX, 8)                                           \
@@ -228,6 +241,10 @@ enum insn_attr {
     A_VEX_W0 = 1 << 18, /* VEX: the row is for W = 0 */
     A_VEX_W1 = 1 << 19, /* VEX: the row is for W = 1 */
     A_VVVV = 1 << 20,   /* VEX: vvvv names a register; #UD for other rows unless it is 1111b */
+    A_AVX = 1 << 21,    /* #UD unless the system has AVX state enabled, #NM if CR0.TS (likewise) */
+    A_AVX2_L1 = 1 << 22, /* VEX.L = 1 is AVX2 */
+    A_VSIB = 1 << 23,   /* the index of the memory operand, in insn.index, is a vector register */
+    A_CPL0_UD = 1 << 24, /* #UD unless CPL is 0 (checked by the decoder) */
 };
 
 /* Status flags in the columns fr (read), fw (written), fu (left undefined). */

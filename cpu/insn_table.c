@@ -17,6 +17,9 @@
 #define OPS_V0(s) op_fn op_##s##_16, op_##s##_32, op_##s##_64;
 #define OPS_Y0(s) op_fn op_##s##_32, op_##s##_64;
 #define OPS_Y(s)  op_fn op_##s##_r32, op_##s##_r64, op_##s##_m32, op_##s##_m64;
+#define OPS_L(s)  op_fn op_##s##_x_r, op_##s##_y_r, op_##s##_x_m, op_##s##_y_m;
+#define OPS_LR(s) op_fn op_##s##_x, op_##s##_y;
+#define OPS_LM(s) op_fn op_##s##_x, op_##s##_y;
 #define INSN(id, mnemonic, map, opcode, prefix, modrm, modes, size, operands, feature, fr, fw, fu, \
              attrs, ops, policy, manual)                                                           \
     ops
@@ -34,6 +37,9 @@
 #undef OPS_V0
 #undef OPS_Y0
 #undef OPS_Y
+#undef OPS_L
+#undef OPS_LR
+#undef OPS_LM
 
 /* Second pass: the rows. */
 #include "cpu/ops/ops.h"

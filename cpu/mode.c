@@ -21,6 +21,13 @@ static bool checks_alignment(const struct vcpu *cpu)
     return cpu->mmu.cpl == 3 && (cpu->mmu.cr0 & CR0_AM) && (cpu->eflags & EFLAGS_AC);
 }
 
+static bool avx_enabled(const struct vcpu *cpu)
+{
+    const uint64_t needed = XSTATE_SSE | XSTATE_AVX;
+
+    return (cpu->mmu.cr4 & CR4_OSXSAVE) && (cpu->xcr0 & needed) == needed;
+}
+
 void mode_update(struct vcpu *cpu)
 {
     const struct mmu_context *m = &cpu->mmu;
@@ -47,6 +54,7 @@ void mode_update(struct vcpu *cpu)
     mode |= m->cr0 & CR0_MP ? MODE_MP : 0;
     mode |= m->cr4 & CR4_OSFXSR ? MODE_OSFXSR : 0;
     mode |= m->cr4 & CR4_OSXSAVE ? MODE_OSXSAVE : 0;
+    mode |= avx_enabled(cpu) ? MODE_AVX : 0;
     cpu->mode = mode;
     cpu->ip_mask = mode & MODE_64 ? UINT64_MAX : UINT32_MAX;
     /* Blocks that were looked up under a higher limit may reach beyond this one. */

@@ -24,6 +24,7 @@ enum mode_bits {
     MODE_OSXSAVE = 1 << 12, /* CR4.OSXSAVE */
     MODE_LONG = 1 << 13,    /* EFER.LMA */
     MODE_SINGLE = 1 << 14,  /* one instruction per block: exact points, single step, shadows */
+    MODE_AVX = 1 << 15,     /* AVX state is enabled: CR4.OSXSAVE, and SSE and AVX in XCR0 */
 };
 
 /* Recomputes vcpu.mode, vcpu.ip_mask and the MMU's privilege view. */

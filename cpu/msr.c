@@ -66,6 +66,12 @@ static bool msr_efer_write(struct vcpu *cpu, uint64_t value)
     return true;
 }
 
+/* No supervisor state component exists. */
+static bool msr_xss_write(struct vcpu *cpu, uint64_t value)
+{
+    return cpu_has(cpu, FEATURE_XSAVES) && value == 0;
+}
+
 struct msr_row {
     uint32_t index;
     const char *name;

@@ -20,6 +20,9 @@
 /* Comparison with predicate imm, 0 to 7: CMPxx. */
 #define SSE_FP_COMPARE(X) X(cmpps) X(cmppd) X(cmpss) X(cmpsd)
 
+/* Comparison with one of the 32 predicates of AVX. */
+#define AVX_FP_COMPARE(X) X(vcmpps) X(vcmppd) X(vcmpss) X(vcmpsd)
+
 /* Conversions: the name of the instruction; from and to integer registers 32 and 64 bits wide. */
 #define SSE_FP_CONVERT(X)                                                                          \
     X(cvtps2pd)                                                                                    \
@@ -42,6 +45,7 @@ typedef union vec sse_soft_fn(struct softfloat_env *env, union vec a, union vec 
     SSE_DECLARE(name##ps) SSE_DECLARE(name##pd) SSE_DECLARE(name##ss) SSE_DECLARE(name##sd)
 SSE_FP_ARITHMETIC(SSE_DECLARE_4)
 SSE_FP_COMPARE(SSE_DECLARE)
+AVX_FP_COMPARE(SSE_DECLARE)
 SSE_FP_CONVERT(SSE_DECLARE)
 SSE_FP_FROM_INTEGER(SSE_DECLARE)
 SSE_FP_TO_INTEGER(SSE_DECLARE)
@@ -73,19 +77,40 @@ VEC_FN sse_fp_checked(struct vcpu *cpu, const struct insn *i, sse_soft_fn *fn, u
     return (union vec){.vq = sse_fp_run_soft(cpu, i, fn, a.vq, b.vq, imm)};
 }
 
+/* Both halves of 256 bits, their exceptions together. The lower half of the result is returned, the
+ * upper is in vcpu.vec_high. */
+vec_u64 sse_fp_run_soft_2(struct vcpu *cpu, const struct insn *i, sse_soft_fn *fn, vec_u64 a_low,
+                          vec_u64 a_high, vec_u64 b_low, vec_u64 b_high, unsigned imm);
+
+VEC2_FN sse_fp_checked_2(struct vcpu *cpu, const struct insn *i, sse_soft_fn *fn, struct vec2 a,
+                         struct vec2 b, unsigned imm)
+{
+    struct vec2 r;
+
+    r.l.vq = sse_fp_run_soft_2(cpu, i, fn, a.l.vq, a.h.vq, b.l.vq, b.h.vq, imm);
+    r.h = vec_high(cpu);
+    return r;
+}
+
 #if defined(__x86_64__)
 #include "cpu/sse_host.h"
 /* The operation by its name, in an op function (cpu and i as there). */
 #define SSE_FP(name, a, b, imm)                                                                    \
     (likely(cpu->sse_fast) ? sse_host_##name(a, b, imm)                                            \
                            : sse_fp_checked(cpu, i, sse_soft_##name, a, b, imm))
-/* The same for operations that cannot fault. */
+/* On pairs. */
+#define SSE_FP_2(name, a, b, imm)                                                                  \
+    (likely(cpu->sse_fast)                                                                         \
+         ? (struct vec2){sse_host_##name((a).l, (b).l, imm), sse_host_##name((a).h, (b).h, imm)}   \
+         : sse_fp_checked_2(cpu, i, sse_soft_##name, a, b, imm))
+/* Like SSE_FP for operations that cannot fault. */
 #define SSE_FP_QUIET(name, a, b)                                                                   \
     (likely(!cpu->fpu_soft) ? sse_host_##name(a, b, 0)                                             \
                             : sse_fp_checked(cpu, i, sse_soft_##name, a, b, 0))
 #else
-#define SSE_FP(name, a, b, imm)  sse_fp_checked(cpu, i, sse_soft_##name, a, b, imm)
-#define SSE_FP_QUIET(name, a, b) sse_fp_checked(cpu, i, sse_soft_##name, a, b, 0)
+#define SSE_FP_2(name, a, b, imm) sse_fp_checked_2(cpu, i, sse_soft_##name, a, b, imm)
+#define SSE_FP(name, a, b, imm)   sse_fp_checked(cpu, i, sse_soft_##name, a, b, imm)
+#define SSE_FP_QUIET(name, a, b)  sse_fp_checked(cpu, i, sse_soft_##name, a, b, 0)
 #endif
 
 #endif

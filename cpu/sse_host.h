@@ -48,6 +48,68 @@ SSE_HOST(rsqrtss)
     }
 SSE_FP_COMPARE(SSE_HOST_COMPARE)
 
+/*
+ * The 32 predicates of AVX by those of SSE: GT and kin with swapped operands; EQ_UQ and kin by a
+ * comparison for order, too. The second sixteen differ in what they make of quiet NaNs: those that
+ * are to signal them are preceded by a comparison that does; those that are not see zeros in their
+ * place.
+ */
+#define AVX_HOST_COMPARE(type, low, high)                                                          \
+    static __attribute__((noinline, unused))                                                       \
+    vec_u64 avx_host_cmp##type(vec_u64 x, vec_u64 y, unsigned imm)                                 \
+    {                                                                                              \
+        const vec_u64 lanes = {low, high}, none = {0, 0};                                          \
+        vec_u64 ordered = ~none, rest = x;                                                         \
+        union vec a = {.vq = x}, b = {.vq = y}, r;                                                 \
+        bool quiet = (imm & 3) == 0 || (imm & 3) == 3;                                             \
+        if ((imm & 16) && quiet)                                                                   \
+            sse_host_cmp##type(a, b, 1);                                                           \
+        if (((imm & 16) && !quiet) || (quiet && (imm & 8))) {                                      \
+            ordered = sse_host_cmp##type(a, b, 7).vq;                                              \
+            a.vq = x & ordered;                                                                    \
+            b.vq = y & ordered;                                                                    \
+        }                                                                                          \
+        switch (imm & 15) {                                                                        \
+        case 8: /* EQ or unordered */                                                              \
+            r.vq = sse_host_cmp##type(a, b, 0).vq | ~ordered;                                      \
+            break;                                                                                 \
+        case 9:                                                                                    \
+            r.vq = sse_host_cmp##type(b, a, 6).vq | ~ordered;                                      \
+            break;                                                                                 \
+        case 10:                                                                                   \
+            r.vq = sse_host_cmp##type(b, a, 5).vq | ~ordered;                                      \
+            break;                                                                                 \
+        case 11:                                                                                   \
+            r.vq = none;                                                                           \
+            break;                                                                                 \
+        case 12: /* NEQ and ordered */                                                             \
+            r.vq = sse_host_cmp##type(a, b, 4).vq & ordered;                                       \
+            break;                                                                                 \
+        case 13:                                                                                   \
+            r.vq = sse_host_cmp##type(b, a, 2).vq & ordered;                                       \
+            break;                                                                                 \
+        case 14:                                                                                   \
+            r.vq = sse_host_cmp##type(b, a, 1).vq & ordered;                                       \
+            break;                                                                                 \
+        case 15:                                                                                   \
+            r.vq = ~none;                                                                          \
+            break;                                                                                 \
+        default:                                                                                   \
+            r = sse_host_cmp##type(a, b, imm);                                                     \
+            r.vq = imm & 4 ? r.vq | ~ordered : r.vq & ordered;                                     \
+            break;                                                                                 \
+        }                                                                                          \
+        return (r.vq & lanes) | (rest & ~lanes);                                                   \
+    }                                                                                              \
+    VEC_FN sse_host_vcmp##type(union vec a, union vec b, unsigned imm)                             \
+    {                                                                                              \
+        return (union vec){.vq = avx_host_cmp##type(a.vq, b.vq, imm)};                             \
+    }
+AVX_HOST_COMPARE(ps, ~0ull, ~0ull)
+AVX_HOST_COMPARE(pd, ~0ull, ~0ull)
+AVX_HOST_COMPARE(ss, 0xffffffff, 0)
+AVX_HOST_COMPARE(sd, ~0ull, 0)
+
 /* The integer, sign-extended, in quad 0 of the source. */
 #define SSE_HOST_FROM_INTEGER(name)                                                                \
     VEC_FN sse_host_##name(union vec a, union vec b, unsigned imm)                                 \

@@ -32,6 +32,20 @@ vec_u64 sse_fp_run_soft(struct vcpu *cpu, const struct insn *i, sse_soft_fn *fn,
     return r.vq;
 }
 
+vec_u64 sse_fp_run_soft_2(struct vcpu *cpu, const struct insn *i, sse_soft_fn *fn, vec_u64 a_low,
+                          vec_u64 a_high, vec_u64 b_low, vec_u64 b_high, unsigned imm)
+{
+    struct softfloat_env env = softfloat_env_mxcsr(cpu->mxcsr);
+    union vec low = fn(&env, (union vec){.vq = a_low}, (union vec){.vq = b_low}, imm);
+    union vec high = fn(&env, (union vec){.vq = a_high}, (union vec){.vq = b_high}, imm);
+
+    if (env.flags != 0)
+        report(cpu, i, env.flags);
+    cpu->vec_high[0] = high.vq[0];
+    cpu->vec_high[1] = high.vq[1];
+    return low.vq;
+}
+
 /* ---- Lane by lane ------------------------------------------------------------------------- */
 
 /* sse_soft_<name>: the first `lanes` lanes of the destination are replaced; x and y are the lanes
@@ -122,6 +136,43 @@ SOFT(cmpps, VREG_D, 4, compare32(env, x, y, imm))
 SOFT(cmpss, VREG_D, 1, compare32(env, x, y, imm))
 SOFT(cmppd, LANE_Q, 2, compare64(env, x, y, imm))
 SOFT(cmpsd, LANE_Q, 1, compare64(env, x, y, imm))
+
+/* The predicates of AVX: for which relations they hold, bits in the order below; those from 16 on
+ * are the same with the opposite view on quiet NaNs. */
+#define HOLDS_LESS      1
+#define HOLDS_EQUAL     2
+#define HOLDS_GREATER   4
+#define HOLDS_UNORDERED 8
+
+static bool avx_predicate_holds(unsigned predicate, enum softfloat_relation r)
+{
+    static const uint8_t relations[16] = {2, 1, 3, 8, 13, 14, 12, 7, 10, 9, 11, 0, 5, 6, 4, 15};
+    unsigned bit = r == SOFTFLOAT_LESS      ? HOLDS_LESS
+                   : r == SOFTFLOAT_EQUAL   ? HOLDS_EQUAL
+                   : r == SOFTFLOAT_GREATER ? HOLDS_GREATER
+                                            : HOLDS_UNORDERED;
+
+    return relations[predicate & 15] & bit;
+}
+
+static uint32_t avx_compare32(struct softfloat_env *env, uint32_t a, uint32_t b, unsigned imm)
+{
+    bool quiet = predicate_quiet(imm) ^ !!(imm & 16);
+
+    return avx_predicate_holds(imm, sf32_compare(env, a, b, quiet)) ? ~0u : 0;
+}
+
+static uint64_t avx_compare64(struct softfloat_env *env, uint64_t a, uint64_t b, unsigned imm)
+{
+    bool quiet = predicate_quiet(imm) ^ !!(imm & 16);
+
+    return avx_predicate_holds(imm, sf64_compare(env, a, b, quiet)) ? ~0ull : 0;
+}
+
+SOFT(vcmpps, VREG_D, 4, avx_compare32(env, x, y, imm))
+SOFT(vcmpss, VREG_D, 1, avx_compare32(env, x, y, imm))
+SOFT(vcmppd, LANE_Q, 2, avx_compare64(env, x, y, imm))
+SOFT(vcmpsd, LANE_Q, 1, avx_compare64(env, x, y, imm))
 
 static uint64_t relation_flags(enum softfloat_relation r)
 {

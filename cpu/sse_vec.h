@@ -152,7 +152,7 @@ static inline uint64_t mmx_operand(struct vcpu *cpu, const struct insn *i)
 /* ---- Op functions of vec_<name>(destination, source, size) -------------------------------- */
 
 /* op_<name>_x_r and _x_m: V = f(V, W); memory must be aligned. */
-#define VEC_OP_X(name)                                                                             \
+#define VEC_SSE_X(name)                                                                            \
     OP(name##_x_r)                                                                                 \
     {                                                                                              \
         xmm_set(cpu, i->reg, vec_##name(xmm_get(cpu, i->reg), xmm_get(cpu, i->rm), 16));           \
@@ -185,7 +185,12 @@ static inline uint64_t mmx_operand(struct vcpu *cpu, const struct insn *i)
         NEXT;                                                                                      \
     }
 
-/* Both. */
+/* XMM, and the same in AVX (cpu/avx_vec.h). */
+#define VEC_OP_X(name)                                                                             \
+    VEC_SSE_X(name)                                                                                \
+    VEX_OP(name)
+
+/* MMX, too. */
 #define VEC_OP(name)                                                                               \
     VEC_OP_X(name)                                                                                 \
     VEC_OP_MM_BITS(name, 64)
@@ -224,5 +229,7 @@ static inline uint64_t mmx_operand(struct vcpu *cpu, const struct insn *i)
         mmx_set(cpu, i->reg, vec_##name(d, s, (uint8_t)i->imm, 8).vq[0]);                          \
         NEXT;                                                                                      \
     }
+
+#include "cpu/avx_vec.h"
 
 #endif

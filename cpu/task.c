@@ -149,7 +149,7 @@ static void load_segments(struct vcpu *cpu, const struct task_image *t)
 static struct descriptor target_tss(struct vcpu *cpu, uint16_t selector,
                                     enum task_switch_source source)
 {
-    enum exception_vector vector = source == TASK_IRET || source == TASK_GATE ? EXC_TS : EXC_GP;
+    enum exception_vector vector = source == TASK_IRET ? EXC_TS : EXC_GP;
     unsigned wanted = source == TASK_IRET ? 2 : 0; /* the busy bit */
     struct descriptor d;
 

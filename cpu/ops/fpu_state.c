@@ -1,7 +1,7 @@
 /*
- * Saving and restoring x87, SSE and extended state: FXSAVE, FXRSTOR, XSAVE, XSAVEOPT, XRSTOR,
- * XGETBV, XSETBV, LDMXCSR, STMXCSR.
- * Source: Intel SDM volume 1, 10.5 (FXSAVE area), chapter 13 (XSAVE); volume 2, there.
+ * Saving and restoring x87, SSE and extended state: FXSAVE, FXRSTOR, XSAVE, XSAVEOPT, XSAVEC,
+ * XSAVES, XRSTOR, XRSTORS, XGETBV, XSETBV, LDMXCSR, STMXCSR. Source: Intel SDM volume 1, 10.5
+ * (FXSAVE area), chapter 13 (XSAVE); volume 2, there.
  */
 #include "cpu/fpu.h"
 #include "cpu/mode.h"
@@ -24,15 +24,8 @@
 #define AREA_XSTATE_BV 512
 #define AREA_XCOMP_BV  520
 #define AREA_RESERVED  528 /* eight bytes that must be zero, too */
-#define HEADER_END     576
 
-/* State components, by their bit in XCR0. */
-#define COMPONENT_X87 BIT64(0)
-#define COMPONENT_SSE BIT64(1)
-#define COMPONENT_AVX BIT64(2)
-
-#define AREA_AVX 576 /* upper halves of YMM0 to YMM15 */
-#define AVX_SIZE 256
+#define XCOMP_COMPACTED BIT64(63)
 
 /* ---- An area in guest memory ------------------------------------------------------------------
  */
@@ -194,12 +187,6 @@ static void fxrstor(struct vcpu *cpu, const struct insn *i, bool wide)
  * Component 2 has its place and its code, so that AVX needs no change here: only its bit in the
  * mask, and CPUID leaf 0Dh.
  */
-static uint64_t xcr0_supported(const struct vcpu *cpu)
-{
-    (void)cpu;
-    return COMPONENT_X87 | COMPONENT_SSE;
-}
-
 static void check_enabled(struct vcpu *cpu, const struct insn *i)
 {
     if (!(cpu->mmu.cr4 & CR4_OSXSAVE))
@@ -208,15 +195,20 @@ static void check_enabled(struct vcpu *cpu, const struct insn *i)
         cpu_raise(cpu, i, EXC_NM);
 }
 
-/* RFBM: components that both XCR0 and EDX:EAX name. */
-static uint64_t requested(const struct vcpu *cpu)
+static uint64_t component_mask(const struct vcpu *cpu)
 {
-    return cpu->xcr0 & ((uint64_t)(uint32_t)cpu->gpr[GPR_RDX] << 32 | (uint32_t)cpu->gpr[GPR_RAX]);
+    return (uint64_t)(uint32_t)cpu->gpr[GPR_RDX] << 32 | (uint32_t)cpu->gpr[GPR_RAX];
 }
 
-static unsigned area_size(const struct vcpu *cpu)
+/* RFBM: components that both XCR0 and EDX:EAX name; for XSAVES those of IA32_XSS, too. */
+static uint64_t requested(const struct vcpu *cpu)
 {
-    return cpu->xcr0 & COMPONENT_AVX ? AREA_AVX + AVX_SIZE : HEADER_END;
+    return cpu->xcr0 & component_mask(cpu);
+}
+
+static uint64_t requested_supervisor(const struct vcpu *cpu)
+{
+    return (cpu->xcr0 | cpu->xss) & component_mask(cpu);
 }
 
 static bool x87_initial(const struct x87 *x)
@@ -240,49 +232,58 @@ static uint64_t in_use(struct vcpu *cpu)
         upper |= cpu->vreg[n].q[2] | cpu->vreg[n].q[3];
     }
     if (!x87_initial(&cpu->x87))
-        used |= COMPONENT_X87;
+        used |= XSTATE_X87;
     if (xmm != 0 || fpu_mxcsr_read(cpu) != MXCSR_RESET)
-        used |= COMPONENT_SSE;
+        used |= XSTATE_SSE;
     if (upper != 0)
-        used |= COMPONENT_AVX;
+        used |= XSTATE_AVX;
     return used;
 }
 
 static void ymm_store(const struct area *a)
 {
     for (unsigned n = 0; n < xmm_count(a->cpu); n++) {
-        put64(a, AREA_AVX + 16 * n, a->cpu->vreg[n].q[2]);
-        put64(a, AREA_AVX + 16 * n + 8, a->cpu->vreg[n].q[3]);
+        put64(a, XSAVE_AVX_OFFSET + 16 * n, a->cpu->vreg[n].q[2]);
+        put64(a, XSAVE_AVX_OFFSET + 16 * n + 8, a->cpu->vreg[n].q[3]);
     }
 }
 
 static void ymm_load(const struct area *a)
 {
     for (unsigned n = 0; n < xmm_count(a->cpu); n++) {
-        a->cpu->vreg[n].q[2] = get64(a, AREA_AVX + 16 * n);
-        a->cpu->vreg[n].q[3] = get64(a, AREA_AVX + 16 * n + 8);
+        a->cpu->vreg[n].q[2] = get64(a, XSAVE_AVX_OFFSET + 16 * n);
+        a->cpu->vreg[n].q[3] = get64(a, XSAVE_AVX_OFFSET + 16 * n + 8);
     }
 }
 
-/* XSAVE; optimised: XSAVEOPT, which leaves out components in their initial state. */
-static void xsave(struct vcpu *cpu, const struct insn *i, bool wide, bool optimised)
+enum save_form {
+    SAVE_PLAIN,     /* XSAVE */
+    SAVE_OPTIMISED, /* XSAVEOPT: components in their initial state are left out */
+    SAVE_COMPACTED, /* XSAVEC, XSAVES: likewise; MXCSR belongs to SSE. The only component beyond the
+                       legacy region has the same place in either format */
+};
+
+static void xsave(struct vcpu *cpu, const struct insn *i, bool wide, enum save_form form,
+                  uint64_t wanted)
 {
-    uint64_t wanted = requested(cpu), used = in_use(cpu), written, old;
+    uint64_t used = in_use(cpu), written, old;
     struct area a;
 
     check_enabled(cpu, i);
-    a = area_open(cpu, i, area_size(cpu), 64, MMU_WRITE);
-    old = get64(&a, AREA_XSTATE_BV);
-    written = optimised ? wanted & used : wanted;
-    if (written & COMPONENT_X87)
+    a = area_open(cpu, i, fpu_xsave_size(wanted), 64, MMU_WRITE);
+    old = form == SAVE_COMPACTED ? 0 : get64(&a, AREA_XSTATE_BV);
+    written = form == SAVE_PLAIN ? wanted : wanted & used;
+    if (written & XSTATE_X87)
         x87_store(&a, wide);
-    if (wanted & (COMPONENT_SSE | COMPONENT_AVX))
+    if (form == SAVE_COMPACTED ? written & XSTATE_SSE : wanted & (XSTATE_SSE | XSTATE_AVX))
         mxcsr_store(&a);
-    if (written & COMPONENT_SSE)
+    if (written & XSTATE_SSE)
         xmm_store(&a);
-    if (written & COMPONENT_AVX)
+    if (written & XSTATE_AVX)
         ymm_store(&a);
     put64(&a, AREA_XSTATE_BV, (old & ~wanted) | (used & wanted));
+    if (form == SAVE_COMPACTED)
+        put64(&a, AREA_XCOMP_BV, XCOMP_COMPACTED | wanted);
 }
 
 static void clear_lanes(struct vcpu *cpu, unsigned low)
@@ -298,34 +299,52 @@ static void x87_clear(struct vcpu *cpu)
         cpu->x87.r[n] = (struct float80){0};
 }
 
-/* XRSTOR, standard format only: the compacted one belongs to XSAVEC, which no model has. */
-static void xrstor(struct vcpu *cpu, const struct insn *i, bool wide)
+/* Is the header what XRSTOR (of components in `enabled`) takes? */
+static bool header_valid(const struct area *a, uint64_t enabled, bool compacted)
 {
-    uint64_t wanted = requested(cpu), present;
-    uint32_t mxcsr = 0;
+    uint64_t present = get64(a, AREA_XSTATE_BV), layout = get64(a, AREA_XCOMP_BV), rest = 0;
+
+    if (!compacted)
+        return !(present & ~enabled) && layout == 0 && get64(a, AREA_RESERVED) == 0;
+    for (unsigned offset = AREA_RESERVED; offset < XSAVE_HEADER_END; offset += 8)
+        rest |= get64(a, offset);
+    return cpu_has(a->cpu, FEATURE_XSAVEC) && rest == 0 &&
+           !(layout & ~(enabled | XCOMP_COMPACTED)) && !(present & ~(layout & ~XCOMP_COMPACTED));
+}
+
+/* XRSTOR and (supervisor) XRSTORS, which takes the compacted format only. */
+static void xrstor(struct vcpu *cpu, const struct insn *i, bool wide, bool supervisor)
+{
+    uint64_t enabled = supervisor ? cpu->xcr0 | cpu->xss : cpu->xcr0;
+    uint64_t wanted = enabled & component_mask(cpu), present;
+    uint32_t mxcsr = MXCSR_RESET;
+    bool compacted, loads_mxcsr;
     struct area a;
 
     check_enabled(cpu, i);
-    a = area_open(cpu, i, area_size(cpu), 64, MMU_READ);
-    present = get64(&a, AREA_XSTATE_BV);
-    if ((present & ~cpu->xcr0) || get64(&a, AREA_XCOMP_BV) != 0 || get64(&a, AREA_RESERVED) != 0)
+    a = area_open(cpu, i, fpu_xsave_size(wanted), 64, MMU_READ);
+    compacted = get64(&a, AREA_XCOMP_BV) & XCOMP_COMPACTED;
+    if ((supervisor && !compacted) || !header_valid(&a, enabled, compacted))
         cpu_raise_code(cpu, i, EXC_GP, 0);
-    /* MXCSR comes from memory even where the SSE state is to be the initial one. */
-    if (wanted & (COMPONENT_SSE | COMPONENT_AVX))
+    present = wanted & get64(&a, AREA_XSTATE_BV);
+    /* In the standard format MXCSR comes from memory even where the SSE state is to be the initial
+     * one; in the compacted one it is part of that state. */
+    loads_mxcsr = compacted ? wanted & XSTATE_SSE : wanted & (XSTATE_SSE | XSTATE_AVX);
+    if (loads_mxcsr && (!compacted || (present & XSTATE_SSE)))
         mxcsr = mxcsr_get(&a);
-    if (wanted & present & COMPONENT_X87)
+    if (present & XSTATE_X87)
         x87_load(&a, wide);
-    else if (wanted & COMPONENT_X87)
+    else if (wanted & XSTATE_X87)
         x87_clear(cpu);
-    if (wanted & present & COMPONENT_SSE)
+    if (present & XSTATE_SSE)
         xmm_load(&a);
-    else if (wanted & COMPONENT_SSE)
+    else if (wanted & XSTATE_SSE)
         clear_lanes(cpu, 0);
-    if (wanted & present & COMPONENT_AVX)
+    if (present & XSTATE_AVX)
         ymm_load(&a);
-    else if (wanted & COMPONENT_AVX)
+    else if (wanted & XSTATE_AVX)
         clear_lanes(cpu, 2);
-    if (wanted & (COMPONENT_SSE | COMPONENT_AVX))
+    if (loads_mxcsr)
         fpu_mxcsr_write(cpu, mxcsr);
 }
 
@@ -354,9 +373,12 @@ static void xrstor(struct vcpu *cpu, const struct insn *i, bool wide)
 
 STATE_OP(fxsave, fxsave(cpu, i, wide))
 STATE_OP(fxrstor, fxrstor(cpu, i, wide))
-STATE_OP(xsave, xsave(cpu, i, wide, false))
-STATE_OP(xsaveopt, xsave(cpu, i, wide, true))
-STATE_OP(xrstor, xrstor(cpu, i, wide))
+STATE_OP(xsave, xsave(cpu, i, wide, SAVE_PLAIN, requested(cpu)))
+STATE_OP(xsaveopt, xsave(cpu, i, wide, SAVE_OPTIMISED, requested(cpu)))
+STATE_OP(xsavec, xsave(cpu, i, wide, SAVE_COMPACTED, requested(cpu)))
+STATE_OP(xsaves, xsave(cpu, i, wide, SAVE_COMPACTED, requested_supervisor(cpu)))
+STATE_OP(xrstor, xrstor(cpu, i, wide, false))
+STATE_OP(xrstors, xrstor(cpu, i, wide, true))
 
 OP(ldmxcsr)
 {
@@ -376,12 +398,17 @@ OP(stmxcsr)
 
 OP(xgetbv)
 {
+    uint32_t index = reg_get32(cpu, GPR_RCX);
+    uint64_t value = cpu->xcr0;
+
     if (!(cpu->mmu.cr4 & CR4_OSXSAVE))
         cpu_raise(cpu, i, EXC_UD);
-    if (reg_get32(cpu, GPR_RCX) != 0)
+    if (index > 1 || (index == 1 && !cpu_has(cpu, FEATURE_XGETBV1)))
         cpu_raise_code(cpu, i, EXC_GP, 0);
-    reg_set32(cpu, GPR_RAX, (uint32_t)cpu->xcr0);
-    reg_set32(cpu, GPR_RDX, (uint32_t)(cpu->xcr0 >> 32));
+    if (index == 1)
+        value &= in_use(cpu);
+    reg_set32(cpu, GPR_RAX, (uint32_t)value);
+    reg_set32(cpu, GPR_RDX, (uint32_t)(value >> 32));
     NEXT;
 }
 
@@ -392,11 +419,12 @@ OP(xsetbv)
 
     if (!(cpu->mmu.cr4 & CR4_OSXSAVE))
         cpu_raise(cpu, i, EXC_UD);
-    valid = cpu_cpl(cpu) == 0 && reg_get32(cpu, GPR_RCX) == 0 && (value & COMPONENT_X87) &&
-            !(value & ~xcr0_supported(cpu));
+    valid = cpu_cpl(cpu) == 0 && reg_get32(cpu, GPR_RCX) == 0 && (value & XSTATE_X87) &&
+            !(value & ~fpu_xcr0_supported(cpu));
     /* AVX state is unthinkable without SSE state. */
-    if (!valid || (value & (COMPONENT_SSE | COMPONENT_AVX)) == COMPONENT_AVX)
+    if (!valid || (value & (XSTATE_SSE | XSTATE_AVX)) == XSTATE_AVX)
         cpu_raise_code(cpu, i, EXC_GP, 0);
     cpu->xcr0 = value;
+    mode_update(cpu);
     NEXT;
 }

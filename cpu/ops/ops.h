@@ -85,57 +85,83 @@ static inline void reg_set64(struct vcpu *cpu, unsigned n, uint64_t v)
  *   OPS_VR(s)   register or no ModRM: op_s_16/32/64
  *   OPS_V0(s)   op_s_16/32/64 for register and memory alike
  *   OPS_Y(s)    op_s_r32/r64/m32/m64         OPS_Y0(s)  only register: op_s_32/64
+ *   OPS_L(s)    by VEX.L: op_s_x_r/x_m for 128 bits, op_s_y_r/y_m for 256
+ *   OPS_LR(s)   only register: op_s_x/y      OPS_LM(s)  only memory: op_s_x/y
  */
 #define OPS_1(s)                                                                                   \
     {                                                                                              \
-        .reg = {op_##s, op_##s, op_##s, op_##s}, .mem = {op_##s, op_##s, op_##s, op_##s}           \
+        .reg = {op_##s, op_##s, op_##s, op_##s}, .mem = { op_##s, op_##s, op_##s, op_##s }         \
     }
 #define OPS_RM(s)                                                                                  \
     {                                                                                              \
-        .reg = {op_##s##_r, op_##s##_r, op_##s##_r, op_##s##_r},                                   \
-        .mem = {op_##s##_m, op_##s##_m, op_##s##_m, op_##s##_m}                                    \
+        .reg = {op_##s##_r, op_##s##_r, op_##s##_r, op_##s##_r}, .mem = {                          \
+            op_##s##_m,                                                                            \
+            op_##s##_m,                                                                            \
+            op_##s##_m,                                                                            \
+            op_##s##_m                                                                             \
+        }                                                                                          \
     }
 #define OPS_M1(s)                                                                                  \
     {                                                                                              \
-        .mem = {op_##s, op_##s, op_##s, op_##s}                                                    \
+        .mem = { op_##s, op_##s, op_##s, op_##s }                                                  \
     }
 #define OPS_R1(s)                                                                                  \
     {                                                                                              \
-        .reg = {op_##s, op_##s, op_##s, op_##s}                                                    \
+        .reg = { op_##s, op_##s, op_##s, op_##s }                                                  \
     }
 #define OPS_B(s)                                                                                   \
     {                                                                                              \
-        .reg = {op_##s##_r8}, .mem = {op_##s##_m8}                                                 \
+        .reg = {op_##s##_r8}, .mem = { op_##s##_m8 }                                               \
     }
 #define OPS_BR(s)                                                                                  \
     {                                                                                              \
-        .reg = {op_##s##_8}                                                                        \
+        .reg = { op_##s##_8 }                                                                      \
     }
 #define OPS_V(s)                                                                                   \
     {                                                                                              \
-        .reg = {0, op_##s##_r16, op_##s##_r32, op_##s##_r64},                                      \
-        .mem = {0, op_##s##_m16, op_##s##_m32, op_##s##_m64}                                       \
+        .reg = {0, op_##s##_r16, op_##s##_r32, op_##s##_r64}, .mem = {                             \
+            0,                                                                                     \
+            op_##s##_m16,                                                                          \
+            op_##s##_m32,                                                                          \
+            op_##s##_m64                                                                           \
+        }                                                                                          \
     }
 #define OPS_VM(s)                                                                                  \
     {                                                                                              \
-        .mem = {0, op_##s##_m16, op_##s##_m32, op_##s##_m64}                                       \
+        .mem = { 0, op_##s##_m16, op_##s##_m32, op_##s##_m64 }                                     \
     }
 #define OPS_VR(s)                                                                                  \
     {                                                                                              \
-        .reg = {0, op_##s##_16, op_##s##_32, op_##s##_64}                                          \
+        .reg = { 0, op_##s##_16, op_##s##_32, op_##s##_64 }                                        \
     }
 #define OPS_V0(s)                                                                                  \
     {                                                                                              \
-        .reg = {0, op_##s##_16, op_##s##_32, op_##s##_64},                                         \
-        .mem = {0, op_##s##_16, op_##s##_32, op_##s##_64}                                          \
+        .reg = {0, op_##s##_16, op_##s##_32, op_##s##_64}, .mem = {                                \
+            0,                                                                                     \
+            op_##s##_16,                                                                           \
+            op_##s##_32,                                                                           \
+            op_##s##_64                                                                            \
+        }                                                                                          \
+    }
+#define OPS_L(s)                                                                                   \
+    {                                                                                              \
+        .reg = {op_##s##_x_r, op_##s##_y_r}, .mem = { op_##s##_x_m, op_##s##_y_m }                 \
+    }
+#define OPS_LR(s)                                                                                  \
+    {                                                                                              \
+        .reg = { op_##s##_x, op_##s##_y }                                                          \
+    }
+#define OPS_LM(s)                                                                                  \
+    {                                                                                              \
+        .mem = { op_##s##_x, op_##s##_y }                                                          \
     }
 #define OPS_Y0(s)                                                                                  \
     {                                                                                              \
-        .reg = {0, 0, op_##s##_32, op_##s##_64}                                                    \
+        .reg = { 0, 0, op_##s##_32, op_##s##_64 }                                                  \
     }
 #define OPS_Y(s)                                                                                   \
     {                                                                                              \
-        .reg = {0, 0, op_##s##_r32, op_##s##_r64}, .mem = {0, 0, op_##s##_m32, op_##s##_m64}       \
+        .reg = {0, 0, op_##s##_r32, op_##s##_r64}, .mem = { 0, 0, op_##s##_m32, op_##s##_m64 }     \
     }
 
 #endif

@@ -32,6 +32,49 @@ CONVERT(cvttps2dq, xmm_read_aligned(cpu, i))
 CONVERT(cvtpd2dq, xmm_read_aligned(cpu, i))
 CONVERT(cvttpd2dq, xmm_read_aligned(cpu, i))
 
+/* In AVX scalars take the rest of the destination from the register in vvvv. */
+#define VCONVERT(name, read)                                                                       \
+    OP(v##name##_x_r)                                                                              \
+    {                                                                                              \
+        union vec d = xmm_get(cpu, i->vvvv), source = xmm_get(cpu, i->rm);                         \
+        xmm_set_clear(cpu, i->reg, SSE_FP(name, d, source, 0));                                    \
+        NEXT;                                                                                      \
+    }                                                                                              \
+    OP(v##name##_x_m)                                                                              \
+    {                                                                                              \
+        union vec source = read, d = xmm_get(cpu, i->vvvv);                                        \
+        xmm_set_clear(cpu, i->reg, SSE_FP(name, d, source, 0));                                    \
+        NEXT;                                                                                      \
+    }
+VCONVERT(cvtps2pd, MEMORY_64)
+VCONVERT(cvtpd2ps, xmm_read(cpu, i))
+VCONVERT(cvtss2sd, MEMORY_32)
+VCONVERT(cvtsd2ss, MEMORY_64)
+VCONVERT(cvtdq2ps, xmm_read(cpu, i))
+VCONVERT(cvtdq2pd, MEMORY_64)
+VCONVERT(cvtps2dq, xmm_read(cpu, i))
+VCONVERT(cvttps2dq, xmm_read(cpu, i))
+VCONVERT(cvtpd2dq, xmm_read(cpu, i))
+VCONVERT(cvttpd2dq, xmm_read(cpu, i))
+
+/* 256 bits: of lanes of one width, to wider and to narrower lanes. */
+VEX_Y(vcvtdq2ps, ymm_set(cpu, i->reg, SSE_FP_2(cvtdq2ps, source, source, 0)))
+VEX_Y(vcvtps2dq, ymm_set(cpu, i->reg, SSE_FP_2(cvtps2dq, source, source, 0)))
+VEX_Y(vcvttps2dq, ymm_set(cpu, i->reg, SSE_FP_2(cvttps2dq, source, source, 0)))
+
+#define VCONVERT_UP(name)                                                                          \
+    VEX_FORMS(v##name##_y, union vec, xmm_get, xmm_read,                                           \
+              struct vec2 pair = {source, vec_from64(source.vq[1], 0)};                            \
+              ymm_set(cpu, i->reg, SSE_FP_2(name, pair, pair, 0)))
+#define VCONVERT_DOWN(name)                                                                        \
+    VEX_Y(v##name, struct vec2 r = SSE_FP_2(name, source, source, 0);                              \
+          xmm_set_clear(cpu, i->reg, vec_from64(r.l.vq[0], r.h.vq[0])))
+VCONVERT_UP(cvtps2pd)
+VCONVERT_UP(cvtdq2pd)
+VCONVERT_DOWN(cvtpd2ps)
+VCONVERT_DOWN(cvtpd2dq)
+VCONVERT_DOWN(cvttpd2dq)
+
 /* ---- General registers -------------------------------------------------------------------- */
 
 #define FROM_INTEGER(name, suffix, value)                                                          \
@@ -39,6 +82,12 @@ CONVERT(cvttpd2dq, xmm_read_aligned(cpu, i))
     {                                                                                              \
         union vec source = vec_from64((uint64_t)(value), 0), d = xmm_get(cpu, i->reg);             \
         xmm_set(cpu, i->reg, SSE_FP(name, d, source, 0));                                          \
+        NEXT;                                                                                      \
+    }                                                                                              \
+    OP(v##name##_##suffix)                                                                         \
+    {                                                                                              \
+        union vec source = vec_from64((uint64_t)(value), 0), d = xmm_get(cpu, i->vvvv);            \
+        xmm_set_clear(cpu, i->reg, SSE_FP(name, d, source, 0));                                    \
         NEXT;                                                                                      \
     }
 #define FROM_INTEGERS(name)                                                                        \

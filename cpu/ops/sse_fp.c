@@ -26,32 +26,68 @@
         NEXT;                                                                                      \
     }
 
+/* The same in AVX: op_v<name><type>_x_r and _x_m, d being the register in vvvv; and of 256 bits,
+ * op_v<name><type>_y_r and _y_m, where source, d and the value of `run` are pairs. */
+#define READ_ss(cpu, i) vec_from64(mem_read32(cpu, i), 0)
+#define READ_sd(cpu, i) vec_from64(mem_read64(cpu, i), 0)
+#define READ_ps         xmm_read
+#define READ_pd         xmm_read
+#define VFP_OP(name, type, run)                                                                    \
+    VEX_FORMS(v##name##type##_x, union vec, xmm_get, READ_##type,                                  \
+              union vec d = xmm_get(cpu, i->vvvv);                                                 \
+              xmm_set_clear(cpu, i->reg, run))
+#define VFP_OP_Y(name, type, run)                                                                  \
+    VEX_Y(v##name##type, struct vec2 d = ymm_get(cpu, i->vvvv); ymm_set(cpu, i->reg, run))
+
+#define FP_BOTH(name, type, run)                                                                   \
+    FP_OP(name, type, run)                                                                         \
+    VFP_OP(name, type, run)
+
+#define FP_PACKED(name, type)                                                                      \
+    FP_BOTH(name, type, SSE_FP(name##type, d, source, 0))                                          \
+    VFP_OP_Y(name, type, SSE_FP_2(name##type, d, source, 0))
+
 #define FP_OPS(name)                                                                               \
-    FP_OP(name, ps, SSE_FP(name##ps, d, source, 0))                                                \
-    FP_OP(name, pd, SSE_FP(name##pd, d, source, 0))                                                \
-    FP_OP(name, ss, SSE_FP(name##ss, d, source, 0))                                                \
-    FP_OP(name, sd, SSE_FP(name##sd, d, source, 0))
+    FP_PACKED(name, ps)                                                                            \
+    FP_PACKED(name, pd)                                                                            \
+    FP_BOTH(name, ss, SSE_FP(name##ss, d, source, 0))                                              \
+    FP_BOTH(name, sd, SSE_FP(name##sd, d, source, 0))
 
 SSE_FP_ARITHMETIC(FP_OPS)
 
-FP_OP(rcp, ps, SSE_FP_QUIET(rcpps, d, source))
-FP_OP(rcp, ss, SSE_FP_QUIET(rcpss, d, source))
-FP_OP(rsqrt, ps, SSE_FP_QUIET(rsqrtps, d, source))
-FP_OP(rsqrt, ss, SSE_FP_QUIET(rsqrtss, d, source))
+#define QUIET_2(name)                                                                              \
+    ((struct vec2){SSE_FP_QUIET(name, d.l, source.l), SSE_FP_QUIET(name, d.h, source.h)})
+FP_BOTH(rcp, ps, SSE_FP_QUIET(rcpps, d, source))
+FP_BOTH(rcp, ss, SSE_FP_QUIET(rcpss, d, source))
+FP_BOTH(rsqrt, ps, SSE_FP_QUIET(rsqrtps, d, source))
+FP_BOTH(rsqrt, ss, SSE_FP_QUIET(rsqrtss, d, source))
+VFP_OP_Y(rcp, ps, QUIET_2(rcpps))
+VFP_OP_Y(rsqrt, ps, QUIET_2(rsqrtps))
 
-FP_OP(addsub, ps, SSE_FP(addsubps, d, source, 0))
-FP_OP(addsub, pd, SSE_FP(addsubpd, d, source, 0))
+FP_PACKED(addsub, ps)
+FP_PACKED(addsub, pd)
 
 FP_OP(cmp, ps, SSE_FP(cmpps, d, source, (unsigned)i->imm))
 FP_OP(cmp, pd, SSE_FP(cmppd, d, source, (unsigned)i->imm))
 FP_OP(cmp, ss, SSE_FP(cmpss, d, source, (unsigned)i->imm))
 FP_OP(cmp, sd, SSE_FP(cmpsd, d, source, (unsigned)i->imm))
 
+/* In AVX there are 32 predicates. */
+#define FP_COMPARE(type) VFP_OP(cmp, type, SSE_FP(vcmp##type, d, source, (unsigned)i->imm))
+FP_COMPARE(ps)
+FP_COMPARE(pd)
+FP_COMPARE(ss)
+FP_COMPARE(sd)
+VFP_OP_Y(cmp, ps, SSE_FP_2(vcmpps, d, source, (unsigned)i->imm))
+VFP_OP_Y(cmp, pd, SSE_FP_2(vcmppd, d, source, (unsigned)i->imm))
+
 /* Not a host operation: SSE4.1, and the host's needs the rounding as an immediate. */
-FP_OP(round, ps, sse_fp_checked(cpu, i, sse_soft_roundps, d, source, (unsigned)i->imm))
-FP_OP(round, pd, sse_fp_checked(cpu, i, sse_soft_roundpd, d, source, (unsigned)i->imm))
-FP_OP(round, ss, sse_fp_checked(cpu, i, sse_soft_roundss, d, source, (unsigned)i->imm))
-FP_OP(round, sd, sse_fp_checked(cpu, i, sse_soft_roundsd, d, source, (unsigned)i->imm))
+FP_BOTH(round, ps, sse_fp_checked(cpu, i, sse_soft_roundps, d, source, (unsigned)i->imm))
+FP_BOTH(round, pd, sse_fp_checked(cpu, i, sse_soft_roundpd, d, source, (unsigned)i->imm))
+FP_BOTH(round, ss, sse_fp_checked(cpu, i, sse_soft_roundss, d, source, (unsigned)i->imm))
+FP_BOTH(round, sd, sse_fp_checked(cpu, i, sse_soft_roundsd, d, source, (unsigned)i->imm))
+VFP_OP_Y(round, ps, sse_fp_checked_2(cpu, i, sse_soft_roundps, d, source, (unsigned)i->imm))
+VFP_OP_Y(round, pd, sse_fp_checked_2(cpu, i, sse_soft_roundpd, d, source, (unsigned)i->imm))
 
 /* ---- Comparisons that set EFLAGS ---------------------------------------------------------- */
 
@@ -108,10 +144,16 @@ VEC_FN odd_doubles(union vec a, union vec b)
     return vec_from64(a.vq[1], b.vq[1]);
 }
 
-FP_OP(hadd, ps, SSE_FP(addps, even_singles(d, source), odd_singles(d, source), 0))
-FP_OP(hsub, ps, SSE_FP(subps, even_singles(d, source), odd_singles(d, source), 0))
-FP_OP(hadd, pd, SSE_FP(addpd, even_doubles(d, source), odd_doubles(d, source), 0))
-FP_OP(hsub, pd, SSE_FP(subpd, even_doubles(d, source), odd_doubles(d, source), 0))
+FP_BOTH(hadd, ps, SSE_FP(addps, even_singles(d, source), odd_singles(d, source), 0))
+FP_BOTH(hsub, ps, SSE_FP(subps, even_singles(d, source), odd_singles(d, source), 0))
+FP_BOTH(hadd, pd, SSE_FP(addpd, even_doubles(d, source), odd_doubles(d, source), 0))
+FP_BOTH(hsub, pd, SSE_FP(subpd, even_doubles(d, source), odd_doubles(d, source), 0))
+
+#define PAIRS(select) ((struct vec2){select(d.l, source.l), select(d.h, source.h)})
+VFP_OP_Y(hadd, ps, SSE_FP_2(addps, PAIRS(even_singles), PAIRS(odd_singles), 0))
+VFP_OP_Y(hsub, ps, SSE_FP_2(subps, PAIRS(even_singles), PAIRS(odd_singles), 0))
+VFP_OP_Y(hadd, pd, SSE_FP_2(addpd, PAIRS(even_doubles), PAIRS(odd_doubles), 0))
+VFP_OP_Y(hsub, pd, SSE_FP_2(subpd, PAIRS(even_doubles), PAIRS(odd_doubles), 0))
 
 /* ---- Dot products ------------------------------------------------------------------------- */
 
@@ -158,5 +200,28 @@ static inline union vec dppd(struct vcpu *cpu, const struct insn *i, union vec a
     return vec_from64(imm & 1 ? r.vq[0] : 0, imm & 2 ? r.vq[0] : 0);
 }
 
-FP_OP(dp, ps, dpps(cpu, i, d, source))
-FP_OP(dp, pd, dppd(cpu, i, d, source))
+FP_BOTH(dp, ps, dpps(cpu, i, d, source))
+FP_BOTH(dp, pd, dppd(cpu, i, d, source))
+
+/* VDPPS of 256 bits: each step is taken in both halves before its exceptions are looked at. */
+VEC2_FN dpps_2(struct vcpu *cpu, const struct insn *i, struct vec2 a, struct vec2 b)
+{
+    const union vec chosen = lanes_of((uint8_t)i->imm >> 4), zero = vec_from64(0, 0);
+    const union vec kept = lanes_of(i->imm & 15);
+    struct vec2 r, even, odd;
+
+    a = (struct vec2){{.vq = a.l.vq & chosen.vq}, {.vq = a.h.vq & chosen.vq}};
+    b = (struct vec2){{.vq = b.l.vq & chosen.vq}, {.vq = b.h.vq & chosen.vq}};
+    r = SSE_FP_2(mulps, a, b, 0);
+    even = (struct vec2){even_singles(r.l, zero), even_singles(r.h, zero)};
+    odd = (struct vec2){odd_singles(r.l, zero), odd_singles(r.h, zero)};
+    r = SSE_FP_2(addps, even, odd, 0);
+    even = (struct vec2){vec_from64((uint32_t)r.l.vq[0], 0), vec_from64((uint32_t)r.h.vq[0], 0)};
+    odd = (struct vec2){vec_from64(r.l.vq[0] >> 32, 0), vec_from64(r.h.vq[0] >> 32, 0)};
+    r = SSE_FP_2(addps, even, odd, 0);
+    r.l.vq = (vec_u64){0, 0} + (uint32_t)r.l.vq[0] * 0x100000001;
+    r.h.vq = (vec_u64){0, 0} + (uint32_t)r.h.vq[0] * 0x100000001;
+    return (struct vec2){{.vq = r.l.vq & kept.vq}, {.vq = r.h.vq & kept.vq}};
+}
+
+VFP_OP_Y(dp, ps, dpps_2(cpu, i, d, source))

@@ -253,6 +253,7 @@ VEC_FN vec_mpsadbw(union vec a, union vec b, unsigned imm, unsigned size)
     return r;
 }
 VEC_IMM_X(mpsadbw)
+VEX_IMM(mpsadbw, 3)
 
 /* The smallest word in lane 0, its lane number in lane 1. */
 VEC_FN vec_phminposuw(union vec a, union vec b, unsigned size)
@@ -266,7 +267,8 @@ VEC_FN vec_phminposuw(union vec a, union vec b, unsigned size)
             best = n;
     return vec_from64(VREG_W(b, best) | best << 16, 0);
 }
-VEC_OP_X(phminposuw)
+VEC_SSE_X(phminposuw)
+VEX_OP_X(phminposuw)
 
 /* ---- Absolute value and sign -------------------------------------------------------------- */
 
@@ -323,12 +325,35 @@ HORIZONTAL(phsubsw, VREG_W, int16_t, saturate_s16(x - y))
 
 /* ---- PTEST -------------------------------------------------------------------------------- */
 
-OP(ptest)
+/* ZF: no bit in both; CF: no bit of the source alone. */
+static inline void test_flags(struct vcpu *cpu, vec_u64 both, vec_u64 only)
 {
-    union vec d = xmm_get(cpu, i->reg), s = xmm_operand(cpu, i);
-    vec_u64 both = d.vq & s.vq, only = ~d.vq & s.vq;
     bool zf = (both[0] | both[1]) == 0, cf = (only[0] | only[1]) == 0;
 
     flags_set(cpu, (zf ? EFLAGS_ZF : 0) | (cf ? EFLAGS_CF : 0));
+}
+
+OP(ptest)
+{
+    union vec d = xmm_get(cpu, i->reg), s = xmm_operand(cpu, i);
+
+    test_flags(cpu, d.vq & s.vq, ~d.vq & s.vq);
     NEXT;
 }
+
+VEX_X(vptest, union vec d = xmm_get(cpu, i->reg);
+      test_flags(cpu, d.vq &source.vq, ~d.vq &source.vq))
+VEX_Y(vptest, struct vec2 d = ymm_get(cpu, i->reg);
+      test_flags(cpu, (d.l.vq & source.l.vq) | (d.h.vq & source.h.vq),
+                 (~d.l.vq & source.l.vq) | (~d.h.vq & source.h.vq)))
+
+/* VTESTPS and VTESTPD look at the lanes' signs only. */
+#define TEST_SIGNS(name, sign)                                                                     \
+    VEX_X(name, union vec d = xmm_get(cpu, i->reg); const vec_u64 signs = {sign, sign};            \
+          test_flags(cpu, d.vq & source.vq & signs, ~d.vq & source.vq & signs))                    \
+    VEX_Y(name, struct vec2 d = ymm_get(cpu, i->reg); const vec_u64 signs = {sign, sign};          \
+          test_flags(cpu, ((d.l.vq & source.l.vq) | (d.h.vq & source.h.vq)) & signs,               \
+                     ((~d.l.vq & source.l.vq) | (~d.h.vq & source.h.vq)) & signs))
+
+TEST_SIGNS(vtestps, 0x8000000080000000)
+TEST_SIGNS(vtestpd, 0x8000000000000000)

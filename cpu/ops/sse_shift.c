@@ -20,14 +20,34 @@
         return a;                                                                                  \
     }
 
-/* The count is the low 64 bits of the source; the forms by immediate shift the register in rm. */
+/* The count is the low 64 bits of the source, which has 128 bits in all forms; those by immediate
+ * shift the register in rm. */
 #define SHIFT_OPS(name)                                                                            \
     VEC_FN vec_##name(union vec a, union vec b, unsigned size)                                     \
     {                                                                                              \
         (void)size;                                                                                \
         return shift_##name(a, b.vq[0]);                                                           \
     }                                                                                              \
-    VEC_OP(name)                                                                                   \
+    VEC_SSE_X(name)                                                                                \
+    VEC_OP_MM_BITS(name, 64)                                                                       \
+    VEX_FORMS(v##name##_x, union vec, xmm_get, xmm_read,                                           \
+              xmm_set_clear(cpu, i->reg, shift_##name(xmm_get(cpu, i->vvvv), source.vq[0])))       \
+    VEX_FORMS(v##name##_y, union vec, xmm_get, xmm_read, struct vec2 a = ymm_get(cpu, i->vvvv);    \
+              a.l = shift_##name(a.l, source.vq[0]); a.h = shift_##name(a.h, source.vq[0]);        \
+              ymm_set(cpu, i->reg, a))                                                             \
+    OP(v##name##_imm_x)                                                                            \
+    {                                                                                              \
+        xmm_set_clear(cpu, i->vvvv, shift_##name(xmm_get(cpu, i->rm), (uint8_t)i->imm));           \
+        NEXT;                                                                                      \
+    }                                                                                              \
+    OP(v##name##_imm_y)                                                                            \
+    {                                                                                              \
+        struct vec2 a = ymm_get(cpu, i->rm);                                                       \
+        a.l = shift_##name(a.l, (uint8_t)i->imm);                                                  \
+        a.h = shift_##name(a.h, (uint8_t)i->imm);                                                  \
+        ymm_set(cpu, i->vvvv, a);                                                                  \
+        NEXT;                                                                                      \
+    }                                                                                              \
     OP(name##_imm_x)                                                                               \
     {                                                                                              \
         xmm_set(cpu, i->rm, shift_##name(xmm_get(cpu, i->rm), (uint8_t)i->imm));                   \
@@ -93,6 +113,23 @@ OP(psrldq)
     NEXT;
 }
 
+#define BYTES_VEX(name, shift)                                                                     \
+    OP(name##_x)                                                                                   \
+    {                                                                                              \
+        xmm_set_clear(cpu, i->vvvv, shift(xmm_get(cpu, i->rm), (uint8_t)i->imm));                  \
+        NEXT;                                                                                      \
+    }                                                                                              \
+    OP(name##_y)                                                                                   \
+    {                                                                                              \
+        struct vec2 a = ymm_get(cpu, i->rm);                                                       \
+        a.l = shift(a.l, (uint8_t)i->imm);                                                         \
+        a.h = shift(a.h, (uint8_t)i->imm);                                                         \
+        ymm_set(cpu, i->vvvv, a);                                                                  \
+        NEXT;                                                                                      \
+    }
+BYTES_VEX(vpslldq, bytes_left)
+BYTES_VEX(vpsrldq, bytes_right)
+
 /* Destination above source, shifted right by bytes. */
 VEC_FN vec_palignr(union vec a, union vec b, unsigned imm, unsigned size)
 {
@@ -108,4 +145,5 @@ VEC_FN vec_palignr(union vec a, union vec b, unsigned imm, unsigned size)
     return low;
 }
 VEC_IMM_X(palignr)
+VEX_IMM(palignr, 0)
 VEC_IMM_MM(palignr)

@@ -3,6 +3,7 @@
  * BLEND, PMOVSX and PMOVZX, INSERTPS, EXTRACTPS. UNPCKxPS and UNPCKxPD are PUNPCK of their width.
  * Source: Intel SDM volume 2.
  */
+#include "cpu/mode.h"
 #include "cpu/sse_vec.h"
 
 /* Positions of a host vector's lanes for __builtin_shufflevector, from the guest's numbering. */
@@ -164,6 +165,11 @@ VEC_IMM_X(shufpd)
 VEC_IMM_X(pshufd)
 VEC_IMM_X(pshuflw)
 VEC_IMM_X(pshufhw)
+VEX_IMM(shufps, 0)
+VEX_IMM(shufpd, 2)
+VEX_IMM(pshufd, 0)
+VEX_IMM(pshuflw, 0)
+VEX_IMM(pshufhw, 0)
 VEC_IMM_MM(pshufw)
 
 VEC_FN vec_pshufb(union vec a, union vec b, unsigned size)
@@ -201,6 +207,24 @@ OP(movddup)
     NEXT;
 }
 
+OP(vmovddup_x)
+{
+    union vec s = xmm_operand64(cpu, i);
+
+    xmm_set_clear(cpu, i->reg, vec_from64(s.vq[0], s.vq[0]));
+    NEXT;
+}
+
+OP(vmovddup_y)
+{
+    struct vec2 s = ymm_operand(cpu, i);
+
+    s.l = vec_from64(s.l.vq[0], s.l.vq[0]);
+    s.h = vec_from64(s.h.vq[0], s.h.vq[0]);
+    ymm_set(cpu, i->reg, s);
+    NEXT;
+}
+
 /* ---- Blends ------------------------------------------------------------------------------- */
 
 /* Bit n of imm chooses lane n of the source. */
@@ -234,8 +258,16 @@ VEC_FN vec_blendpd(union vec a, union vec b, unsigned imm, unsigned size)
 VEC_IMM_X(pblendw)
 VEC_IMM_X(blendps)
 VEC_IMM_X(blendpd)
+VEX_IMM(pblendw, 0)
+VEX_IMM(blendps, 4)
+VEX_IMM(blendpd, 2)
 
-/* The sign bits of XMM0's lanes choose. */
+/* The sign bits of XMM0's lanes choose; in AVX those of a register named by an immediate byte. */
+static inline unsigned register_in_imm(const struct vcpu *cpu, const struct insn *i)
+{
+    return ((unsigned)i->imm >> 4) & (cpu->mode & MODE_64 ? 15 : 7);
+}
+
 #define BLEND_VARIABLE(name, field)                                                                \
     OP(name)                                                                                       \
     {                                                                                              \
@@ -243,7 +275,18 @@ VEC_IMM_X(blendpd)
         mask.field = (__typeof__(mask.field))(mask.field < (__typeof__(mask.field)){0});           \
         xmm_set(cpu, i->reg, vec_select(mask, b, xmm_get(cpu, i->reg)));                           \
         NEXT;                                                                                      \
-    }
+    }                                                                                              \
+    VEC_FN v##name##_half(union vec a, union vec b, union vec mask)                                \
+    {                                                                                              \
+        mask.field = (__typeof__(mask.field))(mask.field < (__typeof__(mask.field)){0});           \
+        return vec_select(mask, b, a);                                                             \
+    }                                                                                              \
+    VEX_X(v##name, union vec mask = xmm_get(cpu, register_in_imm(cpu, i));                         \
+          xmm_set_clear(cpu, i->reg, v##name##_half(xmm_get(cpu, i->vvvv), source, mask)))         \
+    VEX_Y(v##name, struct vec2 mask = ymm_get(cpu, register_in_imm(cpu, i)),                       \
+          a = ymm_get(cpu, i->vvvv);                                                               \
+          a.l = v##name##_half(a.l, source.l, mask.l);                                             \
+          a.h = v##name##_half(a.h, source.h, mask.h); ymm_set(cpu, i->reg, a))
 
 BLEND_VARIABLE(pblendvb, sb)
 BLEND_VARIABLE(blendvps, sd)
@@ -419,7 +462,42 @@ OP(insertps)
     {                                                                                              \
         xmm_set(cpu, i->reg, vec_##name(vec_from64(mem_read##bits(cpu, i), 0)));                   \
         NEXT;                                                                                      \
+    }                                                                                              \
+    OP(v##name##_x_r)                                                                              \
+    {                                                                                              \
+        xmm_set_clear(cpu, i->reg, vec_##name(xmm_get(cpu, i->rm)));                               \
+        NEXT;                                                                                      \
+    }                                                                                              \
+    OP(v##name##_x_m)                                                                              \
+    {                                                                                              \
+        xmm_set_clear(cpu, i->reg, vec_##name(vec_from64(mem_read##bits(cpu, i), 0)));             \
+        NEXT;                                                                                      \
+    }                                                                                              \
+    OP(v##name##_y_r)                                                                              \
+    {                                                                                              \
+        union vec s = xmm_get(cpu, i->rm);                                                         \
+        ymm_set(cpu, i->reg, (struct vec2){vec_##name(s), vec_##name(upper_##bits(s))});           \
+        NEXT;                                                                                      \
+    }                                                                                              \
+    OP(v##name##_y_m)                                                                              \
+    {                                                                                              \
+        union vec s = READ_TWICE_##bits;                                                           \
+        ymm_set(cpu, i->reg, (struct vec2){vec_##name(s), vec_##name(upper_##bits(s))});           \
+        NEXT;                                                                                      \
     }
+
+/* What the upper half of 256 bits is widened from: the source's bits from `bits` on. */
+#define UPPER(bits, expression)                                                                    \
+    VEC_FN upper_##bits(union vec s)                                                               \
+    {                                                                                              \
+        return vec_from64(expression, 0);                                                          \
+    }
+UPPER(16, s.vq[0] >> 16)
+UPPER(32, s.vq[0] >> 32)
+UPPER(64, s.vq[1])
+#define READ_TWICE_16 vec_from64(mem_read32(cpu, i), 0)
+#define READ_TWICE_32 vec_from64(mem_read64(cpu, i), 0)
+#define READ_TWICE_64 xmm_read(cpu, i)
 
 #define LANE_Q(v, n) ((v).q[n])
 WIDEN(pmovsxbw, VREG_W, VREG_B, int8_t, 8, 64)

@@ -143,6 +143,13 @@ static inline void set_mask(struct vcpu *cpu, unsigned result, unsigned imm)
     xmm_set(cpu, 0, mask);
 }
 
+/* The same in AVX. */
+static inline void set_mask_clear(struct vcpu *cpu, unsigned result, unsigned imm)
+{
+    set_mask(cpu, result, imm);
+    xmm_set_clear(cpu, 0, xmm_get(cpu, 0));
+}
+
 /* ---- Explicit lengths: |rAX|, |rDX|, at most a registerful -------------------------------- */
 
 static inline unsigned explicit_length(int64_t n, unsigned count)
@@ -172,6 +179,7 @@ static inline unsigned explicit_length(int64_t n, unsigned count)
 
 EXPLICIT_OPS(pcmpestri, set_index)
 EXPLICIT_OPS(pcmpestrm, set_mask)
+EXPLICIT_OPS(vpcmpestrm, set_mask_clear)
 
 /* ---- Implicit lengths: up to the first zero ----------------------------------------------- */
 
@@ -200,3 +208,4 @@ static inline unsigned implicit_length(union vec v, unsigned imm)
 
 IMPLICIT(pcmpistri, set_index)
 IMPLICIT(pcmpistrm, set_mask)
+IMPLICIT(vpcmpistrm, set_mask_clear)

@@ -169,7 +169,10 @@ static inline void stored(struct vcpu *cpu, const struct insn *i, unsigned happe
 /* A store that an unmasked exception prevents still faults if it cannot write. */
 static void probe(struct vcpu *cpu, const struct insn *i, unsigned size)
 {
-    mem_probe_write(cpu, i, mem_linear(cpu, i, size, MMU_WRITE), size);
+    uint64_t linear = mem_linear(cpu, i, size, MMU_WRITE);
+
+    if (tlb_find_write(&cpu->mmu, linear, size) == NULL)
+        mem_probe_write(cpu, i, linear, size);
 }
 
 /* In the soft-float: `bits` of memory, the conversion of ST, what an empty register is stored as.

@@ -11,7 +11,7 @@ command -v as >/dev/null && command -v ld >/dev/null || {
 }
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-guests=$work
+export guests=$work
 # shellcheck source=tests/boot/guests.sh
 . tests/boot/guests.sh
 small_guests || exit 1

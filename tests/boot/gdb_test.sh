@@ -15,7 +15,7 @@ for tool in gdb as ld gcc; do
 done
 work=$(mktemp -d)
 trap 'kill $(jobs -p) 2>/dev/null; rm -rf "$work"' EXIT
-guests=$work
+export guests=$work
 # shellcheck source=tests/boot/guests.sh
 . tests/boot/guests.sh
 
@@ -129,6 +129,7 @@ end
 /bin/busybox poweroff -f
 end
     chmod +x "$work/init"
+    # shellcheck disable=SC2154
     image=$(GNOMON_CACHE=$images_cache initramfs gdb "$work/init" "$work/probe=probe" \
         "$modules/kernel/drivers/net/dummy.ko=dummy.ko") || exit 77
     local boot=(-kernel "$kernel" -initrd "$image" -append "console=ttyS0" -m 256)

@@ -194,11 +194,13 @@ static bool memory_agrees(struct check *k, const x86_op_mem *m)
     const struct insn *i = &k->d->insn;
     struct reg base = reg_of(k, m->base), index = reg_of(k, m->index);
     struct reg segment = reg_of(k, m->segment);
+    struct reg our_index =
+        k->d->row->attrs & A_VSIB ? (struct reg){CLASS_VECTOR, i->index} : slot(i->index);
     uint64_t mask = i->flags & INSN_A16 ? 0xffff : 0xffffffff;
 
     if (!same(base, slot(i->base)))
         return differs(k, "base %u", i->base);
-    if (!same(index, slot(i->index)))
+    if (!same(index, our_index))
         return differs(k, "index %u", i->index);
     if (index.class != CLASS_NONE && m->scale != 1 << i->scale)
         return differs(k, "scale %u", i->scale);

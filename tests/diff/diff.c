@@ -55,6 +55,10 @@ static void print_state(const struct diff_case *c)
         for (unsigned n = 0; n < 8; n++)
             printf("  st%u=%04x:%016" PRIx64 "%s", n, s->st[n].sign_exponent, s->st[n].significand,
                    n % 4 == 3 ? "\n" : "");
+    if (insn_rows[c->row].attrs & A_AVX)
+        for (unsigned n = 0; n < 16; n++)
+            printf("  ymm%u=%016" PRIx64 "%016" PRIx64 "%016" PRIx64 "%016" PRIx64 "\n", n,
+                   s->ymm[n][1], s->ymm[n][0], s->xmm[n][1], s->xmm[n][0]);
     if (insn_rows[c->row].attrs & A_SSE)
         for (unsigned n = 0; n < 16; n++)
             printf("  xmm%u=%016" PRIx64 "%016" PRIx64 "%s", n, s->xmm[n][1], s->xmm[n][0],
@@ -66,7 +70,7 @@ static bool has_units(const struct diff_case *c)
 {
     uint32_t attrs = insn_rows[c->row].attrs;
 
-    return (attrs & A_X87) || ((attrs & (A_SSE | A_MMX)) && c->theme.kind != VALUE_INTEGER);
+    return (attrs & A_X87) || ((attrs & (A_SSE | A_MMX | A_AVX)) && c->theme.kind != VALUE_INTEGER);
 }
 
 static void report(struct run *r, const struct diff_case *c, bool soft, const char *text)
@@ -107,6 +111,16 @@ static void run_batch(struct run *r, struct guest *g, unsigned count)
     r->cases += count;
 }
 
+/* Mnemonics are equal, or begin alike if the pattern ends in a star. */
+static bool mnemonic_fits(const char *mnemonic, const char *pattern)
+{
+    size_t length = strlen(pattern);
+
+    if (length > 0 && pattern[length - 1] == '*')
+        return strncmp(mnemonic, pattern, length - 1) == 0;
+    return strcmp(mnemonic, pattern) == 0;
+}
+
 static void collect_rows(struct run *r)
 {
     r->rows = calloc(2 * MAX_WEIGHT * insn_row_count, sizeof(r->rows[0]));
@@ -115,7 +129,7 @@ static void collect_rows(struct run *r)
         if (compat)
             r->compat_from = r->row_count;
         for (unsigned n = 0; n < insn_row_count; n++)
-            if ((r->only == NULL || strcmp(insn_rows[n].mnemonic, r->only) == 0) &&
+            if ((r->only == NULL || mnemonic_fits(insn_rows[n].mnemonic, r->only)) &&
                 generate_row_eligible(n, compat)) {
                 r->eligible[compat]++;
                 for (unsigned k = MIN(state_row_weight(n), MAX_WEIGHT); k > 0; k--)

@@ -46,6 +46,7 @@ struct diff_state {
     uint64_t gpr[16];
     uint64_t rip, rflags;
     uint64_t xmm[16][2];
+    uint64_t ymm[16][2]; /* bits 128 to 255; 0 where the host has no AVX */
     uint32_t mxcsr;
     uint16_t fcw, fsw; /* fsw with TOP in place */
     uint8_t ftw;       /* abridged: bit n, physical register n is in use */

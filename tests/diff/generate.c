@@ -83,6 +83,28 @@ static bool takes_component_mask(const struct insn_row *row)
     return strncmp(row->mnemonic, "xsave", 5) == 0 || strncmp(row->mnemonic, "xrstor", 6) == 0;
 }
 
+/* Makes an index register of elements that mostly lead from the target into the data again. */
+static void vector_index(struct encoder *e, unsigned index, unsigned scale)
+{
+    bool dwords = strchr(e->row->mnemonic, 'r')[1] == 'd';
+    struct diff_state *s = &e->c->in;
+
+    for (unsigned n = 0; n < (dwords ? 8u : 4u); n++) {
+        uint64_t to = DATA_BASE + random_below(&e->random, DATA_SIZE - 8);
+        uint64_t element = (uint64_t)((int64_t)(to - e->c->target) >> scale);
+        uint64_t *quad = n / (dwords ? 4 : 2) ? s->ymm[index] : s->xmm[index];
+
+        if (random_below(&e->random, 64) == 0)
+            element = value_integer(&e->random);
+        if (!dwords)
+            quad[n % 2] = element;
+        else if (n % 2)
+            quad[n / 2 % 2] = (uint32_t)quad[n / 2 % 2] | element << 32;
+        else
+            quad[n / 2 % 2] = (uint32_t)element;
+    }
+}
+
 static void memory_operand(struct encoder *e, unsigned reg)
 {
     unsigned mod = random_below(&e->random, 3);
@@ -95,7 +117,7 @@ static void memory_operand(struct encoder *e, unsigned reg)
     uint64_t address;
 
     e->c->target = random_target(e);
-    if (mod == 0 &&
+    if (mod == 0 && !(e->row->attrs & A_VSIB) &&
         random_below(&e->random, 4) == 0) { /* RIP-relative, or absolute in 32-bit code */
         emit(e, (reg & 7) << 3 | 5, 1);
         e->rip_disp_at = e->c->length;
@@ -107,7 +129,12 @@ static void memory_operand(struct encoder *e, unsigned reg)
     if (base == GPR_RSP || takes_component_mask(e->row))
         base = GPR_RBX;
     sib = sib || (base & 7) == 4;
-    if (sib && random_below(&e->random, 2) == 0) {
+    if (e->row->attrs & A_VSIB) {
+        sib = true;
+        index = random_below(&e->random, e->c->compat ? 8 : 16);
+        scale = random_below(&e->random, 4);
+        vector_index(e, index, scale);
+    } else if (sib && random_below(&e->random, 2) == 0) {
         index = random_below(&e->random, e->c->compat ? 8 : 16);
         scale = random_below(&e->random, 4);
         if (index == base) /* it would move the target */
@@ -125,7 +152,7 @@ static void memory_operand(struct encoder *e, unsigned reg)
         emit(e, (uint32_t)disp, 4);
     e->pointer = (int)base;
     address = e->c->target - (uint64_t)(int64_t)disp;
-    if (index != 4)
+    if (index != 4 && !(e->row->attrs & A_VSIB))
         address -= e->c->in.gpr[index] << scale;
     if (e->c->compat || e->prefix67)
         address = (uint32_t)address | (e->c->compat ? 0 : random_next(&e->random) << 32);
@@ -176,7 +203,7 @@ static void immediates(struct encoder *e)
     while (*p != '\0') {
         size_t n = strcspn(p, ",");
 
-        if (strncmp(p, "Ib", 2) == 0)
+        if (strncmp(p, "Ib", 2) == 0 || strncmp(p, "Lx", 2) == 0)
             emit(e, value_integer(&e->random), 1);
         else if (strncmp(p, "Iw", n) == 0 && n == 2)
             emit(e, random_below(&e->random, 64), 2);
@@ -213,12 +240,14 @@ static void prefixes(struct encoder *e)
         emit(e, 0x67, 1);
     }
     if (e->vex) {
-        bool any_w = !e->c->compat || row->size == SZ_X;
+        bool any_w = !e->c->compat || row->size == SZ_X || row->size == SZ_D;
+        bool any_l = (row->size == SZ_X || ((row->attrs & A_AVX) && row->size == SZ_D)) &&
+                     (!(row->attrs & A_AVX2_L1) || host_has_feature(FEATURE_AVX2));
 
         e->rex_w = (row->attrs & A_VEX_W1) ||
                    (!(row->attrs & A_VEX_W0) && any_w && random_below(&e->random, 2));
         e->vex_l = (row->attrs & A_VEX_L1) ||
-                   (!(row->attrs & A_VEX_L0) && row->size == SZ_X && random_below(&e->random, 2));
+                   (!(row->attrs & A_VEX_L0) && any_l && random_below(&e->random, 2));
         if (row->attrs & A_VVVV)
             e->vvvv = (uint8_t)random_below(&e->random, e->c->compat ? 8 : 16);
         return;

@@ -135,7 +135,7 @@ struct guest *guest_create(void)
         .attributes = SEGMENT_PRESENT | 11,
         .usable = true,
     };
-    g->cpu->xcr0 = 3;
+    g->cpu->xcr0 = host_has_feature(FEATURE_AVX) ? 7 : 3;
     vcpu_set_control(g->cpu, CR0_PE | CR0_MP | CR0_NE | CR0_WP | CR0_PG | CR0_ET, PHYS_PML4,
                      CR4_PAE | CR4_OSFXSR | CR4_OSXMMEXCPT | CR4_OSXSAVE,
                      EFER_SCE | EFER_LME | EFER_LMA | EFER_NXE);
@@ -182,6 +182,8 @@ static void install(struct guest *g, const struct diff_case *c, unsigned slot)
     for (unsigned n = 0; n < 16; n++) {
         cpu->vreg[n].q[0] = s->xmm[n][0];
         cpu->vreg[n].q[1] = s->xmm[n][1];
+        cpu->vreg[n].q[2] = s->ymm[n][0];
+        cpu->vreg[n].q[3] = s->ymm[n][1];
     }
     fpu_mxcsr_write(cpu, s->mxcsr);
     cpu->x87.control = s->fcw;
@@ -237,6 +239,8 @@ void guest_run(struct guest *g, const struct diff_case *c, unsigned slot, bool s
     for (unsigned n = 0; n < 16; n++) {
         s->xmm[n][0] = cpu->vreg[n].q[0];
         s->xmm[n][1] = cpu->vreg[n].q[1];
+        s->ymm[n][0] = cpu->vreg[n].q[2];
+        s->ymm[n][1] = cpu->vreg[n].q[3];
     }
     s->mxcsr = fpu_mxcsr_read(cpu);
     s->fcw = cpu->x87.control;

@@ -14,6 +14,9 @@
 #include <ucontext.h>
 #include <unistd.h>
 
+/* Where the standard format, which signal frames have, keeps the upper halves of YMM registers. */
+#define XSAVE_AVX_OFFSET 576
+
 #define CODE_SIZE (BATCH_SIZE * SLOT_SIZE)
 
 /* In memory shared with the child. */
@@ -56,6 +59,10 @@ static void install(ucontext_t *u, const struct diff_case *c, unsigned slot)
     }
     memcpy(fp->_xmm, c->in.xmm, sizeof(c->in.xmm));
     *xstate_bv |= 3; /* x87 and SSE are to be loaded */
+    if (host_has_feature(FEATURE_AVX)) {
+        *xstate_bv |= 4;
+        memcpy((char *)fp + XSAVE_AVX_OFFSET, c->in.ymm, sizeof(c->in.ymm));
+    }
     memcpy((void *)DATA_BASE, c->data, DATA_SIZE);
 }
 
@@ -81,6 +88,8 @@ static void capture(const ucontext_t *u, struct diff_result *r)
         s->st[n].sign_exponent = fp->_st[n].exponent;
     }
     memcpy(s->xmm, fp->_xmm, sizeof(s->xmm));
+    if (host_has_feature(FEATURE_AVX))
+        memcpy(s->ymm, (const char *)fp + XSAVE_AVX_OFFSET, sizeof(s->ymm));
     s->vector = (uint8_t)g[REG_TRAPNO];
     s->error_code = (uint32_t)g[REG_ERR];
     s->cr2 = s->vector == 14 ? (uint64_t)g[REG_CR2] : 0;

@@ -37,7 +37,7 @@ unsigned state_row_weight(unsigned n)
 
     if (row->attrs & A_X87)
         return 2;
-    if (!(row->attrs & A_SSE))
+    if (!(row->attrs & (A_SSE | A_AVX)))
         return 1;
     return kind_of(row, &random) == VALUE_SINGLE || kind_of(row, &random) == VALUE_DOUBLE ? 3 : 1;
 }
@@ -110,6 +110,10 @@ static void random_fpu(struct diff_state *s, const struct value_theme *theme, ui
     for (unsigned n = 0; n < 16; n++)
         for (unsigned k = 0; k < 2; k++)
             s->xmm[n][k] = value_lane(theme, random);
+    if (host_has_feature(FEATURE_AVX))
+        for (unsigned n = 0; n < 16; n++)
+            for (unsigned k = 0; k < 2; k++)
+                s->ymm[n][k] = random_below(random, 16) == 0 ? 0 : value_lane(theme, random);
     s->mxcsr = random_mxcsr(random);
     s->fcw = random_control(random);
     s->fsw = random_status(s->fcw, random);
@@ -125,7 +129,7 @@ void state_registers(struct diff_case *c, uint64_t *random)
 {
     const struct insn_row *row = &insn_rows[c->row];
     struct diff_state *s = &c->in;
-    bool string = strpbrk(row->operands, "XY") != NULL && !(row->attrs & A_SSE);
+    bool string = strpbrk(row->operands, "XY") != NULL && !(row->attrs & (A_SSE | A_AVX));
 
     c->theme = value_theme(kind_of(row, random), random);
     for (unsigned n = 0; n < 16; n++)
@@ -146,7 +150,8 @@ void state_registers(struct diff_case *c, uint64_t *random)
     if (strcmp(row->mnemonic, "leave") == 0 || strcmp(row->mnemonic, "enter") == 0)
         s->gpr[GPR_RBP] = DATA_BASE + 0x800 + random_below(random, 0x400) * 4;
     if (starts_with(row->mnemonic, "xsave") || starts_with(row->mnemonic, "xrstor")) {
-        s->gpr[GPR_RAX] = random_below(random, 4); /* x87 and SSE: every host has these */
+        /* x87 and SSE: every host has these */
+        s->gpr[GPR_RAX] = random_below(random, host_has_feature(FEATURE_AVX) ? 8 : 4);
         s->gpr[GPR_RDX] = 0;
     }
     random_fpu(s, &c->theme, random);
@@ -204,6 +209,24 @@ static void put_environment(struct diff_case *c, bool wide, bool registers, uint
     }
 }
 
+/* XSTATE_BV, XCOMP_BV (mostly zero, or of the compacted format), zeros; now and then wrong. */
+static void put_header(struct diff_case *c, uint64_t *random)
+{
+    unsigned components = host_has_feature(FEATURE_AVX) ? 8 : 4;
+    bool compacted = host_has_feature(FEATURE_XSAVEC) && random_below(random, 3) == 0;
+    uint64_t present = random_below(random, components);
+    uint64_t layout = compacted ? BIT64(63) | random_below(random, components) : 0;
+
+    if (compacted && random_below(random, 8) != 0)
+        layout |= present;
+    put_number(c, 512, present | (random_below(random, 32) == 0 ? BIT64(62) : 0), 8);
+    put_number(c, 520, layout | (random_below(random, 128) == 0), 8);
+    for (unsigned n = 528; n < 576; n += 8)
+        put_number(c, n, random_below(random, 128) == 0, 8);
+    for (unsigned n = 576; n < 832; n += 8)
+        put_number(c, n, value_lane(&c->theme, random), 8);
+}
+
 /* FXRSTOR and XRSTOR: the legacy region, and the header. */
 static void put_area(struct diff_case *c, uint64_t *random)
 {
@@ -222,10 +245,7 @@ static void put_area(struct diff_case *c, uint64_t *random)
         put(c, 32 + 16 * n, &v.significand, 8);
         put(c, 40 + 16 * n, &v.sign_exponent, 2);
     }
-    put_number(c, 512, random_below(random, 4) | (random_below(random, 32) == 0 ? BIT64(62) : 0),
-               8);
-    for (unsigned n = 520; n < 576; n += 8)
-        put_number(c, n, random_below(random, 128) == 0, 8);
+    put_header(c, random);
 }
 
 static void put_x87_operand(struct diff_case *c, const struct insn_row *row, uint64_t *random)
@@ -262,14 +282,14 @@ void state_memory(struct diff_case *c, unsigned operand_bits, uint64_t *random)
         put_environment(c, operand_bits != 16, name[1] == 'r', random);
     else if (strcmp(name, "fxrstor") == 0 || strcmp(name, "xrstor") == 0)
         put_area(c, random);
-    else if (strcmp(name, "ldmxcsr") == 0)
+    else if (strcmp(name, "ldmxcsr") == 0 || strcmp(name, "vldmxcsr") == 0)
         put_number(c, 0,
                    random_mxcsr(random) |
                        (random_below(random, 16) == 0 ? random_next(random) & 0xfffd0000 : 0),
                    4);
     else if (row->attrs & A_X87)
         put_x87_operand(c, row, random);
-    else if (row->attrs & (A_SSE | A_MMX))
+    else if (row->attrs & (A_SSE | A_MMX | A_AVX))
         for (unsigned n = 0; n < 64; n += 8)
             put_number(c, n, value_lane(&c->theme, random), 8);
 }

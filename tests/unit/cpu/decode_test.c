@@ -96,6 +96,16 @@ START_TEST(privileged_instructions_are_general_protection_faults_elsewhere)
 }
 END_TEST
 
+START_TEST(some_privileged_instructions_are_undefined_elsewhere)
+{
+    ck_assert_ptr_ne(OP_OF(BITS_64, 0x0f, 0x01, 0xcb), op_ud); /* STAC */
+    ck_assert_ptr_eq(OP_OF(BITS_64 & ~MODE_CPL0, 0x0f, 0x01, 0xcb), op_ud);
+    ck_assert_ptr_eq(OP_OF(BITS_64 & ~MODE_CPL0, 0x0f, 0x01, 0xca), op_ud); /* CLAC */
+    ck_assert_ptr_eq(OP_OF(BITS_64 & ~MODE_CPL0, 0x0f, 0x01, 0xc8), op_ud); /* MONITOR */
+    ck_assert_ptr_eq(OP_OF(BITS_64 & ~MODE_CPL0, 0x0f, 0x01, 0xc9), op_ud); /* MWAIT */
+}
+END_TEST
+
 /* PREFETCH, BNDxx, CLDEMOTE, ENDBR, RDSSP, NOP: with every ModRM byte, in every mode. */
 START_TEST(the_opcodes_reserved_for_hints_do_nothing)
 {
@@ -185,6 +195,7 @@ int main(void)
     tcase_add_test(tc, what_is_not_in_the_table_is_a_gap);
     tcase_add_test(tc, with_a_feature_off_a_prefix_means_less);
     tcase_add_test(tc, privileged_instructions_are_general_protection_faults_elsewhere);
+    tcase_add_test(tc, some_privileged_instructions_are_undefined_elsewhere);
     tcase_add_test(tc, the_opcodes_reserved_for_hints_do_nothing);
     tcase_add_test(tc, lock_wants_a_destination_in_memory);
     tcase_add_test(tc, prefixes_of_old_before_vex_are_undefined);

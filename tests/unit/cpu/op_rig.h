@@ -102,4 +102,54 @@ static inline void rig_run(struct rig *rig, const uint8_t *bytes, unsigned lengt
         rig_run((rig), rig_bytes, sizeof(rig_bytes));                                              \
     } while (0)
 
+/* The operand in memory. */
+static inline uint8_t *rig_operand(struct rig *rig)
+{
+    return rig->page + RIG_OFFSET;
+}
+
+/* ---- x87 ------------------------------------------------------------------------------------- */
+
+#define F80(sign_exponent, significand)                                                            \
+    {                                                                                              \
+        significand, sign_exponent                                                                 \
+    }
+#define DEFAULT_NAN F80(0xffff, 0xc000000000000000)
+
+/* A fresh unit. soft: without the host's. */
+static inline void rig_start(struct rig *rig, bool soft, uint16_t control)
+{
+    rig->cpu.fpu_soft = soft;
+    fpu_x87_init(&rig->cpu);
+    fpu_x87_set_control(&rig->cpu, control);
+}
+
+static inline struct float80 *rig_st(struct rig *rig, unsigned n)
+{
+    return &rig->cpu.x87.r[(rig->cpu.x87.top + n) & 7];
+}
+
+static inline void rig_push(struct rig *rig, struct float80 value)
+{
+    struct x87 *x = &rig->cpu.x87;
+
+    x->top = (x->top - 1) & 7;
+    x->r[x->top] = value;
+    x->valid |= (uint8_t)(1u << x->top);
+}
+
+/* Status word without TOP. */
+static inline unsigned rig_status(const struct rig *rig)
+{
+    return fpu_x87_status(&rig->cpu) & ~SW_TOP;
+}
+
+static inline void rig_check_float80(const char *what, struct float80 is, struct float80 wanted)
+{
+    ck_assert_msg(is.significand == wanted.significand && is.sign_exponent == wanted.sign_exponent,
+                  "%s: %04x:%016llx, not %04x:%016llx", what, is.sign_exponent,
+                  (unsigned long long)is.significand, wanted.sign_exponent,
+                  (unsigned long long)wanted.significand);
+}
+
 #endif

@@ -5,13 +5,6 @@
  */
 #include "tests/unit/cpu/op_rig.h"
 
-#define F80(sign_exponent, significand)                                                            \
-    {                                                                                              \
-        significand, sign_exponent                                                                 \
-    }
-
-#define DEFAULT_NAN F80(0xffff, 0xc000000000000000)
-
 static const struct float80 one = F80(0x3fff, 0x8000000000000000);
 static const struct float80 three = F80(0x4000, 0xc000000000000000);
 static const struct float80 zero = F80(0, 0);
@@ -33,52 +26,6 @@ static void setup(void)
 static void teardown(void)
 {
     rig_destroy(rig);
-}
-
-/* A fresh unit. soft: without the host's. */
-static void start(int soft, uint16_t control)
-{
-    rig->cpu.fpu_soft = soft;
-    fpu_x87_init(&rig->cpu);
-    fpu_x87_set_control(&rig->cpu, control);
-}
-
-static struct float80 *st(unsigned n)
-{
-    return &rig->cpu.x87.r[(rig->cpu.x87.top + n) & 7];
-}
-
-static void push(struct float80 value)
-{
-    struct x87 *x = &rig->cpu.x87;
-
-    x->top = (x->top - 1) & 7;
-    x->r[x->top] = value;
-    x->valid |= (uint8_t)(1u << x->top);
-}
-
-static void check_float80(const char *what, struct float80 is, struct float80 wanted)
-{
-    ck_assert_msg(is.significand == wanted.significand && is.sign_exponent == wanted.sign_exponent,
-                  "%s: %04x:%016llx, not %04x:%016llx", what, is.sign_exponent,
-                  (unsigned long long)is.significand, wanted.sign_exponent,
-                  (unsigned long long)wanted.significand);
-}
-
-/* Status word without TOP. */
-static unsigned status(void)
-{
-    return fpu_x87_status(&rig->cpu) & ~SW_TOP;
-}
-
-static void operand_write(const void *bytes, unsigned size)
-{
-    memcpy(rig->page + RIG_OFFSET, bytes, size);
-}
-
-static void operand_write64(uint64_t value)
-{
-    guest_store64(rig->page + RIG_OFFSET, value);
 }
 
 /* ---- Arithmetic ------------------------------------------------------------------------------ */
@@ -154,28 +101,28 @@ START_TEST(arithmetic_gives_result_and_flags)
         const struct arithmetic *row = &arithmetic[n];
         uint8_t code[] = {0xd8, row->modrm};
 
-        start(_i, row->control);
-        push(row->b);
-        push(row->a);
+        rig_start(rig, _i, row->control);
+        rig_push(rig, row->b);
+        rig_push(rig, row->a);
         rig_run(rig, code, sizeof(code));
         ck_assert_int_eq(rig->raised, -1);
-        check_float80(row->name, *st(0), row->result);
-        ck_assert_msg(status() == row->status, "%s: status %04x, not %04x", row->name, status(),
-                      row->status);
+        rig_check_float80(row->name, *rig_st(rig, 0), row->result);
+        ck_assert_msg(rig_status(rig) == row->status, "%s: status %04x, not %04x", row->name,
+                      rig_status(rig), row->status);
     }
 }
 END_TEST
 
 START_TEST(the_reverse_forms_write_the_other_register)
 {
-    start(_i, CW_INIT);
-    push(three);
-    push(one);
+    rig_start(rig, _i, CW_INIT);
+    rig_push(rig, three);
+    rig_push(rig, one);
     RIG_RUN(rig, 0xdc, 0xe1); /* fsubr st1, st0: st1 = st0 - st1 */
-    check_float80("st1", *st(1), (struct float80)F80(0xc000, 0x8000000000000000));
-    check_float80("st0", *st(0), one);
+    rig_check_float80("st1", *rig_st(rig, 1), (struct float80)F80(0xc000, 0x8000000000000000));
+    rig_check_float80("st0", *rig_st(rig, 0), one);
     RIG_RUN(rig, 0xde, 0xe9); /* fsubp st1, st0: st1 = st1 - st0, pop */
-    check_float80("st0", *st(0), (struct float80)F80(0xc000, 0xc000000000000000));
+    rig_check_float80("st0", *rig_st(rig, 0), (struct float80)F80(0xc000, 0xc000000000000000));
     ck_assert_uint_eq(rig->cpu.x87.valid, 0x80);
     ck_assert_uint_eq(rig->cpu.x87.top, 7);
 }
@@ -202,21 +149,21 @@ START_TEST(operands_in_memory_are_widened)
     for (unsigned n = 0; n < ARRAY_SIZE(rows); n++) {
         uint8_t code[] = {rows[n].opcode, 0x03}; /* fadd [rbx] */
 
-        start(_i, CW_INIT);
-        push(one);
-        operand_write64(rows[n].memory);
+        rig_start(rig, _i, CW_INIT);
+        rig_push(rig, one);
+        guest_store64(rig_operand(rig), rows[n].memory);
         rig_run(rig, code, sizeof(code));
-        check_float80("1 + operand", *st(0), rows[n].result);
-        ck_assert_uint_eq(status(), rows[n].status);
+        rig_check_float80("1 + operand", *rig_st(rig, 0), rows[n].result);
+        ck_assert_uint_eq(rig_status(rig), rows[n].status);
     }
 }
 END_TEST
 
 START_TEST(a_pending_exception_waits_for_the_next_waiting_instruction)
 {
-    start(_i, 0x37b);
-    push(zero);
-    push(one);
+    rig_start(rig, _i, 0x37b);
+    rig_push(rig, zero);
+    rig_push(rig, one);
     RIG_RUN(rig, 0xd8, 0xf1); /* fdiv st0, st1 */
     ck_assert_int_eq(rig->raised, -1);
     RIG_RUN(rig, 0xdf, 0xe0); /* fnstsw ax */
@@ -224,24 +171,24 @@ START_TEST(a_pending_exception_waits_for_the_next_waiting_instruction)
     ck_assert_uint_eq(rig->cpu.gpr[GPR_RAX], (6u << SW_TOP_SHIFT) | SW_ZE | SW_ES | SW_B);
     RIG_RUN(rig, 0xd9, 0xe0); /* fchs */
     ck_assert_int_eq(rig->raised, EXC_MF);
-    check_float80("unchanged", *st(0), one);
+    rig_check_float80("unchanged", *rig_st(rig, 0), one);
     RIG_RUN(rig, 0xdb, 0xe2); /* fnclex */
     RIG_RUN(rig, 0xd9, 0xe0);
     ck_assert_int_eq(rig->raised, -1);
-    ck_assert_uint_eq(st(0)->sign_exponent, 0xbfff);
+    ck_assert_uint_eq(rig_st(rig, 0)->sign_exponent, 0xbfff);
 }
 END_TEST
 
 START_TEST(unmasking_a_set_flag_makes_it_pending)
 {
-    start(_i, CW_INIT);
-    push(three);
-    push(one);
+    rig_start(rig, _i, CW_INIT);
+    rig_push(rig, three);
+    rig_push(rig, one);
     RIG_RUN(rig, 0xd8, 0xf1);
-    ck_assert_uint_eq(status() & (SW_PE | SW_ES), SW_PE);
-    operand_write("\x5f\x03", 2);
+    ck_assert_uint_eq(rig_status(rig) & (SW_PE | SW_ES), SW_PE);
+    guest_store16(rig_operand(rig), 0x35f);
     RIG_RUN(rig, 0xd9, 0x2b); /* fldcw [rbx] */
-    ck_assert_uint_eq(status() & (SW_PE | SW_ES | SW_B), SW_PE | SW_ES | SW_B);
+    ck_assert_uint_eq(rig_status(rig) & (SW_PE | SW_ES | SW_B), SW_PE | SW_ES | SW_B);
     RIG_RUN(rig, 0x9b); /* fwait */
     ck_assert_int_eq(rig->raised, EXC_MF);
 }
@@ -249,7 +196,7 @@ END_TEST
 
 START_TEST(without_cr0_ne_an_exception_goes_to_the_pin)
 {
-    start(_i, 0x37b);
+    rig_start(rig, _i, 0x37b);
     rig->cpu.mmu.cr0 &= ~CR0_NE;
     fpu_x87_set_status(&rig->cpu, SW_ZE);
     RIG_RUN(rig, 0x9b);
@@ -262,43 +209,43 @@ END_TEST
 
 START_TEST(an_empty_register_is_a_stack_underflow)
 {
-    start(_i, CW_INIT);
+    rig_start(rig, _i, CW_INIT);
     RIG_RUN(rig, 0xd8, 0xc1); /* fadd st0, st1 */
-    check_float80("default NaN", *st(0), SF80_DEFAULT_NAN);
-    ck_assert_uint_eq(status(), SW_IE | SW_SF);
+    rig_check_float80("default NaN", *rig_st(rig, 0), SF80_DEFAULT_NAN);
+    ck_assert_uint_eq(rig_status(rig), SW_IE | SW_SF);
     ck_assert_uint_eq(rig->cpu.x87.valid, 0x01);
 }
 END_TEST
 
 START_TEST(a_full_stack_overflows)
 {
-    start(_i, CW_INIT);
+    rig_start(rig, _i, CW_INIT);
     for (unsigned n = 0; n < 8; n++)
-        push(one);
+        rig_push(rig, one);
     RIG_RUN(rig, 0xd9, 0xee); /* fldz */
-    check_float80("default NaN", *st(0), SF80_DEFAULT_NAN);
-    ck_assert_uint_eq(status(), SW_IE | SW_SF | SW_C1);
+    rig_check_float80("default NaN", *rig_st(rig, 0), SF80_DEFAULT_NAN);
+    ck_assert_uint_eq(rig_status(rig), SW_IE | SW_SF | SW_C1);
     ck_assert_uint_eq(rig->cpu.x87.top, 7);
 }
 END_TEST
 
 START_TEST(an_unmasked_stack_fault_changes_nothing)
 {
-    start(_i, 0x37e);
+    rig_start(rig, _i, 0x37e);
     for (unsigned n = 0; n < 8; n++)
-        push(one);
+        rig_push(rig, one);
     RIG_RUN(rig, 0xd9, 0xee);
-    check_float80("st0", *st(0), one);
-    ck_assert_uint_eq(status(), SW_IE | SW_SF | SW_C1 | SW_ES | SW_B);
+    rig_check_float80("st0", *rig_st(rig, 0), one);
+    ck_assert_uint_eq(rig_status(rig), SW_IE | SW_SF | SW_C1 | SW_ES | SW_B);
     ck_assert_uint_eq(rig->cpu.x87.top, 0);
 }
 END_TEST
 
 START_TEST(free_and_pointer_instructions_touch_only_tags_and_top)
 {
-    start(_i, CW_INIT);
-    push(three);
-    push(one);
+    rig_start(rig, _i, CW_INIT);
+    rig_push(rig, three);
+    rig_push(rig, one);
     RIG_RUN(rig, 0xdd, 0xc1); /* ffree st1 */
     ck_assert_uint_eq(rig->cpu.x87.valid, 0x40);
     RIG_RUN(rig, 0xd9, 0xf7); /* fincstp */
@@ -309,26 +256,26 @@ START_TEST(free_and_pointer_instructions_touch_only_tags_and_top)
     RIG_RUN(rig, 0xdf, 0xc0); /* ffreep st0 */
     ck_assert_uint_eq(rig->cpu.x87.top, 7);
     ck_assert_uint_eq(rig->cpu.x87.valid, 0);
-    ck_assert_uint_eq(status() & SW_IE, 0);
+    ck_assert_uint_eq(rig_status(rig) & SW_IE, 0);
 }
 END_TEST
 
 START_TEST(exchange_and_conditional_moves)
 {
-    start(_i, CW_INIT);
-    push(three);
-    push(one);
+    rig_start(rig, _i, CW_INIT);
+    rig_push(rig, three);
+    rig_push(rig, one);
     RIG_RUN(rig, 0xd9, 0xc9); /* fxch st1 */
-    check_float80("st0", *st(0), three);
-    check_float80("st1", *st(1), one);
+    rig_check_float80("st0", *rig_st(rig, 0), three);
+    rig_check_float80("st1", *rig_st(rig, 1), one);
     flags_set(&rig->cpu, 0);
     RIG_RUN(rig, 0xda, 0xc9); /* fcmove st0, st1 */
-    check_float80("not moved", *st(0), three);
+    rig_check_float80("not moved", *rig_st(rig, 0), three);
     flags_set(&rig->cpu, EFLAGS_ZF);
     RIG_RUN(rig, 0xda, 0xc9);
-    check_float80("moved", *st(0), one);
+    rig_check_float80("moved", *rig_st(rig, 0), one);
     RIG_RUN(rig, 0xdb, 0xc2); /* fcmovnb st0, st2: empty */
-    check_float80("underflow", *st(0), SF80_DEFAULT_NAN);
+    rig_check_float80("underflow", *rig_st(rig, 0), SF80_DEFAULT_NAN);
 }
 END_TEST
 
@@ -336,7 +283,7 @@ START_TEST(the_last_instruction_leaves_its_pointers)
 {
     struct x87 *x = &rig->cpu.x87;
 
-    start(_i, CW_INIT);
+    rig_start(rig, _i, CW_INIT);
     rig->cpu.gpr[GPR_IP_BASE] = 0x7000;
     rig->cpu.seg[SEG_CS].selector = 0x33;
     rig->cpu.seg[SEG_DS].selector = 0x2b;
@@ -373,12 +320,13 @@ START_TEST(comparisons_set_conditions_or_eflags)
         for (unsigned k = 0; k < 4; k++) { /* fcom, fucom, fcomi, fucomi */
             bool invalid = k & 1 ? rows[n].unordered_invalid : rows[n].ordered_invalid;
 
-            start(_i, CW_INIT);
+            rig_start(rig, _i, CW_INIT);
             flags_set(&rig->cpu, EFLAGS_OF | EFLAGS_SF | EFLAGS_AF);
-            push(rows[n].b);
-            push(rows[n].a);
+            rig_push(rig, rows[n].b);
+            rig_push(rig, rows[n].a);
             rig_run(rig, codes[k], 2);
-            ck_assert_uint_eq(status(), (invalid ? SW_IE : 0) | (k < 2 ? rows[n].conditions : 0));
+            ck_assert_uint_eq(rig_status(rig),
+                              (invalid ? SW_IE : 0) | (k < 2 ? rows[n].conditions : 0));
             if (k >= 2)
                 ck_assert_uint_eq(flags_get(&rig->cpu), rows[n].flags);
         }
@@ -401,15 +349,15 @@ START_TEST(fxam_names_every_class)
     };
 
     for (unsigned n = 0; n < ARRAY_SIZE(rows); n++) {
-        start(_i, CW_INIT);
-        push(rows[n].value);
+        rig_start(rig, _i, CW_INIT);
+        rig_push(rig, rows[n].value);
         RIG_RUN(rig, 0xd9, 0xe5);
-        ck_assert_uint_eq(status(), rows[n].conditions);
+        ck_assert_uint_eq(rig_status(rig), rows[n].conditions);
     }
-    start(_i, CW_INIT);
+    rig_start(rig, _i, CW_INIT);
     rig->cpu.x87.r[0].sign_exponent = 0x8000;
     RIG_RUN(rig, 0xd9, 0xe5); /* empty: the sign still shows */
-    ck_assert_uint_eq(status(), SW_C3 | SW_C0 | SW_C1);
+    ck_assert_uint_eq(rig_status(rig), SW_C3 | SW_C0 | SW_C1);
 }
 END_TEST
 

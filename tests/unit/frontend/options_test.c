@@ -97,7 +97,8 @@ START_TEST(the_usual_command_lines_are_taken)
         "-M pc -cpu max -smp cpus=1,cores=1,threads=1,sockets=1,maxcpus=1 -serial mon:stdio -nic "
         "none",
         "-machine pc-i440fx-7.2,accel=kvm:tcg,usb=off,vmport=off -accel tcg,thread=single -boot c",
-        "-machine type=pc-q35-6.1,accel=tcg,smm=off,kernel_irqchip=on,graphics=off -parallel none",
+        "-machine type=pc-q35-6.1,accel=tcg,smm=off,kernel_irqchip=on,graphics=off -parallel none "
+        "-vnc none",
         "-accel kvm -accel tcg -cpu host,migratable=no -rtc base=utc,clock=vm -m size=256M",
         "-chardev stdio,id=c0,mux=on,signal=off,logfile=x.log -serial chardev:c0 -mon "
         "chardev=c0,mode=readline -device isa-debug-exit,iobase=0xf4,iosize=0x04",

@@ -112,6 +112,9 @@ static inline const char *walk_difference(const struct mmu_walk *w, const struct
         return "error codes differ";
     if (w->count != a->entries)
         return "number of levels differs";
+    for (unsigned i = 0; i < w->count; i++)
+        if (a->entry_at[i] != 0 && w->levels[i].address.v != a->entry_at[i])
+            return "an entry was read elsewhere";
     if (a->mapped && !walk_mapping_agrees(w, &expected))
         return "mappings differ";
     return NULL;

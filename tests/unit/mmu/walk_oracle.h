@@ -61,7 +61,8 @@ struct oracle_answer {
     unsigned page_bits;
     bool user, writable, executable, global, dirty;
     unsigned key;
-    unsigned entries; /* read from memory or from PDPTE registers */
+    unsigned entries;     /* read from memory or from PDPTE registers */
+    uint64_t entry_at[5]; /* where each lies; 0 for a register */
     unsigned update_count;
     struct oracle_update update[5];
 };
@@ -442,7 +443,7 @@ static inline struct oracle_answer oracle_access(const struct oracle_cpu *cpu, u
         const struct oracle_format *f = oracle_choose(cpu, step, entry);
         bool present = entry & 1, reserved = present && oracle_reserved_bit_set(cpu, f, entry);
 
-        a.entries++;
+        a.entry_at[a.entries++] = step->in_register ? 0 : physical;
         if (!present || reserved) {
             a.end = ORACLE_FAULT;
             a.error = oracle_error(cpu, kind, who, &a, present, reserved);

@@ -27,6 +27,21 @@ START_TEST(each_entry_is_selected_by_its_own_bits_of_the_address)
 }
 END_TEST
 
+START_TEST(the_root_is_where_the_address_bits_of_cr3_say)
+{
+    struct bench *b = bench_create(1);
+
+    for (unsigned i = 0; i < ARRAY_SIZE(paths); i++)
+        for (unsigned bit = 0; bit < 40; bit++) {
+            set_path(b, &paths[i]);
+            b->r.m.physical_bits = 40;
+            b->r.m.cr3 ^= (uint64_t)1 << bit;
+            check_all_accesses(b);
+        }
+    bench_destroy(b, "CR3");
+}
+END_TEST
+
 START_TEST(an_address_is_canonical_by_the_width_of_the_mode)
 {
     static const uint64_t addresses[] = {
@@ -254,26 +269,55 @@ START_TEST(pdptes_load_all_or_none)
 }
 END_TEST
 
-START_TEST(a_report_names_every_level)
+static char *report(struct bench *b, enum mmu_access access)
 {
-    struct bench *b = bench_create(1);
     char *text = NULL;
     size_t length = 0;
     FILE *out = open_memstream(&text, &length);
     struct mmu_walk w;
 
-    set_path(b, &paths[4]);
-    put(b, 1, b->entry[1] & ~(uint64_t)4);
-    mmu_walk(&b->r.m, gva(b->linear), MMU_WRITE, TLB_VIEW_USER, &w);
+    mmu_walk(&b->r.m, gva(b->linear), access, TLB_VIEW_USER, &w);
     mmu_walk_print(out, &w);
     fclose(out);
-    ck_assert_ptr_nonnull(strstr(text, "write of 0x7654acdef101, user, paging 4-level"));
-    ck_assert_ptr_nonnull(strstr(text, "access denied, error code 0x7"));
-    ck_assert_ptr_nonnull(strstr(text, "level 4 at"));
-    ck_assert_ptr_nonnull(strstr(text, "level 1 at"));
-    ck_assert_ptr_nonnull(strstr(text, "-wx"));
-    free(text);
     b->cases++;
+    return text;
+}
+
+START_TEST(a_report_names_every_level)
+{
+    struct bench *b = bench_create(1);
+    char *text;
+
+    set_path(b, &paths[4]);
+    put(b, 1, 0x1c0000027);
+    text = report(b, MMU_READ);
+    ck_assert_str_eq(text, "read of 0x7654acdef101, user, paging 4-level: translated\n"
+                           "  level 4 at 0x0000600760: 0000000000400027 uwx P A\n"
+                           "  level 3 at 0x0000400a90: 0000000000000027 uwx P A\n"
+                           "  level 2 at 0x0000000b30: 0000000000200027 uwx P A\n"
+                           "  level 1 at 0x0000200f78: 00000001c0000027 uwx P A\n"
+                           "  physical 0x1c0000101, page of 4 KiB, uwx, key 0\n");
+    free(text);
+    b->r.m.cr4 |= CR4_PGE;
+    b->r.m.efer |= EFER_NXE;
+    put(b, 2, 0x80000001c00001e5 | (uint64_t)9 << 59);
+    text = report(b, MMU_WRITE);
+    ck_assert_str_eq(text,
+                     "write of 0x7654acdef101, user, paging 4-level: access denied, error code "
+                     "0x7\n"
+                     "  level 4 at 0x0000600760: 0000000000400027 uwx P A\n"
+                     "  level 3 at 0x0000400a90: 0000000000000027 uwx P A\n"
+                     "  level 2 at 0x0000000b30: c8000001c00001e5 u-- P A D\n"
+                     "  physical 0x1c01ef101, page of 2048 KiB, u-- global, key 9\n");
+    free(text);
+    put(b, 3, RIG_ROM | 1);
+    text = report(b, MMU_READ);
+    ck_assert_str_eq(text, "read of 0x7654acdef101, user, paging 4-level: not present, error code "
+                           "0x4\n"
+                           "  level 4 at 0x0000600760: 0000000000400027 uwx P A\n"
+                           "  level 3 at 0x0000400a90: 0000000002000001 --x P\n"
+                           "  level 2 at 0x0002000b30: 0000000000000000 --x (ROM)\n");
+    free(text);
     bench_destroy(b, "report");
 }
 END_TEST
@@ -286,6 +330,7 @@ int main(void)
     int failed;
 
     tcase_add_test(tc, each_entry_is_selected_by_its_own_bits_of_the_address);
+    tcase_add_test(tc, the_root_is_where_the_address_bits_of_cr3_say);
     tcase_add_test(tc, an_address_is_canonical_by_the_width_of_the_mode);
     tcase_add_test(tc, without_paging_an_address_is_its_own);
     tcase_add_test(tc, the_a20_gate_masks_tables_and_pages);
