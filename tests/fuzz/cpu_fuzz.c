@@ -348,6 +348,7 @@ static void put_segments(struct vcpu *cpu, const struct recipe *r)
 
 static void put_control(struct vcpu *cpu, const struct recipe *r)
 {
+    uint32_t extended[4];
     bool wide = r->kind >= COMPATIBILITY, paging = wide || (r->how & WITH_PAGING);
     uint64_t cr0 = CR0_ET, cr4 = CR4_OSFXSR | CR4_OSXMMEXCPT | CR4_OSXSAVE | CR4_PSE, efer = 0;
 
@@ -365,6 +366,8 @@ static void put_control(struct vcpu *cpu, const struct recipe *r)
         efer |= EFER_LME | EFER_LMA;
     else
         cr4 &= ~CR4_PKE;
+    cpu_cpuid(cpu, 0xd, 0, extended);
+    cpu->xcr0 = extended[0]; /* all that there is */
     cpu->mmu.cpl = r->kind == VIRTUAL_8086 || (r->kind != REAL && (r->how & AT_CPL3)) ? 3 : 0;
     vcpu_set_control(cpu, cr0, wide ? ROOT : r->how & WITH_PAE ? PDPT : ROOT, cr4, efer);
     if (!wide && (r->how & WITH_PAE) && (cr0 & CR0_PG))

@@ -30,7 +30,7 @@ for image in "${images[@]}"; do
             [ "$verbose" = 0 ] || echo "known: $line"
         else
             unknown=$((unknown + 1))
-            [ "$unknown" -gt 25 ] || echo "$line"
+            [ "$unknown" -gt "${PEER_LINES:-25}" ] || echo "$line"
             status=1
         fi
     done <<<"$output"
