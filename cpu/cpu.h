@@ -285,6 +285,7 @@ struct vcpu {
     bool host_fpu_loaded; /* between fpu_host_enter and fpu_host_leave, on x86-64 hosts */
     bool fpu_soft;        /* never compute on the host's units: the same bits on every host */
     bool sse_fast;        /* SSE arithmetic may run on the host's unit: all exceptions masked */
+    bool fma_fast;        /* FMA likewise, if the host has it */
     bool x87_fast;        /* x87 arithmetic likewise */
     struct x87 x87;
     uint64_t cr2;

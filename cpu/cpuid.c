@@ -138,14 +138,15 @@ static const struct dependency {
     {FEATURE_VPCLMULQDQ, FEATURE_PCLMULQDQ},
 };
 
-static bool model_has(const struct cpu_model *model, unsigned f)
+static bool set_has(const uint64_t *set, unsigned f)
 {
-    return (model->features[f / 64] >> (f % 64)) & 1;
+    return (set[f / 64] >> (f % 64)) & 1;
 }
 
-/* What `-feature` takes away goes with all that needs it; what `+feature` asks for must be able to
- * work. `asked` holds the latter. */
-static bool settle_dependencies(struct cpu_model *model, const uint64_t *asked, struct error *err)
+/* What `-feature` takes away goes with all that needs it; what `+feature` asks for brings what it
+ * needs, but not what was taken away. */
+static bool settle_dependencies(struct cpu_model *model, uint64_t *asked, const uint64_t *removed,
+                                struct error *err)
 {
     bool again = true;
 
@@ -154,13 +155,18 @@ static bool settle_dependencies(struct cpu_model *model, const uint64_t *asked, 
         for (unsigned n = 0; n < ARRAY_SIZE(dependencies); n++) {
             unsigned f = dependencies[n].feature, needs = dependencies[n].needs;
 
-            if (!model_has(model, f) || model_has(model, needs))
+            if (!set_has(model->features, f) || set_has(model->features, needs))
                 continue;
-            if ((asked[f / 64] >> (f % 64)) & 1)
+            again = true;
+            if (!set_has(asked, f)) {
+                model->features[f / 64] &= ~BIT64(f % 64);
+                continue;
+            }
+            if (set_has(removed, needs))
                 return error_set(err, "-cpu: '%s' needs '%s'", feature_rows[f].word,
                                  feature_rows[needs].word);
-            model->features[f / 64] &= ~BIT64(f % 64);
-            again = true;
+            model->features[needs / 64] |= BIT64(needs % 64);
+            asked[needs / 64] |= BIT64(needs % 64);
         }
     }
     return true;
@@ -170,7 +176,7 @@ bool cpu_model_parse(const char *spec, struct cpu_model *out, struct error *err)
 {
     size_t length = strcspn(spec, ",");
     const struct cpu_model *base = model_find(spec, length);
-    uint64_t asked[ARRAY_SIZE(out->features)] = {0};
+    uint64_t asked[ARRAY_SIZE(out->features)] = {0}, removed[ARRAY_SIZE(out->features)] = {0};
 
     if (base == NULL)
         return error_set(err, "-cpu: unknown model '%.*s' (-cpu help lists them)", (int)length,
@@ -191,10 +197,10 @@ bool cpu_model_parse(const char *spec, struct cpu_model *out, struct error *err)
                              (int)length - 1, spec + 1);
         out->features[f / 64] &= ~BIT64(f % 64);
         out->features[f / 64] |= (uint64_t)on << (f % 64);
-        asked[f / 64] &= ~BIT64(f % 64);
-        asked[f / 64] |= (uint64_t)on << (f % 64);
+        (on ? asked : removed)[f / 64] |= BIT64(f % 64);
+        (on ? removed : asked)[f / 64] &= ~BIT64(f % 64);
     }
-    return settle_dependencies(out, asked, err);
+    return settle_dependencies(out, asked, removed, err);
 }
 
 static void add_features(const struct vcpu *cpu, uint32_t leaf, uint32_t subleaf, uint32_t out[4])

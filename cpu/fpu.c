@@ -31,6 +31,11 @@ static void host_x87_set(uint16_t control)
     __asm__ volatile("fninit\n\tfldcw %0" : : "m"(control));
 }
 
+static bool host_has_fma(void)
+{
+    return __builtin_cpu_supports("fma");
+}
+
 static const bool host_has_units = true;
 
 #else
@@ -56,6 +61,11 @@ static void host_x87_set(uint16_t control)
     (void)control;
 }
 
+static bool host_has_fma(void)
+{
+    return false;
+}
+
 static const bool host_has_units = false;
 
 #endif
@@ -77,6 +87,7 @@ static void load_mxcsr(struct vcpu *cpu)
         host_mxcsr_set(host_mxcsr_value(cpu->mxcsr));
     cpu->sse_fast =
         cpu->host_fpu_loaded && !cpu->fpu_soft && (cpu->mxcsr & MXCSR_MASKS) == MXCSR_MASKS;
+    cpu->fma_fast = cpu->sse_fast && host_has_fma();
 }
 
 static void load_x87(struct vcpu *cpu)
@@ -106,7 +117,7 @@ void fpu_host_leave(struct vcpu *cpu)
     fpu_mxcsr_read(cpu);
     host_mxcsr_set(cpu->host_mxcsr);
     host_x87_set(cpu->host_fpu_control);
-    cpu->host_fpu_loaded = cpu->sse_fast = cpu->x87_fast = false;
+    cpu->host_fpu_loaded = cpu->sse_fast = cpu->fma_fast = cpu->x87_fast = false;
 }
 
 uint32_t fpu_mxcsr_read(struct vcpu *cpu)

@@ -38,6 +38,8 @@ bool descriptor_try(struct vcpu *cpu, uint16_t selector, bool wide, struct descr
         address = (uint32_t)address;
     if (wide)
         high = mem_load_system(cpu, address + 8, 8);
+    if (high & 0x1f0000000000) /* the upper half's own type has to be 0 (SDM 3A 5.8.3.1) */
+        return false;
     *out = descriptor_decode(mem_load_system(cpu, address, 8), high, address);
     return true;
 }

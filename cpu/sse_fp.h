@@ -65,6 +65,9 @@ SSE_DECLARE(rcpss)
 SSE_DECLARE(rsqrtps)
 SSE_DECLARE(rsqrtss)
 
+/* Sets sticky flags; raises #XM (#UD without CR4.OSXMMEXCPT) if an exception is unmasked. */
+void sse_fp_report(struct vcpu *cpu, const struct insn *i, unsigned flags);
+
 /* Runs fn with the guest's MXCSR, sets sticky flags, raises #XM (#UD without CR4.OSXMMEXCPT) if an
  * unmasked exception came: then only the flags have changed (SDM 1 11.5.2, 11.5.3). Bare vectors
  * travel in registers, unions would not. */

@@ -8,7 +8,7 @@
 /* Found before the result is computed; they come before the others (SDM 1 11.5.2). */
 #define BEFORE_COMPUTATION (SOFTFLOAT_INVALID | SOFTFLOAT_DENORMAL | SOFTFLOAT_ZERO_DIVIDE)
 
-static void report(struct vcpu *cpu, const struct insn *i, unsigned flags)
+void sse_fp_report(struct vcpu *cpu, const struct insn *i, unsigned flags)
 {
     unsigned unmasked = ~(cpu->mxcsr >> MXCSR_MASK_SHIFT) & MXCSR_FLAGS;
     uint32_t mxcsr = fpu_mxcsr_read(cpu);
@@ -28,7 +28,7 @@ vec_u64 sse_fp_run_soft(struct vcpu *cpu, const struct insn *i, sse_soft_fn *fn,
     union vec r = fn(&env, (union vec){.vq = a}, (union vec){.vq = b}, imm);
 
     if (env.flags != 0)
-        report(cpu, i, env.flags);
+        sse_fp_report(cpu, i, env.flags);
     return r.vq;
 }
 
@@ -40,7 +40,7 @@ vec_u64 sse_fp_run_soft_2(struct vcpu *cpu, const struct insn *i, sse_soft_fn *f
     union vec high = fn(&env, (union vec){.vq = a_high}, (union vec){.vq = b_high}, imm);
 
     if (env.flags != 0)
-        report(cpu, i, env.flags);
+        sse_fp_report(cpu, i, env.flags);
     cpu->vec_high[0] = high.vq[0];
     cpu->vec_high[1] = high.vq[1];
     return low.vq;

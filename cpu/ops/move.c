@@ -190,23 +190,3 @@ OP(xlat)
     reg_set8(cpu, REG_AL, mem_load8(cpu, i, mem_linear_at(cpu, i, i->seg, offset, 1, MMU_READ)));
     NEXT;
 }
-
-/* A function of its own: a local array would keep the op from ending in a tail call. */
-static void __attribute__((noinline)) move_64_bytes(struct vcpu *cpu, const struct insn *i)
-{
-    uint64_t from = mem_linear(cpu, i, 64, MMU_READ);
-    uint64_t to = mem_linear_at(cpu, i, SEG_ES, cpu->gpr[i->reg] & address_mask(i), 64, MMU_WRITE);
-    uint8_t bytes[64];
-
-    if (to & 63)
-        cpu_raise_code(cpu, i, EXC_GP, 0);
-    mem_load_bytes(cpu, i, from, bytes, sizeof(bytes));
-    mem_store_bytes(cpu, i, to, bytes, sizeof(bytes));
-}
-
-/* From the memory operand to ES:[reg] (SDM 2B "MOVDIR64B"). */
-OP(movdir64b)
-{
-    move_64_bytes(cpu, i);
-    NEXT;
-}

@@ -393,6 +393,8 @@ static void lldt(struct vcpu *cpu, const struct insn *i, uint16_t selector)
         cpu_raise_code(cpu, i, EXC_GP, selector & 0xfffcu);
     if (!(d.attributes & SEGMENT_PRESENT))
         cpu_raise_code(cpu, i, EXC_NP, selector & 0xfffcu);
+    if (!cpu_canonical(cpu, d.base))
+        cpu_raise_code(cpu, i, EXC_GP, selector & 0xfffcu);
     segment_fill(&cpu->ldtr, selector, &d);
 }
 
@@ -424,6 +426,8 @@ static void ltr(struct vcpu *cpu, const struct insn *i, uint16_t selector)
         cpu_raise_code(cpu, i, EXC_GP, selector & 0xfffcu);
     if (!(d.attributes & SEGMENT_PRESENT))
         cpu_raise_code(cpu, i, EXC_NP, selector & 0xfffcu);
+    if (!cpu_canonical(cpu, d.base))
+        cpu_raise_code(cpu, i, EXC_GP, selector & 0xfffcu);
     mem_store_system(cpu, d.address + 5, ((d.raw >> 40) & 0xff) | 2, 1);
     segment_fill(&cpu->tr, selector, &d);
     cpu->tr.attributes |= 2;

@@ -232,6 +232,15 @@ static bool approximates(uint32_t host, uint32_t ours)
     return x - y <= fabsf(x) * 0x1.8p-11f && y - x <= fabsf(x) * 0x1.8p-11f;
 }
 
+/* Misaligned operands of the SHA instructions: Intel's raise #GP (SDM 2, exception class 4), AMD's
+ * take them. */
+static void sha_alignment(const struct diff_case *c, const struct diff_result *host,
+                          struct diff_result *ours)
+{
+    if ((c->target & 15) && host->out.vector != 13 && ours->out.vector == 13)
+        *ours = *host;
+}
+
 /* A gather that faults: the masks of lanes that are not done yet may have been filled from their
  * sign bits, as the manual's pseudo-code does first, or be as they were. */
 static void gather_masks(const struct diff_case *c, const struct diff_result *host,
@@ -303,6 +312,7 @@ static const struct allowance {
     {"approximation of a reciprocal", "vrcp", A_AVX, approximation},
     {"approximation of a reciprocal root", "vrsqrt", A_AVX, approximation},
     {"approximation of a reciprocal root", "rsqrt", A_SSE, approximation},
+    {"alignment of operands of SHA", "sha", 0, sha_alignment},
     {"masks of a gather that faults", "vgather", 0, gather_masks},
     {"masks of a gather that faults", "vpgather", 0, gather_masks},
     {"address of a fault in an image", "fldenv", 0, image_fault},

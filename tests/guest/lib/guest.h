@@ -116,7 +116,7 @@ void try_begin(void);
                      "mov" WORD " " SP ", try_sp\n"                                                \
                      "770: " code "\n"                                                             \
                      "771: mov" WORD " $0, try_resume\n"                                           \
-                     "mov" WORD " try_sp, " SP "\n" __VA_ARGS__);                                  \
+                     "mov" WORD " try_sp, " SP "\n cld\n" __VA_ARGS__);                            \
         asm volatile("" ::: "memory");                                                             \
     } while (0)
 

@@ -232,7 +232,7 @@ END_TEST
 
 START_TEST(rom_reads_and_ignores_stores)
 {
-    bus_load(r.bus, gpa(RIG_ROM + 8), &(uint64_t){PATTERN}, 8);
+    rig_poke(&r, RIG_ROM + 8, PATTERN);
     store(PAGE_ROM + 8, 8, 0);
     ck_assert_uint_eq(load(PAGE_ROM + 8, 8), PATTERN);
     store(PAGE_ROM + 7, 2, 0xffff);

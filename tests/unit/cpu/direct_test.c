@@ -84,8 +84,8 @@ END_TEST
 
 int main(void)
 {
-    Suite *suite = suite_create("move");
-    TCase *tc = tcase_create("move");
+    Suite *suite = suite_create("direct");
+    TCase *tc = tcase_create("direct");
     SRunner *runner;
     int failed;
 
