@@ -29,7 +29,7 @@ static const struct code_mode {
 
 /* Prefixes before the opcode. */
 struct prefixes {
-    bool operand_size, rep;
+    bool operand_size, address_size, rep;
     uint8_t rex;
 };
 
@@ -48,6 +48,7 @@ static struct prefixes prefixes_of(const uint8_t *code, bool wide)
             break;
         p.rex = 0;
         p.operand_size |= b == 0x66;
+        p.address_size |= b == 0x67;
         p.rep |= b == 0xf2 || b == 0xf3;
     }
     return p;
@@ -57,9 +58,9 @@ static struct prefixes prefixes_of(const uint8_t *code, bool wide)
 static bool explained(const struct insn_row *row, struct prefixes p, bool wide)
 {
     /* Near branches in 64-bit mode: Intel's processors ignore 66, AMD's (and Capstone) do not; with
-     * F2 or F3, Capstone forgets 66 in every mode. */
+     * F2 or F3, Capstone forgets 66 in every mode; and it takes 67 with REX for 66. */
     if (strstr(row->operands, "Jz") != NULL)
-        return p.operand_size && (wide || p.rep);
+        return (p.operand_size && (wide || p.rep)) || (p.address_size && p.rex != 0);
     /* The immediate of RET is a word whatever REX.W says. */
     if (row->map == MAP_1B && row->opcode == 0xc2)
         return p.rex & 8;
