@@ -208,7 +208,7 @@ void task_switch(struct vcpu *cpu, uint16_t selector, enum task_switch_source so
     cpu_write_eflags(cpu, t.eflags, EFLAGS_STATUS);
     cpu->dr[7] &= ~DR7_LOCALS;
     debug_registers_changed(cpu);
-    cpu->block = NULL;       /* from here on faults point at the new task's first instruction */
+    cpu->block = NULL; /* from here on faults point at the new task's first instruction */
     cpu->rip = t.eip;
     load_segments(cpu, &t);
     mode_update(cpu);

@@ -16,7 +16,7 @@ images=("$@")
     -maxdepth 1 -type f ! -name '*.elf64' | sort)
 status=0
 for image in "${images[@]}"; do
-    output=$(timeout -k 1 20 qemu-system-x86_64 -accel tcg,thread=single -machine pc -cpu max -m 32 -kernel "$image" \
+    output=$(timeout -k 1 20 qemu-system-x86_64 -accel tcg,thread=single -machine pc -cpu max,vendor=GenuineIntel -m 32 -kernel "$image" \
         -display none -serial none -monitor none -net none -no-reboot -debugcon stdio \
         -device isa-debug-exit,iobase=0xf4,iosize=4 2>&1 | tr -cd '\n -~') || true
     known=0 unknown=0

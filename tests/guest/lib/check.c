@@ -143,7 +143,7 @@ static void record(const struct frame *f)
     }
 #endif
 #if !defined(REAL_MODE)
-    if ((f->cs & 3) != 0 || (f->flags & FL_VM))
+    if (user_running)
         protected_note_regs(f);
 #endif
 }

@@ -10,7 +10,10 @@ void user_enter(const unsigned long frame[5]);
 extern volatile unsigned long trap_target, trap_target_sp, case_resume, case_sp;
 extern char kernel_stack_top[];
 
-/* Stores the registers of code at CPL 3. */
+/* run_user waits for an event, which stores the registers. */
+extern volatile bool user_running;
+
+/* Stores them. */
 void protected_note_regs(const struct frame *f);
 
 #endif

@@ -7,6 +7,7 @@ volatile struct tss tss;
 struct table_pointer gdt_pointer = {sizeof(gdt) - 1, (unsigned long)gdt};
 struct table_pointer idt_pointer = {sizeof(idt) - 1, (unsigned long)idt};
 volatile unsigned long user_regs[8];
+volatile bool user_running;
 
 #if defined(__x86_64__)
 volatile struct gate64 idt[256] __attribute__((aligned(8)));
@@ -87,7 +88,9 @@ void run_user_with(const void *code, unsigned selector, unsigned long sp, unsign
 
     try_begin();
     try_start = (unsigned long)code;
+    user_running = true;
     user_enter(frame);
+    user_running = false;
 }
 
 void run_user(const void *code)

@@ -3,6 +3,7 @@
 #include "mmu_rig.h"
 
 #include <check.h>
+#include <pthread.h>
 
 #define READ_ONLY (PTE_P | PTE_US)
 #define PATTERN   0x1122334455667788
@@ -232,7 +233,7 @@ END_TEST
 
 START_TEST(rom_reads_and_ignores_stores)
 {
-    bus_load(r.bus, gpa(RIG_ROM + 8), &(uint64_t){PATTERN}, 8);
+    rig_poke(&r, RIG_ROM + 8, PATTERN);
     store(PAGE_ROM + 8, 8, 0);
     ck_assert_uint_eq(load(PAGE_ROM + 8, 8), PATTERN);
     store(PAGE_ROM + 7, 2, 0xffff);
@@ -441,6 +442,47 @@ START_TEST(compare_exchange_works_on_devices_and_not_on_rom)
 }
 END_TEST
 
+#define COUNT 1000000u
+
+static pthread_barrier_t start;
+
+/* Adds 1 to the counter at 0x1008 many times. */
+static void *count_up(void *opaque)
+{
+    struct mmu_context *n = opaque;
+    struct mmu_fault f;
+
+    pthread_barrier_wait(&start);
+    for (unsigned i = 0; i < COUNT; i++) {
+        uint64_t seen = 0, expected;
+
+        do {
+            expected = seen;
+            if (mmu_compare_exchange(n, gva(0x1008), 8, &seen, expected + 1, &f) != MMU_OK)
+                return opaque;
+        } while (seen != expected);
+    }
+    return NULL;
+}
+
+START_TEST(compare_exchange_is_atomic_between_vcpus)
+{
+    pthread_t thread;
+    void *result;
+
+    rig_map(&r, 0x1000, 0x401000, RIG_RWU | PTE_A | PTE_D);
+    rig_long_mode(&r, &r.other);
+    store(0x1008, 8, 0);
+    ck_assert_int_eq(mmu_store(&r.other, gva(0x1010), 8, 0, &fault), MMU_OK);
+    pthread_barrier_init(&start, NULL, 2);
+    ck_assert_int_eq(pthread_create(&thread, NULL, count_up, &r.other), 0);
+    ck_assert_ptr_null(count_up(m));
+    pthread_join(thread, &result);
+    ck_assert_ptr_null(result);
+    ck_assert_uint_eq(load(0x1008, 8), 2 * COUNT);
+}
+END_TEST
+
 START_TEST(compare_exchange_into_code_is_heard_of)
 {
     uint64_t expected = 0;
@@ -516,6 +558,7 @@ static void add_special_tests(TCase *tc)
     tcase_add_test(tc, compare_exchange_stores_only_on_a_match);
     tcase_add_test(tc, compare_exchange_needs_the_right_to_write_even_if_it_will_not_match);
     tcase_add_test(tc, compare_exchange_works_on_devices_and_not_on_rom);
+    tcase_add_test(tc, compare_exchange_is_atomic_between_vcpus);
     tcase_add_test(tc, compare_exchange_into_code_is_heard_of);
     tcase_add_test(tc, system_accesses_are_supervisor_accesses_at_any_level);
     tcase_add_test(tc, smap_holds_for_system_accesses_whatever_ac_says);

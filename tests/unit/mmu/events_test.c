@@ -361,6 +361,17 @@ START_TEST(a_fault_tells_its_cause_and_error_code)
     ck_assert_uint_eq(e->error, PF_USER);
     ck_assert_uint_eq(e->cause, MMU_CAUSE_NOT_PRESENT);
     ck_assert_uint_eq(e->view, TLB_VIEW_USER);
+    rig_map(&r, 0x9000, 0x409000, RIG_RWU | BIT64(51));
+    mmu_load(m, gva(0x9000), 1, &(uint64_t){0}, &fault);
+    e = ring_at(&m->events->ring, 1);
+    ck_assert_uint_eq(e->cause, MMU_CAUSE_RESERVED);
+    ck_assert_uint_eq(e->error, PF_USER | PF_PRESENT | PF_RESERVED);
+    rig_map(&r, 0x9000, 0x409000, PTE_P);
+    mmu_store(m, gva(0x9000), 1, 0, &fault);
+    e = ring_at(&m->events->ring, 2);
+    ck_assert_uint_eq(e->cause, MMU_CAUSE_DENIED);
+    ck_assert_uint_eq(e->access, MMU_WRITE);
+    ck_assert_uint_eq(e->error, PF_USER | PF_PRESENT | PF_WRITE);
 }
 END_TEST
 

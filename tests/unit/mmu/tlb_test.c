@@ -461,6 +461,23 @@ START_TEST(global_code_that_lost_its_slot_keeps_its_look_ups_over_a_cr3_load)
 }
 END_TEST
 
+START_TEST(a_slot_that_held_other_translations_before_is_kept_as_a_global_one)
+{
+    load(0x1000);
+    load(0x2000);
+    load(0x3000);
+    mmu_invlpg(m, gva(0x1000));
+    mmu_invlpg(m, gva(0x3000));
+    rig_map(&r, 0x1000, 0x401000, RIG_RWU | PTE_G);
+    load(0x1000); /* its slot is in both logs now */
+    ck_assert_uint_eq(tlb_flush(m, false), 1);
+    ck_assert_ptr_nonnull(tlb_find_read(m, 0x1000, 1));
+    ck_assert_uint_eq(tlb_flush(m, true), 1);
+    ck_assert_ptr_null(tlb_find_read(m, 0x1000, 1));
+    ck_assert_uint_eq(tlb_flush(m, true), 0);
+}
+END_TEST
+
 START_TEST(global_code_keeps_its_look_ups_over_a_cr3_load)
 {
     rig_map(&r, 0x1000, 0x401000, RIG_RWU | PTE_G);
@@ -594,6 +611,7 @@ static void add_invalidation_tests(TCase *tc)
     tcase_add_test(tc, a_page_that_turns_global_or_back_is_flushed_as_what_it_is);
     tcase_add_test(tc, look_ups_at_cpl_3_and_elsewhere_end_apart);
     tcase_add_test(tc, global_code_that_lost_its_slot_keeps_its_look_ups_over_a_cr3_load);
+    tcase_add_test(tc, a_slot_that_held_other_translations_before_is_kept_as_a_global_one);
     tcase_add_test(tc, global_code_keeps_its_look_ups_over_a_cr3_load);
     tcase_add_test(tc, code_in_a_large_page_is_invalidated_from_any_of_its_addresses);
     tcase_add_test(tc, a_watch_takes_the_write_tag_of_every_alias_and_view);

@@ -15,10 +15,10 @@
 /* Sanitizers slow walks down; clang does not say so in a macro. */
 #if defined(__has_feature)
 #if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define SLOW_BUILD 61u
+#define SLOW_BUILD 13u
 #endif
 #elif defined(__SANITIZE_ADDRESS__) || !defined(__x86_64__)
-#define SLOW_BUILD 61u
+#define SLOW_BUILD 13u
 #endif
 #ifndef SLOW_BUILD
 #define SLOW_BUILD 1u
