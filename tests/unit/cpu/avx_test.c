@@ -6,6 +6,11 @@
  */
 #include "tests/unit/cpu/op_rig.h"
 
+#include "base/log.h"
+#include "cpu/cpuid.h"
+#include "mmu/bus.h"
+#include "mmu/memory.h"
+
 static struct rig *rig;
 
 static void setup(void)
@@ -98,18 +103,64 @@ START_TEST(vex_fields_that_a_row_does_not_have_are_refused)
 }
 END_TEST
 
-START_TEST(avx_state_is_part_of_the_mode)
+/* A whole processor in real mode, halted by every exception, runs XSETBV with RAX. */
+static struct vcpu *machine_create(struct log *log, struct clock *clock,
+                                   struct machine_memory **memory_out, struct bus **bus_out)
 {
-    struct vcpu *cpu = &rig->cpu;
+    struct machine_memory *memory;
+    struct cpu_model model;
+    struct error err = {0};
+    struct vcpu_config config = {.model = &model, .clock = clock, .log = log, .tsc_hz = 1};
 
-    for (uint64_t xcr0 = 1; xcr0 < 8; xcr0 += 2) {
-        cpu->xcr0 = xcr0;
-        mode_update(cpu);
-        ck_assert_int_eq(!!(cpu->mode & MODE_AVX), xcr0 == 7);
+    log_init(log);
+    clock_init(clock, CLOCK_DETERMINISTIC, 0);
+    memory = machine_memory_create(0x100000, &err);
+    ck_assert(machine_memory_add(memory, mpa(0), 0x100000, FRAME_RAM, &err));
+    ck_assert(cpu_model_parse("max", &model, &err));
+    config.memory = memory;
+    config.bus = bus_create(memory, log);
+    for (unsigned n = 0; n < 32; n++)
+        bus_write(config.bus, gpa(n * 4), (uint8_t[]){0x03, 0x10, 0, 0}, 4);
+    bus_write(config.bus, gpa(0x1000), (uint8_t[]){0x0f, 0x01, 0xd1, 0xf4}, 4);
+    *memory_out = memory;
+    *bus_out = config.bus;
+    return vcpu_create(&config);
+}
+
+static void run_xsetbv(struct vcpu *cpu, uint64_t value)
+{
+    for (unsigned n = 0; n < SEG_NONE; n++)
+        vcpu_set_segment(cpu, n, 0, 0, 0xffff,
+                         SEGMENT_PRESENT | SEGMENT_S | SEGMENT_WRITABLE | SEGMENT_ACCESSED |
+                             (n == SEG_CS ? SEGMENT_CODE : 0));
+    vcpu_set_control(cpu, CR0_ET, 0, CR4_OSXSAVE, 0);
+    cpu->gpr[GPR_RSP] = 0x8000;
+    cpu->gpr[GPR_RCX] = cpu->gpr[GPR_RDX] = 0;
+    cpu->gpr[GPR_RAX] = value;
+    cpu->rip = 0x1000;
+    cpu->attention = 0;
+    ck_assert_int_eq(vcpu_run(cpu, 10), VCPU_EXIT_HALTED);
+}
+
+START_TEST(xsetbv_takes_avx_with_sse_only_and_changes_the_mode)
+{
+    struct log log;
+    struct clock clock;
+    struct machine_memory *memory;
+    struct bus *bus;
+    struct vcpu *cpu = machine_create(&log, &clock, &memory, &bus);
+
+    for (uint64_t value = 0; value < 16; value++) {
+        bool valid = value == 1 || value == 3 || value == 7;
+
+        cpu->xcr0 = 1;
+        run_xsetbv(cpu, value);
+        ck_assert_uint_eq(cpu->xcr0, valid ? value : 1);
+        ck_assert_int_eq(!!(cpu->mode & MODE_AVX), value == 7);
     }
-    cpu->mmu.cr4 &= ~CR4_OSXSAVE;
-    mode_update(cpu);
-    ck_assert(!(cpu->mode & MODE_AVX));
+    vcpu_destroy(cpu);
+    bus_destroy(bus);
+    machine_memory_destroy(memory);
 }
 END_TEST
 
@@ -241,7 +292,13 @@ START_TEST(a_gather_that_faults_has_done_the_lanes_before)
     page_put64(RIG_OFFSET, 0xaaaa);
     page_put64(RIG_OFFSET + 8, 0xbbbb);
     set(0, 1, 2, 3, 4);
-    set(1, 0, 1, 0x8000000000000, 0); /* not canonical */
+    rig->cpu.mode = MODE_LONG | MODE_PROT | MODE_CS32 | MODE_SS32 | MODE_AVX;
+    rig->cpu.seg[SEG_DS] = (struct segment){
+        .limit = 0x1ffff,
+        .attributes = SEGMENT_PRESENT | SEGMENT_S | SEGMENT_WRITABLE | SEGMENT_ACCESSED,
+        .usable = true,
+    };
+    set(1, 0, 1, 0x100000, 0); /* beyond the segment's limit */
     set(2, ~0ull, ~0ull, ~0ull, ~0ull);
     RIG_RUN(rig, 0xc4, 0xe2, 0xed, 0x91, 0x04, 0xcb);
     ck_assert_int_eq(rig->raised, EXC_GP);
@@ -327,20 +384,6 @@ START_TEST(xrstor_refuses_headers_that_are_wrong)
         RIG_RUN(rig, 0x48, 0x0f, 0xae, 0x2b);
         ck_assert_int_eq(rig->raised, n + 1 < ARRAY_SIZE(wrong) ? EXC_GP : -1);
     }
-}
-END_TEST
-
-START_TEST(xsetbv_takes_avx_with_sse_only)
-{
-    struct vcpu *cpu = &rig->cpu;
-
-    for (uint64_t value = 0; value < 16; value++) {
-        cpu->gpr[GPR_RCX] = cpu->gpr[GPR_RDX] = 0;
-        cpu->gpr[GPR_RAX] = value;
-        RIG_RUN(rig, 0x0f, 0x01, 0xd1);
-        ck_assert_int_eq(rig->raised, value == 1 || value == 3 || value == 7 ? -1 : EXC_GP);
-    }
-    ck_assert_uint_eq(cpu->xcr0, 7);
 }
 END_TEST
 
@@ -460,7 +503,6 @@ int main(void)
     tcase_add_test(tc, avx_wants_its_state_enabled);
     tcase_add_test(tc, integers_of_256_bits_want_avx2);
     tcase_add_test(tc, vex_fields_that_a_row_does_not_have_are_refused);
-    tcase_add_test(tc, avx_state_is_part_of_the_mode);
     tcase_add_test(tc, a_destination_of_128_bits_clears_the_rest);
     tcase_add_test(tc, a_destination_of_256_bits_clears_the_rest);
     tcase_add_test(tc, sse_leaves_the_upper_part);
@@ -475,7 +517,7 @@ int main(void)
     tcase_add_test(tc, xsavec_says_that_its_area_is_compacted);
     tcase_add_test(tc, xrstor_initialises_what_the_area_lacks);
     tcase_add_test(tc, xrstor_refuses_headers_that_are_wrong);
-    tcase_add_test(tc, xsetbv_takes_avx_with_sse_only);
+    tcase_add_test(tc, xsetbv_takes_avx_with_sse_only_and_changes_the_mode);
     tcase_add_test(tc, fma_rounds_once);
     tcase_add_test(tc, exceptions_of_both_halves_come_together);
     tcase_add_test(tc, predicates_beyond_seven);
