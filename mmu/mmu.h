@@ -124,7 +124,9 @@ struct mmu_context {
     unsigned slow_page_count;
     bool all_slow; /* every access takes the slow way: alignment checking */
 
-    /* Block look-up caches follow the TLB: bumped whenever an exec translation may have gone. */
+    /* Block look-up caches follow the TLB: what was looked up at CPL 3, and what was at others, is
+     * good while this has the value it had then. Moves on whenever a translation that was fetched
+     * through has gone; may be incremented from outside to end all look-ups. */
     uint64_t code_epoch;
 
     /* Where the processor is, filled in by cpu/ on slow paths, for event records. */
