@@ -46,14 +46,10 @@ _Static_assert(FEATURE_COUNT > 64 && FEATURE_COUNT <= 128, "the model table has 
         F(XSAVEOPT) F(AES) F(PCLMULQDQ)
 /* All that is implemented and of use under the present MMU policy. */
 #define FEATURES_GNOMON(F)                                                                         \
-    FEATURES_V2(F)                                                                                 \
-    FEATURES_SYSTEM(F) F(MOVBE) F(XSAVE) F(RDSEED) F(SMAP) F(UMIP) F(RDPID) F(CLFLUSHOPT) F(CLWB)  \
-        F(PREFETCHW) F(BMI1) F(BMI2) F(ADX) F(LZCNT)
-#define FEATURES_MAX(F)                                                                            \
-    FEATURES_GNOMON(F)                                                                             \
-    F(AVX) F(AVX2) F(F16C) F(FMA) F(PCID) F(INVPCID) F(PKU) F(LA57) F(SHA) F(GFNI) F(VAES)         \
-        F(VPCLMULQDQ) F(MOVDIRI) F(MOVDIR64B) F(SERIALIZE) F(XSAVEC) F(XGETBV1) F(XSAVES)   \
-        F(WBNOINVD)
+    FEATURES_V3(F) FEATURES_SYSTEM(F) F(RDSEED) F(SMAP) F(UMIP) F(RDPID) F(CLFLUSHOPT) F(CLWB)     \
+    F(PREFETCHW) F(ADX) F(SHA) F(GFNI) F(VAES) F(VPCLMULQDQ) F(MOVDIRI) F(MOVDIR64B) F(SERIALIZE)  \
+    F(XSAVEC) F(XGETBV1) F(XSAVES)
+#define FEATURES_MAX(F)     FEATURES_GNOMON(F) F(PCID) F(INVPCID) F(PKU) F(LA57) F(WBNOINVD)
 #define FEATURES_QEMU64(F)  FEATURES_V1(F) F(SSE3) F(CX16) F(LAHF64)
 #define FEATURES_HASWELL(F) FEATURES_V3(F) FEATURES_SYSTEM(F) F(PCID) F(INVPCID)
 #define FEATURES_SKYLAKE(F)                                                                        \
@@ -70,7 +66,7 @@ _Static_assert(FEATURE_COUNT > 64 && FEATURE_COUNT <= 128, "the model table has 
 #define BRAND     "Gnomon Virtual CPU"
 
 const struct cpu_model cpu_models[] = {
-    {"gnomon", "default: x86-64-v2 with the system features that are implemented", INTEL, BRAND,
+    {"gnomon", "default: x86-64-v3 with the system features that are implemented", INTEL, BRAND,
      SIGNATURE, 40, FEATURE_WORDS(FEATURES_GNOMON)},
     {"qemu64", "x86-64 baseline, close to the QEMU model of that name", INTEL, BRAND,
      SIGNATURE, 40, FEATURE_WORDS(FEATURES_QEMU64)},

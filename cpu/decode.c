@@ -346,7 +346,8 @@ static bool modrm_fits(struct parse *p, const struct insn_row *row)
     }
 }
 
-/* The row for the opcode, or NO_ENTRY. *known tells whether some row fits but is gated off. */
+/* The row for the opcode, or NO_ENTRY. *known tells whether some row fits but is gated off, or
+ * differs in VEX.W or L. */
 static uint16_t find_row(struct parse *p, bool *known)
 {
     const struct decoder *d = p->cpu->decoder;
@@ -355,13 +356,13 @@ static uint16_t find_row(struct parse *p, bool *known)
     for (uint16_t e = d->first[p->map][p->opcode]; e != NO_ENTRY; e = d->entries[e].next) {
         const struct insn_row *row = &insn_rows[d->entries[e].row];
 
-        if (!prefix_fits(p, row->prefix) || !vex_fits(p, row->attrs) || !modrm_fits(p, row)) {
+        if (!prefix_fits(p, row->prefix) || !modrm_fits(p, row)) {
             if (p->overrun)
                 return NO_ENTRY;
             continue;
         }
         *known = true;
-        if (mode_fits(p, row->modes) &&
+        if (vex_fits(p, row->attrs) && mode_fits(p, row->modes) &&
             (row->feature == FEATURE_BASE || cpu_has(p->cpu, row->feature)))
             return d->entries[e].row;
     }

@@ -16,6 +16,7 @@ enum kind {
     KIND_ST,
     KIND_X87,
     KIND_XMM,
+    KIND_YMMH, /* upper 128 bits of a YMM register */
     KIND_MXCSR,
     KIND_BASE,
     KIND_WORD, /* a 64-bit field of struct vcpu, at offset `index`; read only */
@@ -145,6 +146,10 @@ void machine_register_get(struct machine *m, unsigned n, uint8_t *bytes)
         put(bytes, cpu->vreg[p->index].q[0], 8);
         put(bytes + 8, cpu->vreg[p->index].q[1], 8);
         return;
+    case KIND_YMMH:
+        put(bytes, cpu->vreg[p->index].q[2], 8);
+        put(bytes + 8, cpu->vreg[p->index].q[3], 8);
+        return;
     case KIND_MXCSR:
         word = fpu_mxcsr_read(cpu);
         break;
@@ -184,6 +189,10 @@ bool machine_register_set(struct machine *m, unsigned n, const uint8_t *bytes)
     case KIND_XMM:
         cpu->vreg[p->index].q[0] = word;
         cpu->vreg[p->index].q[1] = take(bytes + 8, 8);
+        return true;
+    case KIND_YMMH:
+        cpu->vreg[p->index].q[2] = word;
+        cpu->vreg[p->index].q[3] = take(bytes + 8, 8);
         return true;
     case KIND_MXCSR:
         if (word & ~(uint64_t)MXCSR_WRITE_MASK)

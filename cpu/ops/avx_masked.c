@@ -50,7 +50,8 @@ static inline void masked_store(struct vcpu *cpu, const struct insn *i, unsigned
         if (!lane_chosen(mask, n, bytes))
             continue;
         linear[n] = lane_linear(cpu, i, bytes * n, bytes, MMU_WRITE);
-        mem_probe_write(cpu, i, linear[n], bytes);
+        if (unlikely(tlb_find_write(&cpu->mmu, linear[n], bytes) == NULL))
+            mem_probe_write(cpu, i, linear[n], bytes);
     }
     for (unsigned n = 0; n < lanes; n++) {
         if (!lane_chosen(mask, n, bytes))

@@ -15,7 +15,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-#define COMMON (MODE_PROT | MODE_CPL0 | MODE_OSFXSR | MODE_OSXSAVE)
+#define COMMON (MODE_PROT | MODE_CPL0 | MODE_OSFXSR | MODE_OSXSAVE | MODE_AVX)
 
 static const struct code_mode {
     uint32_t word; /* mode word */

@@ -45,7 +45,7 @@ static inline struct rig *rig_create(void)
     cpu->decoder = rig->decoder;
     cpu->ip_mask = UINT64_MAX;
     cpu->mode = MODE_64 | MODE_LONG | MODE_PROT | MODE_FLAT | MODE_OSFXSR | MODE_OSXSAVE |
-                MODE_CPL0;
+                MODE_AVX | MODE_CPL0;
     cpu->mmu.cr0 = CR0_PE | CR0_NE;
     cpu->mmu.cr4 = CR4_OSFXSR | CR4_OSXMMEXCPT | CR4_OSXSAVE;
     cpu->mmu.table = rig->tlb;
