@@ -125,6 +125,9 @@ static void visit(struct walk *w, uint8_t modrm)
     uint32_t h;
     unsigned n;
 
+    /* LES and LDS have no register forms: those start VEX, a map of its own. */
+    if (e->map == MAP_1B && (e->opcode == 0xc4 || e->opcode == 0xc5) && modrm >= 0xc0)
+        return;
     e->modrm = modrm;
     h = mix(hash_of(e), w->round);
     n = e->map >= MAP_VEX_0F ? put_vex(e, h) : put_legacy(e, h);

@@ -143,7 +143,7 @@ static void record(const struct frame *f)
     }
 #endif
 #if !defined(REAL_MODE)
-    if (user_running)
+    if (user_running || f->vector == VECTOR_RETURN)
         protected_note_regs(f);
 #endif
 }
