@@ -78,8 +78,8 @@ struct tlb_second {
 struct tlb_code {
     /* What mmu_context.code_epoch is while such a view is current. */
     uint64_t epoch;
-    /* Pages whose exec tag was lost to a collision since the epoch moved, so that no slot shows them
-     * any more: a bit by hash of the page's address and size. */
+    /* Pages whose exec tag was lost to a collision since the epoch moved, so that no slot shows
+     * them any more: a bit by hash of the page's address and size. */
     uint64_t lost[TLB_LOST_BITS / 64];
     bool any_lost[2]; /* of [0] other and [1] global translations */
 };

@@ -351,7 +351,7 @@ VEC_OP_X(gf2p8mulb)
 /* Bit n of the result: parity of the byte and row 7 - n of the matrix, plus bit n of imm. */
 static inline uint8_t affine_byte(uint64_t matrix, uint8_t byte, unsigned imm)
 {
-    uint64_t products = matrix & byte * 0x0101010101010101;
+    uint64_t products = matrix & byte * 0x0101010101010101u;
     unsigned r = 0;
 
     products ^= products >> 4;

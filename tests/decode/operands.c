@@ -232,7 +232,7 @@ static bool immediate_agrees(struct check *k, const char *token, int64_t theirs)
     if (token[0] == 'J')
         bits = k->e->mode == 16 || sizes ? 16 : 32;
     if (strcmp(k->d->row->operands, "Iw,Ib") == 0) /* ENTER: both, in one */
-        theirs = token[1] == 'b' ? theirs << 16 | (k->d->insn.imm & 0xffff)
+        theirs = token[1] == 'b' ? (int64_t)((uint64_t)theirs << 16) | (k->d->insn.imm & 0xffff)
                                  : (theirs & 0xffff) | (k->d->insn.imm & ~0xffff);
 
     if ((theirs ^ k->d->insn.imm) & (int64_t)(~0ull >> (64 - bits)))

@@ -9,12 +9,12 @@
 /* Rows that a user program cannot run the same way on two machines, or that end a case elsewhere
  * than at its INT3 for reasons that have their own tests. By mnemonic. */
 static const char *const excluded[] = {
-    "xsetbv",   "rdtsc",  "rdtscp", "cpuid",  "rdrand",    "rdseed",   "rdpid",    "syscall",
-    "sysenter", "int",    "int3",   "into",   "int1",      "ljmp",     "lcall",    "retf",
-    "iret",     "les",    "lds",    "lss",    "lfs",       "lgs",      "sldt",     "str",
-    "sgdt",     "sidt",   "smsw",   "lar",    "lsl",       "verr",     "verw",     "arpl",
-    "popf",     "xgetbv", "rdpkru", "wrpkru", "rdpmc",     "rdfsbase", "rdgsbase", "wrfsbase",
-    "wrgsbase", "in",     "out",    "ins",    "outs",      "insb",     "outsb",    "pushf",
+    "xsetbv",   "rdtsc",  "rdtscp", "cpuid",  "rdrand",    "rdseed",   "rdpid",     "syscall",
+    "sysenter", "int",    "int3",   "into",   "int1",      "ljmp",     "lcall",     "retf",
+    "iret",     "les",    "lds",    "lss",    "lfs",       "lgs",      "sldt",      "str",
+    "sgdt",     "sidt",   "smsw",   "lar",    "lsl",       "verr",     "verw",      "arpl",
+    "popf",     "xgetbv", "rdpkru", "wrpkru", "rdpmc",     "rdfsbase", "rdgsbase",  "wrfsbase",
+    "wrgsbase", "in",     "out",    "ins",    "outs",      "insb",     "outsb",     "pushf",
     "bound",    "cli",    "sti",    "clzero", "prefetchw", "rsm",      "movdir64b",
 };
 
