@@ -219,8 +219,8 @@ VEC2_FN dpps_2(struct vcpu *cpu, const struct insn *i, struct vec2 a, struct vec
     even = (struct vec2){vec_from64((uint32_t)r.l.vq[0], 0), vec_from64((uint32_t)r.h.vq[0], 0)};
     odd = (struct vec2){vec_from64(r.l.vq[0] >> 32, 0), vec_from64(r.h.vq[0] >> 32, 0)};
     r = SSE_FP_2(addps, even, odd, 0);
-    r.l.vq = (vec_u64){0, 0} + (uint32_t)r.l.vq[0] * 0x100000001;
-    r.h.vq = (vec_u64){0, 0} + (uint32_t)r.h.vq[0] * 0x100000001;
+    r.l.vq = (vec_u64){0, 0} + (uint32_t)r.l.vq[0] * 0x100000001u;
+    r.h.vq = (vec_u64){0, 0} + (uint32_t)r.h.vq[0] * 0x100000001u;
     return (struct vec2){{.vq = r.l.vq & kept.vq}, {.vq = r.h.vq & kept.vq}};
 }
 

@@ -57,12 +57,19 @@ static bool has_rex_w(const struct diff_case *c)
     return !c->compat && (c->code[n] & 0xf8) == 0x48;
 }
 
-/* The host's kernel pretends that everything beyond the user's last page is mapped. */
+/* The host's kernel pretends that everything beyond the user's last page is mapped; the address
+ * sanitizer's shadow, from here on, is. */
 static void kernel_address(const struct diff_case *c, const struct diff_result *host,
                            struct diff_result *ours)
 {
+#if defined(__SANITIZE_ADDRESS__)
+    const uint64_t start = 0x7fff8000;
+#else
+    const uint64_t start = 0x7ffffffff000;
+#endif
+
     (void)c;
-    if (host->out.cr2 >= 0x7ffffffff000)
+    if (host->out.cr2 >= start)
         ours->out.error_code |= host->out.error_code & 1;
 }
 
@@ -136,6 +143,12 @@ static void image_fault(const struct diff_case *c, const struct diff_result *hos
         ours->out.cr2 = host->out.cr2;
 }
 
+/* With five-level paging. */
+static bool is_canonical(uint64_t address)
+{
+    return (uint64_t)((int64_t)(address << 7) >> 7) == address;
+}
+
 /* Pointers that are no canonical addresses may become such. */
 static void canonical_pointers(const struct diff_case *c, const struct diff_result *host,
                                struct diff_result *ours)
@@ -144,9 +157,9 @@ static void canonical_pointers(const struct diff_case *c, const struct diff_resu
     struct diff_state *y = &ours->out;
 
     (void)c;
-    if (((x->fip ^ y->fip) << 16) == 0 && (uint64_t)((int64_t)x->fip << 7 >> 7) == x->fip)
+    if (((x->fip ^ y->fip) << 16) == 0 && is_canonical(x->fip))
         y->fip = x->fip;
-    if (((x->fdp ^ y->fdp) << 16) == 0 && (uint64_t)((int64_t)x->fdp << 7 >> 7) == x->fdp)
+    if (((x->fdp ^ y->fdp) << 16) == 0 && is_canonical(x->fdp))
         y->fdp = x->fdp;
 }
 

@@ -11,5 +11,5 @@ if [ -z "$tool" ]; then
 fi
 mode=(--dry-run -Werror -ferror-limit=3)
 [ "${1:-}" != --fix ] || mode=(-i)
-find base mmu cpu devices vmm machine frontend tests -name '*.c' -print0 \
-    2>/dev/null | xargs -0 -r "$tool" "${mode[@]}"
+find . \( -path ./build -o -path ./cache \) -prune -o -name '*.c' -print0 |
+    xargs -0 -r "$tool" "${mode[@]}"

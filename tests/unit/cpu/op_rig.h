@@ -110,10 +110,7 @@ static inline uint8_t *rig_operand(struct rig *rig)
 
 /* ---- x87 ------------------------------------------------------------------------------------- */
 
-#define F80(sign_exponent, significand)                                                            \
-    {                                                                                              \
-        significand, sign_exponent                                                                 \
-    }
+#define F80(sign_exponent, significand) ((struct float80){significand, sign_exponent})
 #define DEFAULT_NAN F80(0xffff, 0xc000000000000000)
 
 /* A fresh unit. soft: without the host's. */

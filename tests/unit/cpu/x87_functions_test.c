@@ -4,12 +4,12 @@
  */
 #include "tests/unit/cpu/op_rig.h"
 
-static const struct float80 one = F80(0x3fff, 0x8000000000000000);
-static const struct float80 minus_one = F80(0xbfff, 0x8000000000000000);
-static const struct float80 half = F80(0x3ffe, 0x8000000000000000);
-static const struct float80 two_and_half = F80(0x4000, 0xa000000000000000);
-static const struct float80 three = F80(0x4000, 0xc000000000000000);
-static const struct float80 third = F80(0x3ffd, 0xaaaaaaaaaaaaaaab);
+#define ONE          F80(0x3fff, 0x8000000000000000)
+#define MINUS_ONE    F80(0xbfff, 0x8000000000000000)
+#define HALF         F80(0x3ffe, 0x8000000000000000)
+#define TWO_AND_HALF F80(0x4000, 0xa000000000000000)
+#define THREE        F80(0x4000, 0xc000000000000000)
+#define THIRD        F80(0x3ffd, 0xaaaaaaaaaaaaaaab)
 
 static struct rig *rig;
 
@@ -61,7 +61,7 @@ END_TEST
 
 START_TEST(a_load_of_80_bits_takes_them_as_they_are)
 {
-    static const struct float80 signalling = F80(0xffff, 0x8000000000000001);
+    const struct float80 signalling = F80(0xffff, 0x8000000000000001);
 
     rig_start(rig, _i, CW_INIT);
     guest_store64(rig_operand(rig), signalling.significand);
@@ -88,22 +88,22 @@ START_TEST(stores_narrow_to_every_format)
         uint64_t memory;
         unsigned status;
     } rows[] = {
-        {0xd9, 0x13, 0x37f, third, 0x555555553eaaaaab, SW_PE | SW_C1},
-        {0xd9, 0x13, 0x77f, third, 0x555555553eaaaaaa, SW_PE},
-        {0xdd, 0x13, 0x37f, third, 0x3fd5555555555555, SW_PE},
-        {0xdd, 0x13, 0xb7f, third, 0x3fd5555555555556, SW_PE | SW_C1},
+        {0xd9, 0x13, 0x37f, THIRD, 0x555555553eaaaaab, SW_PE | SW_C1},
+        {0xd9, 0x13, 0x77f, THIRD, 0x555555553eaaaaaa, SW_PE},
+        {0xdd, 0x13, 0x37f, THIRD, 0x3fd5555555555555, SW_PE},
+        {0xdd, 0x13, 0xb7f, THIRD, 0x3fd5555555555556, SW_PE | SW_C1},
         {0xd9, 0x13, 0x37f, F80(0x47ff, 0x8000000000000000), 0x555555557f800000,
          SW_OE | SW_PE | SW_C1},
         {0xd9, 0x13, 0x37f, F80(0x3f69, 0x8000000000000000), 0x5555555500000000, SW_UE | SW_PE},
         {0xd9, 0x13, 0x37f, F80(0x3f6a, 0x8000000000000000), 0x5555555500000001, 0},
         {0xd9, 0x13, 0x37f, F80(0x7fff, 0x8000000000000001), 0x555555557fc00000, SW_IE},
-        {0xdf, 0x13, 0x37f, two_and_half, 0x5555555555550002, SW_PE},
-        {0xdf, 0x13, 0xb7f, two_and_half, 0x5555555555550003, SW_PE | SW_C1},
+        {0xdf, 0x13, 0x37f, TWO_AND_HALF, 0x5555555555550002, SW_PE},
+        {0xdf, 0x13, 0xb7f, TWO_AND_HALF, 0x5555555555550003, SW_PE | SW_C1},
         {0xdb, 0x13, 0x37f, F80(0xc01e, 0x8000000000000000), 0x5555555580000000, 0},
         {0xdb, 0x13, 0x37f, F80(0x401e, 0x8000000000000000), 0x5555555580000000, SW_IE},
         {0xdf, 0x3b, 0x37f, F80(0x403d, 0xfffffffffffffffe), 0x7fffffffffffffff, 0},
         {0xdf, 0x3b, 0x37f, F80(0x403e, 0x8000000000000000), 0x8000000000000000, SW_IE},
-        {0xdb, 0x0b, 0xb7f, two_and_half, 0x5555555500000002, SW_PE}, /* fisttp */
+        {0xdb, 0x0b, 0xb7f, TWO_AND_HALF, 0x5555555500000002, SW_PE}, /* fisttp */
         {0xd9, 0x13, 0x37e, F80(0x7fff, 0x8000000000000001), OLD, SW_IE | SW_ES | SW_B},
         {0xd9, 0x13, 0x377, F80(0x47ff, 0x8000000000000000), OLD, SW_OE | SW_ES | SW_B},
     };
@@ -201,28 +201,28 @@ static void check_function(const struct function *f, int soft)
 START_TEST(exact_functions_give_result_and_conditions)
 {
     static const struct function rows[] = {
-        {"sqrt 2 up", 0xfa, 0xb7f, F80(0x4000, 0x8000000000000000), one,
+        {"sqrt 2 up", 0xfa, 0xb7f, F80(0x4000, 0x8000000000000000), ONE,
          F80(0x3fff, 0xb504f333f9de6485), SW_PE | SW_C1},
-        {"sqrt 2 in 53 bits", 0xfa, 0x27f, F80(0x4000, 0x8000000000000000), one,
+        {"sqrt 2 in 53 bits", 0xfa, 0x27f, F80(0x4000, 0x8000000000000000), ONE,
          F80(0x3fff, 0xb504f333f9de6800), SW_PE | SW_C1},
-        {"sqrt -1", 0xfa, 0x37f, minus_one, one, DEFAULT_NAN, SW_IE},
-        {"sqrt -0", 0xfa, 0x37f, F80(0x8000, 0), one, F80(0x8000, 0), 0},
-        {"abs", 0xe1, 0x37f, minus_one, one, one, 0},
-        {"chs", 0xe0, 0x37f, one, one, minus_one, 0},
-        {"round 2.5", 0xfc, 0x37f, two_and_half, one, F80(0x4000, 0x8000000000000000), SW_PE},
-        {"round 2.5 up", 0xfc, 0xb7f, two_and_half, one, F80(0x4000, 0xc000000000000000),
+        {"sqrt -1", 0xfa, 0x37f, MINUS_ONE, ONE, DEFAULT_NAN, SW_IE},
+        {"sqrt -0", 0xfa, 0x37f, F80(0x8000, 0), ONE, F80(0x8000, 0), 0},
+        {"abs", 0xe1, 0x37f, MINUS_ONE, ONE, ONE, 0},
+        {"chs", 0xe0, 0x37f, ONE, ONE, MINUS_ONE, 0},
+        {"round 2.5", 0xfc, 0x37f, TWO_AND_HALF, ONE, F80(0x4000, 0x8000000000000000), SW_PE},
+        {"round 2.5 up", 0xfc, 0xb7f, TWO_AND_HALF, ONE, F80(0x4000, 0xc000000000000000),
          SW_PE | SW_C1},
-        {"1 * 2^2.5", 0xfd, 0x37f, one, two_and_half, F80(0x4001, 0x8000000000000000), 0},
-        {"1 * 2^-1", 0xfd, 0x37f, one, minus_one, half, 0},
-        {"1 * 2^(2^15)", 0xfd, 0x37f, one, F80(0x400e, 0x8000000000000000),
+        {"1 * 2^2.5", 0xfd, 0x37f, ONE, TWO_AND_HALF, F80(0x4001, 0x8000000000000000), 0},
+        {"1 * 2^-1", 0xfd, 0x37f, ONE, MINUS_ONE, HALF, 0},
+        {"1 * 2^(2^15)", 0xfd, 0x37f, ONE, F80(0x400e, 0x8000000000000000),
          F80(0x7fff, 0x8000000000000000), SW_OE | SW_PE | SW_C1},
-        {"2.5 rem 1", 0xf8, 0x37f, two_and_half, one, half, SW_C3},
-        {"2.5 rem1 1", 0xf5, 0x37f, two_and_half, one, half, SW_C3},
-        {"2.5 rem 3", 0xf8, 0x37f, two_and_half, three, two_and_half, 0},
-        {"2.5 rem1 3", 0xf5, 0x37f, two_and_half, three, F80(0xbffe, 0x8000000000000000), SW_C1},
-        {"1 rem 0", 0xf8, 0x37f, one, F80(0, 0), DEFAULT_NAN, SW_IE},
-        {"significand of 2.5", 0xf4, 0x37f, two_and_half, one, F80(0x3fff, 0xa000000000000000), 0},
-        {"significand of 0", 0xf4, 0x37f, F80(0, 0), one, F80(0, 0), SW_ZE},
+        {"2.5 rem 1", 0xf8, 0x37f, TWO_AND_HALF, ONE, HALF, SW_C3},
+        {"2.5 rem1 1", 0xf5, 0x37f, TWO_AND_HALF, ONE, HALF, SW_C3},
+        {"2.5 rem 3", 0xf8, 0x37f, TWO_AND_HALF, THREE, TWO_AND_HALF, 0},
+        {"2.5 rem1 3", 0xf5, 0x37f, TWO_AND_HALF, THREE, F80(0xbffe, 0x8000000000000000), SW_C1},
+        {"1 rem 0", 0xf8, 0x37f, ONE, F80(0, 0), DEFAULT_NAN, SW_IE},
+        {"significand of 2.5", 0xf4, 0x37f, TWO_AND_HALF, ONE, F80(0x3fff, 0xa000000000000000), 0},
+        {"significand of 0", 0xf4, 0x37f, F80(0, 0), ONE, F80(0, 0), SW_ZE},
     };
 
     for (unsigned n = 0; n < ARRAY_SIZE(rows); n++)
@@ -235,7 +235,7 @@ START_TEST(fxtract_leaves_the_exponent_below)
     rig_start(rig, _i, CW_INIT);
     rig_push(rig, (struct float80)F80(0x4000, 0xa000000000000000));
     RIG_RUN(rig, 0xd9, 0xf4);
-    rig_check_float80("exponent", *rig_st(rig, 1), one);
+    rig_check_float80("exponent", *rig_st(rig, 1), ONE);
     rig_start(rig, _i, CW_INIT);
     rig_push(rig, (struct float80)F80(0x8000, 0));
     RIG_RUN(rig, 0xd9, 0xf4);
@@ -246,7 +246,7 @@ END_TEST
 START_TEST(a_remainder_of_far_exponents_takes_several_steps)
 {
     rig_start(rig, _i, CW_INIT);
-    rig_push(rig, three);
+    rig_push(rig, THREE);
     rig_push(rig, (struct float80)F80(0x3fff + 100, 0x8000000000000000)); /* 2^100 */
     for (unsigned steps = 0;; steps++) {
         ck_assert_uint_lt(steps, 8);
@@ -254,7 +254,7 @@ START_TEST(a_remainder_of_far_exponents_takes_several_steps)
         if (!(rig_status(rig) & SW_C2))
             break;
     }
-    rig_check_float80("2^100 rem 3", *rig_st(rig, 0), one);
+    rig_check_float80("2^100 rem 3", *rig_st(rig, 0), ONE);
 }
 END_TEST
 
@@ -271,17 +271,17 @@ static void check_close(const char *name, struct float80 is, struct float80 want
 START_TEST(transcendental_functions_are_close)
 {
     static const struct function rows[] = {
-        {"2^.5 - 1", 0xf0, 0x37f, half, one, F80(0x3ffd, 0xd413cccfe7799211), 0},
-        {"2^-.5 - 1", 0xf0, 0x37f, F80(0xbffe, 0x8000000000000000), one,
+        {"2^.5 - 1", 0xf0, 0x37f, HALF, ONE, F80(0x3ffd, 0xd413cccfe7799211), 0},
+        {"2^-.5 - 1", 0xf0, 0x37f, F80(0xbffe, 0x8000000000000000), ONE,
          F80(0xbffd, 0x95f619980c4336f7), 0},
-        {"sin 1", 0xfe, 0x37f, one, one, F80(0x3ffe, 0xd76aa47848677021), 0},
-        {"cos 1", 0xff, 0x37f, one, one, F80(0x3ffe, 0x8a51407da8345c92), 0},
-        {"atan 1/3", 0xf3, 0x37f, three, one, F80(0x3ffd, 0xa4bc7d1934f70924), 0},
-        {"atan 1/-3", 0xf3, 0x37f, F80(0xc000, 0xc000000000000000), one,
+        {"sin 1", 0xfe, 0x37f, ONE, ONE, F80(0x3ffe, 0xd76aa47848677021), 0},
+        {"cos 1", 0xff, 0x37f, ONE, ONE, F80(0x3ffe, 0x8a51407da8345c92), 0},
+        {"atan 1/3", 0xf3, 0x37f, THREE, ONE, F80(0x3ffd, 0xa4bc7d1934f70924), 0},
+        {"atan 1/-3", 0xf3, 0x37f, F80(0xc000, 0xc000000000000000), ONE,
          F80(0x4000, 0xb4784afefac9e110), 0},
-        {"3 log 10", 0xf1, 0x37f, F80(0x4002, 0xa000000000000000), three,
+        {"3 log 10", 0xf1, 0x37f, F80(0x4002, 0xa000000000000000), THREE,
          F80(0x4002, 0x9f73da38d9d4a83f), 0},
-        {"3 log (1 + 2^-10)", 0xf9, 0x37f, F80(0x3ff5, 0x8000000000000000), three,
+        {"3 log (1 + 2^-10)", 0xf9, 0x37f, F80(0x3ff5, 0x8000000000000000), THREE,
          F80(0x3ff7, 0x8a6e5f4b97b9f8be), 0},
     };
 
@@ -296,11 +296,11 @@ START_TEST(transcendental_functions_are_close)
         ck_assert_uint_eq(rig_status(rig) & ~SW_C1, SW_PE);
     }
     rig_start(rig, _i, CW_INIT);
-    rig_push(rig, one);
+    rig_push(rig, ONE);
     RIG_RUN(rig, 0xd9, 0xf2); /* fptan */
-    rig_check_float80("1", *rig_st(rig, 0), one);
+    rig_check_float80("1", *rig_st(rig, 0), ONE);
     check_close("tan 1", *rig_st(rig, 1), (struct float80)F80(0x3fff, 0xc75922e5f71d2dc5));
-    *rig_st(rig, 1) = one;
+    *rig_st(rig, 1) = ONE;
     RIG_RUN(rig, 0xdd, 0xd8);
     RIG_RUN(rig, 0xd9, 0xfb); /* fsincos */
     check_close("cos 1", *rig_st(rig, 0), (struct float80)F80(0x3ffe, 0x8a51407da8345c92));
@@ -311,14 +311,14 @@ END_TEST
 START_TEST(special_operands_of_transcendental_functions)
 {
     static const struct function rows[] = {
-        {"atan 1/0", 0xf3, 0x37f, F80(0, 0), one, F80(0x3fff, 0xc90fdaa22168c235), SW_PE | SW_C1},
-        {"atan 0/1", 0xf3, 0x37f, one, F80(0, 0), F80(0, 0), 0},
-        {"1 log 0", 0xf1, 0x37f, F80(0, 0), one, F80(0xffff, 0x8000000000000000), SW_ZE},
-        {"1 log -1", 0xf1, 0x37f, minus_one, one, DEFAULT_NAN, SW_IE},
+        {"atan 1/0", 0xf3, 0x37f, F80(0, 0), ONE, F80(0x3fff, 0xc90fdaa22168c235), SW_PE | SW_C1},
+        {"atan 0/1", 0xf3, 0x37f, ONE, F80(0, 0), F80(0, 0), 0},
+        {"1 log 0", 0xf1, 0x37f, F80(0, 0), ONE, F80(0xffff, 0x8000000000000000), SW_ZE},
+        {"1 log -1", 0xf1, 0x37f, MINUS_ONE, ONE, DEFAULT_NAN, SW_IE},
         {"0 log 0", 0xf1, 0x37f, F80(0, 0), F80(0, 0), DEFAULT_NAN, SW_IE},
-        {"sin 0", 0xfe, 0x37f, F80(0x8000, 0), one, F80(0x8000, 0), 0},
-        {"sin infinity", 0xfe, 0x37f, F80(0x7fff, 0x8000000000000000), one, DEFAULT_NAN, SW_IE},
-        {"sin 2^63", 0xfe, 0x37f, F80(0x403e, 0x8000000000000000), one,
+        {"sin 0", 0xfe, 0x37f, F80(0x8000, 0), ONE, F80(0x8000, 0), 0},
+        {"sin infinity", 0xfe, 0x37f, F80(0x7fff, 0x8000000000000000), ONE, DEFAULT_NAN, SW_IE},
+        {"sin 2^63", 0xfe, 0x37f, F80(0x403e, 0x8000000000000000), ONE,
          F80(0x403e, 0x8000000000000000), SW_C2},
     };
 

@@ -5,16 +5,16 @@
  */
 #include "tests/unit/cpu/op_rig.h"
 
-static const struct float80 one = F80(0x3fff, 0x8000000000000000);
-static const struct float80 three = F80(0x4000, 0xc000000000000000);
-static const struct float80 zero = F80(0, 0);
-static const struct float80 infinity = F80(0x7fff, 0x8000000000000000);
-static const struct float80 quiet_nan = F80(0x7fff, 0xc000000000001234);
-static const struct float80 signalling_nan = F80(0x7fff, 0x8000000000000001);
-static const struct float80 largest = F80(0x7ffe, 0xffffffffffffffff);
-static const struct float80 least_normal = F80(0x0001, 0x8000000000000000);
-static const struct float80 denormal = F80(0x0000, 0x0000000000000002);
-static const struct float80 unnormal = F80(0x4000, 0x4000000000000000);
+#define ONE            F80(0x3fff, 0x8000000000000000)
+#define THREE          F80(0x4000, 0xc000000000000000)
+#define ZERO           F80(0, 0)
+#define PLUS_INFINITY  F80(0x7fff, 0x8000000000000000)
+#define QUIET_NAN      F80(0x7fff, 0xc000000000001234)
+#define SIGNALLING_NAN F80(0x7fff, 0x8000000000000001)
+#define LARGEST        F80(0x7ffe, 0xffffffffffffffff)
+#define LEAST_NORMAL   F80(0x0001, 0x8000000000000000)
+#define DENORMAL       F80(0x0000, 0x0000000000000002)
+#define UNNORMAL       F80(0x4000, 0x4000000000000000)
 
 static struct rig *rig;
 
@@ -47,51 +47,51 @@ struct arithmetic {
 #define FDIVR 0xf9
 
 static const struct arithmetic arithmetic[] = {
-    {"1 / 3", FDIV, 0x37f, one, three, F80(0x3ffd, 0xaaaaaaaaaaaaaaab), SW_PE | SW_C1},
-    {"1 / 3 down", FDIV, 0x77f, one, three, F80(0x3ffd, 0xaaaaaaaaaaaaaaaa), SW_PE},
-    {"1 / 3 up", FDIV, 0xb7f, one, three, F80(0x3ffd, 0xaaaaaaaaaaaaaaab), SW_PE | SW_C1},
-    {"1 / 3 cut", FDIV, 0xf7f, one, three, F80(0x3ffd, 0xaaaaaaaaaaaaaaaa), SW_PE},
-    {"1 / 3 in 53 bits", FDIV, 0x27f, one, three, F80(0x3ffd, 0xaaaaaaaaaaaaa800), SW_PE},
-    {"1 / 3 in 53 bits up", FDIV, 0xa7f, one, three, F80(0x3ffd, 0xaaaaaaaaaaaab000),
+    {"1 / 3", FDIV, 0x37f, ONE, THREE, F80(0x3ffd, 0xaaaaaaaaaaaaaaab), SW_PE | SW_C1},
+    {"1 / 3 down", FDIV, 0x77f, ONE, THREE, F80(0x3ffd, 0xaaaaaaaaaaaaaaaa), SW_PE},
+    {"1 / 3 up", FDIV, 0xb7f, ONE, THREE, F80(0x3ffd, 0xaaaaaaaaaaaaaaab), SW_PE | SW_C1},
+    {"1 / 3 cut", FDIV, 0xf7f, ONE, THREE, F80(0x3ffd, 0xaaaaaaaaaaaaaaaa), SW_PE},
+    {"1 / 3 in 53 bits", FDIV, 0x27f, ONE, THREE, F80(0x3ffd, 0xaaaaaaaaaaaaa800), SW_PE},
+    {"1 / 3 in 53 bits up", FDIV, 0xa7f, ONE, THREE, F80(0x3ffd, 0xaaaaaaaaaaaab000),
      SW_PE | SW_C1},
-    {"1 / 3 in 24 bits", FDIV, 0x07f, one, three, F80(0x3ffd, 0xaaaaab0000000000), SW_PE | SW_C1},
-    {"3 / 1 reversed", FDIVR, 0x37f, three, one, F80(0x3ffd, 0xaaaaaaaaaaaaaaab), SW_PE | SW_C1},
-    {"3 + 1", FADD, 0x37f, three, one, F80(0x4001, 0x8000000000000000), 0},
-    {"3 - 1", FSUB, 0x37f, three, one, F80(0x4000, 0x8000000000000000), 0},
-    {"1 - 3", FSUBR, 0x37f, three, one, F80(0xc000, 0x8000000000000000), 0},
-    {"3 * 3", FMUL, 0x37f, three, three, F80(0x4002, 0x9000000000000000), 0},
-    {"1 - 1", FSUB, 0x37f, one, one, F80(0, 0), 0},
-    {"1 - 1 down", FSUB, 0x77f, one, one, F80(0x8000, 0), 0},
-    {"1 + a little", FADD, 0x37f, one, least_normal, F80(0x3fff, 0x8000000000000000), SW_PE},
-    {"1 + a little up", FADD, 0xb7f, one, least_normal, F80(0x3fff, 0x8000000000000001),
+    {"1 / 3 in 24 bits", FDIV, 0x07f, ONE, THREE, F80(0x3ffd, 0xaaaaab0000000000), SW_PE | SW_C1},
+    {"3 / 1 reversed", FDIVR, 0x37f, THREE, ONE, F80(0x3ffd, 0xaaaaaaaaaaaaaaab), SW_PE | SW_C1},
+    {"3 + 1", FADD, 0x37f, THREE, ONE, F80(0x4001, 0x8000000000000000), 0},
+    {"3 - 1", FSUB, 0x37f, THREE, ONE, F80(0x4000, 0x8000000000000000), 0},
+    {"1 - 3", FSUBR, 0x37f, THREE, ONE, F80(0xc000, 0x8000000000000000), 0},
+    {"3 * 3", FMUL, 0x37f, THREE, THREE, F80(0x4002, 0x9000000000000000), 0},
+    {"1 - 1", FSUB, 0x37f, ONE, ONE, F80(0, 0), 0},
+    {"1 - 1 down", FSUB, 0x77f, ONE, ONE, F80(0x8000, 0), 0},
+    {"1 + a little", FADD, 0x37f, ONE, LEAST_NORMAL, F80(0x3fff, 0x8000000000000000), SW_PE},
+    {"1 + a little up", FADD, 0xb7f, ONE, LEAST_NORMAL, F80(0x3fff, 0x8000000000000001),
      SW_PE | SW_C1},
-    {"infinity - infinity", FSUB, 0x37f, infinity, infinity, DEFAULT_NAN, SW_IE},
-    {"0 * infinity", FMUL, 0x37f, zero, infinity, DEFAULT_NAN, SW_IE},
-    {"0 / 0", FDIV, 0x37f, zero, zero, DEFAULT_NAN, SW_IE},
-    {"1 / 0", FDIV, 0x37f, one, zero, F80(0x7fff, 0x8000000000000000), SW_ZE},
-    {"largest + largest", FADD, 0x37f, largest, largest, F80(0x7fff, 0x8000000000000000),
+    {"infinity - infinity", FSUB, 0x37f, PLUS_INFINITY, PLUS_INFINITY, DEFAULT_NAN, SW_IE},
+    {"0 * infinity", FMUL, 0x37f, ZERO, PLUS_INFINITY, DEFAULT_NAN, SW_IE},
+    {"0 / 0", FDIV, 0x37f, ZERO, ZERO, DEFAULT_NAN, SW_IE},
+    {"1 / 0", FDIV, 0x37f, ONE, ZERO, F80(0x7fff, 0x8000000000000000), SW_ZE},
+    {"largest + largest", FADD, 0x37f, LARGEST, LARGEST, F80(0x7fff, 0x8000000000000000),
      SW_OE | SW_PE | SW_C1},
-    {"largest + largest cut", FADD, 0xf7f, largest, largest, F80(0x7ffe, 0xffffffffffffffff),
+    {"largest + largest cut", FADD, 0xf7f, LARGEST, LARGEST, F80(0x7ffe, 0xffffffffffffffff),
      SW_OE | SW_PE},
-    {"least / 3", FDIV, 0x37f, least_normal, three, F80(0, 0x2aaaaaaaaaaaaaab),
+    {"least / 3", FDIV, 0x37f, LEAST_NORMAL, THREE, F80(0, 0x2aaaaaaaaaaaaaab),
      SW_UE | SW_PE | SW_C1},
-    {"denormal + denormal", FADD, 0x37f, denormal, denormal, F80(0, 4), SW_DE},
-    {"1 + denormal", FADD, 0x37f, one, denormal, F80(0x3fff, 0x8000000000000000), SW_DE | SW_PE},
-    {"quiet NaN + 1", FADD, 0x37f, quiet_nan, one, F80(0x7fff, 0xc000000000001234), 0},
-    {"signalling NaN + 1", FADD, 0x37f, signalling_nan, one, F80(0x7fff, 0xc000000000000001),
+    {"denormal + denormal", FADD, 0x37f, DENORMAL, DENORMAL, F80(0, 4), SW_DE},
+    {"1 + denormal", FADD, 0x37f, ONE, DENORMAL, F80(0x3fff, 0x8000000000000000), SW_DE | SW_PE},
+    {"quiet NaN + 1", FADD, 0x37f, QUIET_NAN, ONE, F80(0x7fff, 0xc000000000001234), 0},
+    {"signalling NaN + 1", FADD, 0x37f, SIGNALLING_NAN, ONE, F80(0x7fff, 0xc000000000000001),
      SW_IE},
-    {"signalling NaN + quiet NaN", FADD, 0x37f, signalling_nan, quiet_nan,
+    {"signalling NaN + quiet NaN", FADD, 0x37f, SIGNALLING_NAN, QUIET_NAN,
      F80(0x7fff, 0xc000000000001234), SW_IE},
-    {"unnormal + 1", FADD, 0x37f, unnormal, one, DEFAULT_NAN, SW_IE},
+    {"unnormal + 1", FADD, 0x37f, UNNORMAL, ONE, DEFAULT_NAN, SW_IE},
     /* Unmasked: pre-computation exceptions keep the operand, the others adjust the exponent. */
-    {"0 / 0, unmasked", FDIV, 0x37e, zero, zero, zero, SW_IE | SW_ES | SW_B},
-    {"1 / 0, unmasked", FDIV, 0x37b, one, zero, one, SW_ZE | SW_ES | SW_B},
-    {"1 + denormal, unmasked", FADD, 0x37d, one, denormal, one, SW_DE | SW_ES | SW_B},
-    {"largest + largest, unmasked", FADD, 0x377, largest, largest, F80(0x1fff, 0xffffffffffffffff),
+    {"0 / 0, unmasked", FDIV, 0x37e, ZERO, ZERO, ZERO, SW_IE | SW_ES | SW_B},
+    {"1 / 0, unmasked", FDIV, 0x37b, ONE, ZERO, ONE, SW_ZE | SW_ES | SW_B},
+    {"1 + denormal, unmasked", FADD, 0x37d, ONE, DENORMAL, ONE, SW_DE | SW_ES | SW_B},
+    {"largest + largest, unmasked", FADD, 0x377, LARGEST, LARGEST, F80(0x1fff, 0xffffffffffffffff),
      SW_OE | SW_ES | SW_B},
-    {"least / 3, unmasked", FDIV, 0x36f, least_normal, three, F80(0x5fff, 0xaaaaaaaaaaaaaaab),
+    {"least / 3, unmasked", FDIV, 0x36f, LEAST_NORMAL, THREE, F80(0x5fff, 0xaaaaaaaaaaaaaaab),
      SW_UE | SW_PE | SW_C1 | SW_ES | SW_B},
-    {"1 / 3, unmasked", FDIV, 0x35f, one, three, F80(0x3ffd, 0xaaaaaaaaaaaaaaab),
+    {"1 / 3, unmasked", FDIV, 0x35f, ONE, THREE, F80(0x3ffd, 0xaaaaaaaaaaaaaaab),
      SW_PE | SW_C1 | SW_ES | SW_B},
 };
 
@@ -116,11 +116,11 @@ END_TEST
 START_TEST(the_reverse_forms_write_the_other_register)
 {
     rig_start(rig, _i, CW_INIT);
-    rig_push(rig, three);
-    rig_push(rig, one);
+    rig_push(rig, THREE);
+    rig_push(rig, ONE);
     RIG_RUN(rig, 0xdc, 0xe1); /* fsubr st1, st0: st1 = st0 - st1 */
     rig_check_float80("st1", *rig_st(rig, 1), (struct float80)F80(0xc000, 0x8000000000000000));
-    rig_check_float80("st0", *rig_st(rig, 0), one);
+    rig_check_float80("st0", *rig_st(rig, 0), ONE);
     RIG_RUN(rig, 0xde, 0xe9); /* fsubp st1, st0: st1 = st1 - st0, pop */
     rig_check_float80("st0", *rig_st(rig, 0), (struct float80)F80(0xc000, 0xc000000000000000));
     ck_assert_uint_eq(rig->cpu.x87.valid, 0x80);
@@ -150,7 +150,7 @@ START_TEST(operands_in_memory_are_widened)
         uint8_t code[] = {rows[n].opcode, 0x03}; /* fadd [rbx] */
 
         rig_start(rig, _i, CW_INIT);
-        rig_push(rig, one);
+        rig_push(rig, ONE);
         guest_store64(rig_operand(rig), rows[n].memory);
         rig_run(rig, code, sizeof(code));
         rig_check_float80("1 + operand", *rig_st(rig, 0), rows[n].result);
@@ -162,8 +162,8 @@ END_TEST
 START_TEST(a_pending_exception_waits_for_the_next_waiting_instruction)
 {
     rig_start(rig, _i, 0x37b);
-    rig_push(rig, zero);
-    rig_push(rig, one);
+    rig_push(rig, ZERO);
+    rig_push(rig, ONE);
     RIG_RUN(rig, 0xd8, 0xf1); /* fdiv st0, st1 */
     ck_assert_int_eq(rig->raised, -1);
     RIG_RUN(rig, 0xdf, 0xe0); /* fnstsw ax */
@@ -171,7 +171,7 @@ START_TEST(a_pending_exception_waits_for_the_next_waiting_instruction)
     ck_assert_uint_eq(rig->cpu.gpr[GPR_RAX], (6u << SW_TOP_SHIFT) | SW_ZE | SW_ES | SW_B);
     RIG_RUN(rig, 0xd9, 0xe0); /* fchs */
     ck_assert_int_eq(rig->raised, EXC_MF);
-    rig_check_float80("unchanged", *rig_st(rig, 0), one);
+    rig_check_float80("unchanged", *rig_st(rig, 0), ONE);
     RIG_RUN(rig, 0xdb, 0xe2); /* fnclex */
     RIG_RUN(rig, 0xd9, 0xe0);
     ck_assert_int_eq(rig->raised, -1);
@@ -182,8 +182,8 @@ END_TEST
 START_TEST(unmasking_a_set_flag_makes_it_pending)
 {
     rig_start(rig, _i, CW_INIT);
-    rig_push(rig, three);
-    rig_push(rig, one);
+    rig_push(rig, THREE);
+    rig_push(rig, ONE);
     RIG_RUN(rig, 0xd8, 0xf1);
     ck_assert_uint_eq(rig_status(rig) & (SW_PE | SW_ES), SW_PE);
     guest_store16(rig_operand(rig), 0x35f);
@@ -221,7 +221,7 @@ START_TEST(a_full_stack_overflows)
 {
     rig_start(rig, _i, CW_INIT);
     for (unsigned n = 0; n < 8; n++)
-        rig_push(rig, one);
+        rig_push(rig, ONE);
     RIG_RUN(rig, 0xd9, 0xee); /* fldz */
     rig_check_float80("default NaN", *rig_st(rig, 0), SF80_DEFAULT_NAN);
     ck_assert_uint_eq(rig_status(rig), SW_IE | SW_SF | SW_C1);
@@ -233,9 +233,9 @@ START_TEST(an_unmasked_stack_fault_changes_nothing)
 {
     rig_start(rig, _i, 0x37e);
     for (unsigned n = 0; n < 8; n++)
-        rig_push(rig, one);
+        rig_push(rig, ONE);
     RIG_RUN(rig, 0xd9, 0xee);
-    rig_check_float80("st0", *rig_st(rig, 0), one);
+    rig_check_float80("st0", *rig_st(rig, 0), ONE);
     ck_assert_uint_eq(rig_status(rig), SW_IE | SW_SF | SW_C1 | SW_ES | SW_B);
     ck_assert_uint_eq(rig->cpu.x87.top, 0);
 }
@@ -244,8 +244,8 @@ END_TEST
 START_TEST(free_and_pointer_instructions_touch_only_tags_and_top)
 {
     rig_start(rig, _i, CW_INIT);
-    rig_push(rig, three);
-    rig_push(rig, one);
+    rig_push(rig, THREE);
+    rig_push(rig, ONE);
     RIG_RUN(rig, 0xdd, 0xc1); /* ffree st1 */
     ck_assert_uint_eq(rig->cpu.x87.valid, 0x40);
     RIG_RUN(rig, 0xd9, 0xf7); /* fincstp */
@@ -263,17 +263,17 @@ END_TEST
 START_TEST(exchange_and_conditional_moves)
 {
     rig_start(rig, _i, CW_INIT);
-    rig_push(rig, three);
-    rig_push(rig, one);
+    rig_push(rig, THREE);
+    rig_push(rig, ONE);
     RIG_RUN(rig, 0xd9, 0xc9); /* fxch st1 */
-    rig_check_float80("st0", *rig_st(rig, 0), three);
-    rig_check_float80("st1", *rig_st(rig, 1), one);
+    rig_check_float80("st0", *rig_st(rig, 0), THREE);
+    rig_check_float80("st1", *rig_st(rig, 1), ONE);
     flags_set(&rig->cpu, 0);
     RIG_RUN(rig, 0xda, 0xc9); /* fcmove st0, st1 */
-    rig_check_float80("not moved", *rig_st(rig, 0), three);
+    rig_check_float80("not moved", *rig_st(rig, 0), THREE);
     flags_set(&rig->cpu, EFLAGS_ZF);
     RIG_RUN(rig, 0xda, 0xc9);
-    rig_check_float80("moved", *rig_st(rig, 0), one);
+    rig_check_float80("moved", *rig_st(rig, 0), ONE);
     RIG_RUN(rig, 0xdb, 0xc2); /* fcmovnb st0, st2: empty */
     rig_check_float80("underflow", *rig_st(rig, 0), SF80_DEFAULT_NAN);
 }
@@ -307,12 +307,12 @@ START_TEST(comparisons_set_conditions_or_eflags)
         unsigned conditions, flags;
         bool ordered_invalid, unordered_invalid;
     } rows[] = {
-        {one, three, SW_C0, EFLAGS_CF, false, false},
-        {three, one, 0, 0, false, false},
-        {one, one, SW_C3, EFLAGS_ZF, false, false},
-        {quiet_nan, one, SW_C3 | SW_C2 | SW_C0, EFLAGS_ZF | EFLAGS_PF | EFLAGS_CF, true, false},
-        {one, signalling_nan, SW_C3 | SW_C2 | SW_C0, EFLAGS_ZF | EFLAGS_PF | EFLAGS_CF, true, true},
-        {unnormal, one, SW_C3 | SW_C2 | SW_C0, EFLAGS_ZF | EFLAGS_PF | EFLAGS_CF, true, true},
+        {ONE, THREE, SW_C0, EFLAGS_CF, false, false},
+        {THREE, ONE, 0, 0, false, false},
+        {ONE, ONE, SW_C3, EFLAGS_ZF, false, false},
+        {QUIET_NAN, ONE, SW_C3 | SW_C2 | SW_C0, EFLAGS_ZF | EFLAGS_PF | EFLAGS_CF, true, false},
+        {ONE, SIGNALLING_NAN, SW_C3 | SW_C2 | SW_C0, EFLAGS_ZF | EFLAGS_PF | EFLAGS_CF, true, true},
+        {UNNORMAL, ONE, SW_C3 | SW_C2 | SW_C0, EFLAGS_ZF | EFLAGS_PF | EFLAGS_CF, true, true},
     };
     static const uint8_t codes[][2] = {{0xd8, 0xd1}, {0xdd, 0xe1}, {0xdb, 0xf1}, {0xdb, 0xe9}};
 
@@ -339,13 +339,13 @@ START_TEST(fxam_names_every_class)
         struct float80 value;
         unsigned conditions;
     } rows[] = {
-        {unnormal, 0},
-        {quiet_nan, SW_C0},
-        {signalling_nan, SW_C0},
-        {one, SW_C2},
+        {UNNORMAL, 0},
+        {QUIET_NAN, SW_C0},
+        {SIGNALLING_NAN, SW_C0},
+        {ONE, SW_C2},
         {F80(0xffff, 0x8000000000000000), SW_C2 | SW_C0 | SW_C1},
         {F80(0x8000, 0), SW_C3 | SW_C1},
-        {denormal, SW_C3 | SW_C2},
+        {DENORMAL, SW_C3 | SW_C2},
     };
 
     for (unsigned n = 0; n < ARRAY_SIZE(rows); n++) {
