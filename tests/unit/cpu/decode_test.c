@@ -30,17 +30,24 @@ static enum decode_result decode(uint32_t mode, const uint8_t *bytes, unsigned l
     return decode_insn(&rig->cpu, mode, bytes, length, 0, &insn, &attrs);
 }
 
-/* The op of one instruction of exactly these bytes. */
-#define OP_OF(mode, ...)                                                                           \
-    ({                                                                                             \
-        static const uint8_t op_bytes[] = {__VA_ARGS__};                                           \
-        ck_assert_int_eq(decode(mode, op_bytes, sizeof(op_bytes)), DECODE_OK);                     \
-        insn.op;                                                                                   \
-    })
+/* Decodes one instruction of exactly these bytes. */
+static op_fn *op_of(uint32_t mode, const uint8_t *bytes, unsigned length)
+{
+    ck_assert_int_eq(decode(mode, bytes, length), DECODE_OK);
+    return insn.op;
+}
 
-/* Its name in the table, or "-". */
-#define NAME_OF(mode, ...)                                                                         \
-    ((void)OP_OF(mode, __VA_ARGS__), insn.row == INSN_ROW_NONE ? "-" : insn_rows[insn.row].mnemonic)
+static const char *name_of(uint32_t mode, const uint8_t *bytes, unsigned length)
+{
+    op_of(mode, bytes, length);
+    return insn.row == INSN_ROW_NONE ? "-" : insn_rows[insn.row].mnemonic;
+}
+
+#define BYTES(...) (const uint8_t[]){__VA_ARGS__}, sizeof((const uint8_t[]){__VA_ARGS__})
+
+/* Its op; its name in the table, or "-". */
+#define OP_OF(mode, ...)   op_of(mode, BYTES(__VA_ARGS__))
+#define NAME_OF(mode, ...) name_of(mode, BYTES(__VA_ARGS__))
 
 static void switch_off(enum cpu_feature f)
 {
