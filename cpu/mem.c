@@ -68,10 +68,19 @@ static void slow_leave(struct vcpu *cpu, const struct insn *i, enum mmu_status s
     }
 }
 
-/* Alignment checking is on whenever no access is fast. Page faults come first. */
-static bool misaligned(const struct vcpu *cpu, uint64_t linear, unsigned size)
+/* Accesses that never are misaligned: exception classes 6 and 12 (SDM 2A 2.4). */
+static bool exempt_from_alignment(const struct insn *i)
 {
-    return unlikely(cpu->mmu.all_slow) && (linear & (size - 1)) != 0;
+    const struct insn_row *row = &insn_rows[i->row];
+
+    return (row->attrs & A_VSIB) || strncmp(row->mnemonic, "vmaskmovp", 9) == 0 ||
+           strncmp(row->mnemonic, "vpmaskmov", 9) == 0;
+}
+
+/* Alignment checking is on whenever no access is fast. Page faults come first. */
+static bool misaligned(const struct vcpu *cpu, const struct insn *i, uint64_t linear, unsigned size)
+{
+    return unlikely(cpu->mmu.all_slow) && (linear & (size - 1)) != 0 && !exempt_from_alignment(i);
 }
 
 uint64_t mem_load_slow(struct vcpu *cpu, const struct insn *i, uint64_t linear, unsigned size)
@@ -84,7 +93,7 @@ uint64_t mem_load_slow(struct vcpu *cpu, const struct insn *i, uint64_t linear, 
         debug_data(cpu, i, linear, size, false);
     slow_enter(cpu, i);
     slow_leave(cpu, i, mmu_load(&cpu->mmu, gva(linear), size, &value, &fault), &fault);
-    if (misaligned(cpu, linear, size))
+    if (misaligned(cpu, i, linear, size))
         cpu_raise_code(cpu, i, EXC_AC, 0);
     return value;
 }
@@ -97,7 +106,7 @@ void mem_store_slow(struct vcpu *cpu, const struct insn *i, uint64_t linear, uin
     check_4gib(cpu, i, linear, size);
     if (unlikely(cpu->debug.data_count != 0))
         debug_data(cpu, i, linear, size, true);
-    if (misaligned(cpu, linear, size)) {
+    if (misaligned(cpu, i, linear, size)) {
         mem_probe_write(cpu, i, linear, size);
         cpu_raise_code(cpu, i, EXC_AC, 0);
     }
@@ -112,6 +121,8 @@ void mem_probe_write(struct vcpu *cpu, const struct insn *i, uint64_t linear, un
     check_4gib(cpu, i, linear, size);
     slow_enter(cpu, i);
     slow_leave(cpu, i, mmu_probe_write(&cpu->mmu, gva(linear), size, &fault), &fault);
+    if (size <= 8 && (size & (size - 1)) == 0 && misaligned(cpu, i, linear, size))
+        cpu_raise_code(cpu, i, EXC_AC, 0);
 }
 
 void mem_probe_read(struct vcpu *cpu, const struct insn *i, uint64_t linear, unsigned size)
