@@ -17,13 +17,19 @@ static void device_unlock(struct vcpu *cpu)
         cpu->platform.unlock(cpu->platform.opaque);
 }
 
-/* #SS for stack accesses, else #GP (SDM 1 3.3.7.1). */
-static bool is_stack_access(const struct vcpu *cpu, const struct insn *i)
+/* #SS for stack accesses, else #GP (SDM 1 3.3.7.1). PUSH, POP and CALL with a memory operand make
+ * one of either kind. */
+static bool is_stack_access(const struct vcpu *cpu, const struct insn *i, uint64_t linear)
 {
+    bool stack;
+
     if (i == NULL || i->row >= insn_row_count)
         return false;
+    stack = insn_rows[i->row].attrs & A_STACK;
     if (!(i->flags & INSN_MEM))
-        return insn_rows[i->row].attrs & A_STACK;
+        return stack;
+    if (stack && linear - cpu->gpr[GPR_RSP] + 8 <= 16)
+        return true;
     if (!(cpu->mode & MODE_64))
         return i->seg == SEG_SS;
     return i->seg == SEG_NONE && (i->base == GPR_RSP || i->base == GPR_RBP);
@@ -33,7 +39,7 @@ static bool is_stack_access(const struct vcpu *cpu, const struct insn *i)
 static void check_4gib(struct vcpu *cpu, const struct insn *i, uint64_t linear, unsigned size)
 {
     if (unlikely(!(cpu->mode & MODE_64)) && linear + size - 1 > UINT32_MAX)
-        cpu_raise_code(cpu, i, is_stack_access(cpu, i) ? EXC_SS : EXC_GP, 0);
+        cpu_raise_code(cpu, i, is_stack_access(cpu, i, linear) ? EXC_SS : EXC_GP, 0);
 }
 
 /* Makes time and place exact before the MMU may reach a device or record an event. */
@@ -62,7 +68,7 @@ static void slow_leave(struct vcpu *cpu, const struct insn *i, enum mmu_status s
         cpu->cr2 = fault->address.v;
         cpu_raise_code(cpu, i, EXC_PF, fault->error_code);
     case MMU_NOT_CANONICAL:
-        cpu_raise_code(cpu, i, is_stack_access(cpu, i) ? EXC_SS : EXC_GP, 0);
+        cpu_raise_code(cpu, i, is_stack_access(cpu, i, fault->address.v) ? EXC_SS : EXC_GP, 0);
     case MMU_RESTART:
         cpu_restart(cpu, i);
     }

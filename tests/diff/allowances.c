@@ -66,6 +66,33 @@ static void kernel_address(const struct diff_case *c, const struct diff_result *
         ours->out.error_code |= host->out.error_code & 1;
 }
 
+/* What the address sanitizer maps for itself, programs can read and write. */
+static void sanitizer_address(const struct diff_case *c, const struct diff_result *host,
+                              struct diff_result *ours)
+{
+    (void)c;
+#if defined(__SANITIZE_ADDRESS__)
+    if (ours->out.vector == 14 && ours->out.cr2 >= 0x7fff7000 && ours->out.cr2 < 0x10007fff8000) {
+        ours->out = host->out;
+        memcpy(ours->data, host->data, DATA_SIZE);
+    }
+#else
+    (void)host;
+    (void)ours;
+#endif
+}
+
+/* AMD's MXCSR has a bit 17, which is reserved elsewhere. */
+static void mxcsr_mm(const struct diff_case *c, const struct diff_result *host,
+                     struct diff_result *ours)
+{
+    (void)c;
+    if (host->out.mxcsr & BIT(17)) {
+        ours->out = host->out;
+        memcpy(ours->data, host->data, DATA_SIZE);
+    }
+}
+
 /* A 32-bit CMPXCHG that does not match writes its register operand back: Intel's clear the upper
  * half then, AMD's do not. */
 static void cmpxchg(const struct diff_case *c, const struct diff_result *host,
@@ -131,9 +158,10 @@ static void inexact_fault(const struct diff_case *c, const struct diff_result *h
 static void image_fault(const struct diff_case *c, const struct diff_result *host,
                         struct diff_result *ours)
 {
+    uint64_t distance = host->out.cr2 - ours->out.cr2;
+
     (void)c;
-    if (host->out.vector == 14 && ours->out.vector == 14 &&
-        host->out.cr2 >> 12 == ours->out.cr2 >> 12)
+    if (host->out.vector == 14 && ours->out.vector == 14 && distance + 4096 < 8192)
         ours->out.cr2 = host->out.cr2;
 }
 
@@ -424,13 +452,22 @@ static void vector_alignment(const struct diff_case *c, const struct diff_result
     memcpy(ours->data, host->data, DATA_SIZE);
 }
 
-/* ENTER may have pushed something when a later push or copy faults. */
+/* ENTER and PUSHA may have pushed something when a later push or copy faults. */
 static void pushed_before_fault(const struct diff_case *c, const struct diff_result *host,
                                 struct diff_result *ours)
 {
     (void)c;
     if (is_memory_fault(host->out.vector))
         memcpy(ours->data, host->data, DATA_SIZE);
+}
+
+/* CS, SS and the new RIP are all checked; the error code tells which check failed. */
+static void iret_checks(const struct diff_case *c, const struct diff_result *host,
+                        struct diff_result *ours)
+{
+    (void)c;
+    if (host->out.vector == 13 && ours->out.vector == 13)
+        ours->out.error_code = host->out.error_code;
 }
 
 /* MASKMOVQ may have entered MMX state when its store faults. */
@@ -485,6 +522,8 @@ static const struct allowance {
     allow_fn *allow;
 } allowances[] = {
     {"error code of a kernel address", "", 0, kernel_address},
+    {"addresses of the sanitizer", "", 0, sanitizer_address},
+    {"MXCSR.MM", "", 0, mxcsr_mm},
     {"order of faults", "", 0, order_of_faults},
     {"alignment of vectors and images", "", 0, vector_alignment},
     {"RIP of INT1", "int1", 0, int1},
@@ -501,6 +540,8 @@ static const struct allowance {
     {"fault of bytes that are not chosen", "maskmov", 0, masked_bytes},
     {"MMX state of a store that faults", "maskmovq", 0, mmx_before_fault},
     {"pushes before one that faults", "enter", 0, pushed_before_fault},
+    {"pushes before one that faults", "pusha", 0, pushed_before_fault},
+    {"which check of IRET fails first", "iret", 0, iret_checks},
     {"fault of bytes that are not chosen", "vmaskmovdqu", 0, masked_bytes},
     {"bytes read by a 16-bit MOVSXD", "movsxd", 0, movsxd},
     {"C1 after FCOMI", "fcomi", A_X87, fcomi},

@@ -13,6 +13,7 @@ struct encoder {
     uint64_t *random;
     bool alone;     /* no other instruction: registers can still be chosen */
     bool is_long;   /* 64-bit code */
+    bool gs;        /* with a GS prefix */
     unsigned start; /* where it starts in the code */
     unsigned operand_bits, address_bits;
     bool rex_w, prefix66, vex;
@@ -97,7 +98,7 @@ static void vector_index(struct encoder *e, unsigned index, unsigned scale)
 /* The offset that the target has in its segment. */
 static uint64_t target_offset(const struct encoder *e)
 {
-    return e->target - case_data_base(e->c);
+    return e->target - case_data_base(e->c) - (e->gs ? e->c->in.gs_base : 0);
 }
 
 /* Sets a base register of a 16-bit address: the upper half does not count. */
@@ -344,8 +345,12 @@ static void prefixes(struct encoder *e)
                  (row->size == SZ_F64 && mode_is_segmented(e->c));
 
     /* Behind a CS prefix lies what cannot be written, behind GS nothing at all in 32-bit code. */
-    if (below(e, 24) == 0 && (row->attrs & (A_READS | A_WRITES)))
-        emit(e, segments[below(e, below(e, 4) == 0 && e->alone ? 5 : 3)], 1);
+    if (below(e, 24) == 0 && (row->attrs & (A_READS | A_WRITES))) {
+        uint8_t segment = segments[below(e, below(e, 4) == 0 && e->alone ? 5 : 3)];
+
+        e->gs = segment == 0x65;
+        emit(e, segment, 1);
+    }
     address_size(e);
     e->operand_bits = row->size == SZ_B ? 8 : sized ? normal : 32;
     if (e->vex) {
@@ -458,7 +463,7 @@ struct encoded encode_step(struct diff_case *c, unsigned row, unsigned slot, boo
     limit_count(&e);
     last_prefix(&e, rex_at);
     if (e.rip_disp_at != 0 && e.is_long) {
-        uint32_t disp = (uint32_t)(e.target - (slot_address(slot) + c->length));
+        uint32_t disp = (uint32_t)(target_offset(&e) - (slot_address(slot) + c->length));
 
         memcpy(c->code + e.rip_disp_at, &disp, 4);
     }
