@@ -58,8 +58,7 @@ _Noreturn void cpu_wait(struct vcpu *cpu, const struct insn *i)
     unwind(cpu, i);
     cpu->budget--; /* as one that faults */
     cpu->mmu.exact_point = false;
-    cpu->attention &= ~(VCPU_ATTENTION_SHADOW | VCPU_ATTENTION_SINGLE | VCPU_ATTENTION_ALONE |
-                        VCPU_ATTENTION_UNTRACED);
+    cpu->attention &= ~(VCPU_ATTENTION_SHADOW | VCPU_ATTENTION_SINGLE | VCPU_ATTENTION_ALONE);
     cpu->attention |= VCPU_ATTENTION_HALTED;
     _longjmp(cpu->landing, LANDING_WAIT);
 }
@@ -147,14 +146,14 @@ static void run_single(struct vcpu *cpu)
         cpu->platform.trace_block(cpu->platform.opaque, 0);
     cpu->mmu.exact_point = true;
     cpu->attention |= VCPU_ATTENTION_ALONE;
+    cpu->debug.entered_gate = false;
     block_run(cpu, b);
     cpu->mmu.exact_point = false;
     cpu->block = NULL;
-    if (cpu->attention & VCPU_ATTENTION_UNTRACED)
-        before &= ~VCPU_ATTENTION_TRAP;
-    cpu->attention &= ~((before & (VCPU_ATTENTION_SHADOW | VCPU_ATTENTION_SINGLE)) |
-                        VCPU_ATTENTION_ALONE | VCPU_ATTENTION_UNTRACED);
-    if ((before & VCPU_ATTENTION_TRAP) && single_steps(cpu, start, next)) {
+    cpu->attention &=
+        ~((before & (VCPU_ATTENTION_SHADOW | VCPU_ATTENTION_SINGLE)) | VCPU_ATTENTION_ALONE);
+    if ((before & VCPU_ATTENTION_TRAP) && !cpu->debug.entered_gate &&
+        single_steps(cpu, start, next)) {
         cpu->debug.hits |= DR6_BS;
         cpu->attention |= VCPU_ATTENTION_DEBUG;
     }
@@ -312,8 +311,7 @@ static bool deliver_raised(struct vcpu *cpu)
         .return_rip = cpu->rip,
     };
 
-    cpu->attention &= ~(VCPU_ATTENTION_SHADOW | VCPU_ATTENTION_SINGLE | VCPU_ATTENTION_ALONE |
-                        VCPU_ATTENTION_UNTRACED);
+    cpu->attention &= ~(VCPU_ATTENTION_SHADOW | VCPU_ATTENTION_SINGLE | VCPU_ATTENTION_ALONE);
     cpu->mmu.exact_point = false;
     cpu->event_ext = 0;
     record_exception(cpu);

@@ -268,8 +268,7 @@ void smm_leave(struct vcpu *cpu, const struct insn *i)
         cpu_shutdown(cpu, i, "RSM: the save area holds an impossible state");
     cpu->smbase = (uint32_t)m.smbase;
     cpu->nmi_blocked = m.nmi_blocked & 1;
-    if (cpu->attention & VCPU_ATTENTION_TRAP)
-        cpu->attention |= VCPU_ATTENTION_UNTRACED; /* that TF was the handler's */
+    cpu->debug.entered_gate = true; /* a TF was the handler's */
     set_smm(cpu, false);
     load_image(cpu, &m);
     mmu_flush_all(&cpu->mmu);

@@ -296,21 +296,14 @@ OP(jcxz)
 
 /* ---- Software interrupts ---- */
 
-/* TF does not trap behind an instruction that ends tracing (SDM 3B 17.3.1.4). */
-static void end_tracing(struct vcpu *cpu)
-{
-    if (cpu->attention & VCPU_ATTENTION_TRAP)
-        cpu->attention |= VCPU_ATTENTION_UNTRACED;
-}
-
 static void software_interrupt(struct vcpu *cpu, const struct insn *i, enum event_kind kind,
                                uint8_t vector)
 {
     struct event e = {.kind = kind, .vector = vector, .return_rip = cpu_insn_next(cpu, i)};
 
     cpu->current = i;
-    end_tracing(cpu);
     event_deliver(cpu, &e);
+    cpu->debug.entered_gate = true;
 }
 
 OP(int3)
@@ -320,7 +313,7 @@ OP(int3)
 
 OP(int_n)
 {
-    end_tracing(cpu);
+    cpu->debug.entered_gate = true;
     if ((cpu->mode & MODE_V86) &&
         v86_software_interrupt(cpu, i, (uint8_t)i->imm, cpu_insn_next(cpu, i)))
         return;
@@ -371,7 +364,7 @@ static void load_flat(struct vcpu *cpu, uint16_t cs, uint16_t ss, unsigned cpl, 
 static void trace_by_new_flags(struct vcpu *cpu, bool traced)
 {
     if (traced)
-        cpu->attention |= VCPU_ATTENTION_UNTRACED;
+        cpu->debug.entered_gate = true;
     if (cpu->eflags & EFLAGS_TF) {
         cpu->debug.hits |= DR6_BS;
         cpu->attention |= VCPU_ATTENTION_DEBUG;
