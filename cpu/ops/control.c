@@ -313,10 +313,11 @@ OP(int3)
 
 OP(int_n)
 {
-    cpu->debug.entered_gate = true;
     if ((cpu->mode & MODE_V86) &&
-        v86_software_interrupt(cpu, i, (uint8_t)i->imm, cpu_insn_next(cpu, i)))
+        v86_software_interrupt(cpu, i, (uint8_t)i->imm, cpu_insn_next(cpu, i))) {
+        cpu->debug.entered_gate = true;
         return;
+    }
     software_interrupt(cpu, i, EVENT_SOFTWARE, (uint8_t)i->imm);
 }
 
