@@ -47,6 +47,9 @@ struct diff_state {
     uint64_t rip, rflags;
     uint64_t xmm[16][2];
     uint64_t ymm[16][2]; /* bits 128 to 255; 0 where the host has no AVX */
+    uint64_t zmm[16][4]; /* bits 256 to 511; this and the rest 0 where it has no AVX-512 */
+    uint64_t high[16][8]; /* registers 16 to 31 */
+    uint64_t opmask[8];
     uint32_t mxcsr;
     uint16_t fcw, fsw; /* fsw with TOP in place */
     uint8_t ftw;       /* abridged: bit n, physical register n is in use */
@@ -75,6 +78,14 @@ struct diff_result {
     struct diff_state out;
     uint8_t data[DATA_SIZE];
 };
+
+/* Quad q of vector register n. */
+static inline uint64_t *diff_quad(struct diff_state *s, unsigned n, unsigned q)
+{
+    if (n >= 16)
+        return &s->high[n - 16][q];
+    return q < 2 ? &s->xmm[n][q] : q < 4 ? &s->ymm[n][q - 2] : &s->zmm[n][q - 4];
+}
 
 /* generate.c */
 bool generate_row_eligible(unsigned row, bool compat);
@@ -108,7 +119,7 @@ void guest_destroy(struct guest *g);
 /* Puts the batch's code in place, then runs its cases one by one. */
 void guest_load(struct guest *g, const struct diff_case *cases, unsigned count);
 /* soft: without the host's floating-point units. */
-void guest_run(struct guest *g, const struct diff_case *c, unsigned slot, bool soft,
+void guest_run(struct guest *g, struct diff_case *c, unsigned slot, bool soft,
                struct diff_result *r);
 
 static inline uint64_t slot_address(unsigned slot)

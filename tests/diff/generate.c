@@ -1,7 +1,7 @@
 /* Makes cases: a legal encoding of a row with random operands, and a random state in which its
  * memory operands mostly point into the data pages. */
 #include "base/bits.h"
-#include "cpu/insn.h"
+#include "cpu/decode.h"
 #include "values.h"
 
 #include <string.h>
@@ -44,9 +44,12 @@ struct encoder {
     const struct insn_row *row;
     uint64_t random;
     unsigned operand_bits;
-    bool rex_w, prefix66, prefix67, vex;
+    bool rex_w, prefix66, prefix67, vex, evex;
     uint8_t rex;
     uint8_t vvvv, vex_l;
+    uint8_t reg_high, v_high; /* EVEX.R', EVEX.V' */
+    bool zeroing, b;
+    uint8_t opmask;
     int pointer;          /* register that the memory operand is based on, or -1 */
     unsigned rip_disp_at; /* offset of a RIP-relative displacement, 0: none */
 };
@@ -89,20 +92,49 @@ static void vector_index(struct encoder *e, unsigned index, unsigned scale)
     bool dwords = strchr(e->row->mnemonic, 'r')[1] == 'd';
     struct diff_state *s = &e->c->in;
 
-    for (unsigned n = 0; n < (dwords ? 8u : 4u); n++) {
+    for (unsigned n = 0; n < (dwords ? 16u : 8u); n++) {
         uint64_t to = DATA_BASE + random_below(&e->random, DATA_SIZE - 8);
         uint64_t element = (uint64_t)((int64_t)(to - e->c->target) >> scale);
-        uint64_t *quad = n / (dwords ? 4 : 2) ? s->ymm[index] : s->xmm[index];
+        uint64_t *quad = diff_quad(s, index, dwords ? n / 2 : n);
 
         if (random_below(&e->random, 64) == 0)
             element = value_integer(&e->random);
         if (!dwords)
-            quad[n % 2] = element;
+            *quad = element;
         else if (n % 2)
-            quad[n / 2 % 2] = (uint32_t)quad[n / 2 % 2] | element << 32;
+            *quad = (uint32_t)*quad | element << 32;
         else
-            quad[n / 2 % 2] = (uint32_t)element;
+            *quad = (uint32_t)element;
     }
+}
+
+static bool one_in(struct encoder *e, unsigned n)
+{
+    return random_below(&e->random, n) == 0;
+}
+
+/* The bits of EVEX that are not registers; now and then what is undefined. */
+static void evex_bits(struct encoder *e, bool memory)
+{
+    uint32_t attrs = e->row->attrs, lengths = attrs & (A_VEX_L0 | A_VEX_L1);
+    bool rounds = !memory && (attrs & (A_RC | A_SAE));
+
+    if (!(attrs & A_NO_MASK) || one_in(e, 64))
+        e->opmask = (uint8_t)(one_in(e, 3) ? 0 : random_below(&e->random, 8));
+    if ((attrs & A_NEEDS_MASK) && !one_in(e, 64))
+        e->opmask |= 1;
+    if (!(attrs & (A_NO_MASK | A_NO_ZEROING)) && !(memory && (attrs & A_WRITES)) && e->opmask != 0)
+        e->zeroing = one_in(e, 2);
+    e->zeroing ^= !(attrs & A_NO_MASK) && one_in(e, 64); /* AMD's ignore it there */
+    e->b = (rounds || (memory && (e->row->size == SZ_FV || e->row->size == SZ_HV)))
+               ? one_in(e, 2)
+               : memory && one_in(e, 64);
+    e->vex_l = (uint8_t)(lengths == A_VEX_L0   ? 0
+                         : lengths == A_VEX_L1 ? 1 + random_below(&e->random, 2)
+                         : lengths != 0        ? 2
+                                               : random_below(&e->random, 3));
+    if ((rounds && e->b) || one_in(e, 64))
+        e->vex_l = (uint8_t)random_below(&e->random, 4);
 }
 
 static void memory_operand(struct encoder *e, unsigned reg)
@@ -115,6 +147,8 @@ static void memory_operand(struct encoder *e, unsigned reg)
     bool sib = random_below(&e->random, 3) == 0 || (base & 7) == 4;
 
     uint64_t address;
+    unsigned disp8_scale =
+        e->evex ? evex_memory_bytes(e->row, 16u << (e->vex_l < 3 ? e->vex_l : 2), e->b) : 1;
 
     e->c->target = random_target(e);
     if (mod == 0 && !(e->row->attrs & A_VSIB) &&
@@ -131,8 +165,9 @@ static void memory_operand(struct encoder *e, unsigned reg)
     sib = sib || (base & 7) == 4;
     if (e->row->attrs & A_VSIB) {
         sib = true;
-        index = random_below(&e->random, e->c->compat ? 8 : 16);
+        index = random_below(&e->random, e->c->compat ? 8 : e->evex ? 32 : 16);
         scale = random_below(&e->random, 4);
+        e->v_high = index & 16;
         vector_index(e, index, scale);
     } else if (sib && random_below(&e->random, 2) == 0) {
         index = random_below(&e->random, e->c->compat ? 8 : 16);
@@ -147,7 +182,7 @@ static void memory_operand(struct encoder *e, unsigned reg)
     if (sib)
         emit(e, scale << 6 | (index & 7) << 3 | (base & 7), 1);
     if (mod == 1)
-        emit(e, (uint8_t)disp, 1), disp = (int8_t)disp;
+        emit(e, (uint8_t)disp, 1), disp = (int8_t)disp * (int32_t)disp8_scale;
     else if (mod == 2)
         emit(e, (uint32_t)disp, 4);
     e->pointer = (int)base;
@@ -180,6 +215,15 @@ static void modrm(struct encoder *e)
     case MODRM_MEM_EXT:
         memory = true;
         break;
+    }
+    if (strstr(row->operands, "Kg") != NULL)
+        reg &= 7;
+    if (e->evex) {
+        evex_bits(e, memory);
+        if (!e->c->compat && (strstr(row->operands, "Vx") != NULL || one_in(e, 64)))
+            e->reg_high = one_in(e, 2);
+        if (!e->c->compat && !memory && strpbrk(row->operands, "UW") != NULL)
+            e->rex |= one_in(e, 2) ? 2 : 0;
     }
     if (row->modrm_class == MODRM_EXT || row->modrm_class == MODRM_MEM_EXT ||
         row->modrm_class == MODRM_REG_EXT)
@@ -250,6 +294,10 @@ static void prefixes(struct encoder *e)
                    (!(row->attrs & A_VEX_L0) && any_l && random_below(&e->random, 2));
         if (row->attrs & A_VVVV)
             e->vvvv = (uint8_t)random_below(&e->random, e->c->compat ? 8 : 16);
+        if (strstr(row->operands, "Kv") != NULL)
+            e->vvvv &= 7;
+        if (e->evex && !e->c->compat && (row->attrs & A_VVVV))
+            e->v_high = one_in(e, 2) ? 16 : 0;
         return;
     }
     if (row->prefix == PFX_66)
@@ -312,6 +360,16 @@ static void last_prefix(struct encoder *e, unsigned at)
             *insert(e, at, 1) = 0x40 | e->rex;
         return;
     }
+    if (e->evex) {
+        p = insert(e, at, 4);
+        p[0] = 0x62;
+        p[1] =
+            (uint8_t)((~e->rex & 7) << 5 | (e->reg_high ? 0 : 0x10) | (row->map - MAP_EVEX_0F + 1));
+        p[2] = (uint8_t)((e->rex_w ? 0x80 : 0) | (~e->vvvv & 15) << 3 | 4 | pp[row->prefix]);
+        p[3] = (uint8_t)((e->zeroing ? 0x80 : 0) | e->vex_l << 5 | (e->b ? 0x10 : 0) |
+                         (e->v_high ? 0 : 8) | e->opmask);
+        return;
+    }
     last = (uint8_t)((~e->vvvv & 15) << 3 | e->vex_l << 2 | pp[row->prefix]);
     if (row->map == MAP_VEX_0F && (e->rex & ~4) == 0 && random_below(&e->random, 2)) {
         p = insert(e, at, 2);
@@ -331,6 +389,7 @@ void generate_case(struct diff_case *c, unsigned row, bool compat, uint64_t seed
     unsigned rex_at;
 
     e.vex = e.row->map >= MAP_VEX_0F;
+    e.evex = e.row->map >= MAP_EVEX_0F;
     *c = (struct diff_case){.seed = seed, .row = row, .compat = compat};
     state_registers(c, &e.random);
     prefixes(&e);

@@ -17,6 +17,11 @@
 /* Where the standard format, which signal frames have, keeps the upper halves of YMM registers. */
 #define XSAVE_AVX_OFFSET 576
 
+/* And the three components of AVX-512, whose places processors of different makers differ in. */
+#define XSAVE_OPMASK 5
+#define XSAVE_ZMM    6
+#define XSAVE_HIGH   7
+
 #define CODE_SIZE (BATCH_SIZE * SLOT_SIZE)
 
 /* In memory shared with the child. */
@@ -33,6 +38,14 @@ static bool running;
 static const int greg_of[16] = {REG_RAX, REG_RCX, REG_RDX, REG_RBX, REG_RSP, REG_RBP,
                                 REG_RSI, REG_RDI, REG_R8,  REG_R9,  REG_R10, REG_R11,
                                 REG_R12, REG_R13, REG_R14, REG_R15};
+
+static char *component(struct _libc_fpstate *fp, unsigned number)
+{
+    uint32_t eax, offset = 0, ecx, edx;
+
+    __get_cpuid_count(13, number, &eax, &offset, &ecx, &edx);
+    return (char *)fp + offset;
+}
 
 static void install(ucontext_t *u, const struct diff_case *c, unsigned slot)
 {
@@ -63,13 +76,19 @@ static void install(ucontext_t *u, const struct diff_case *c, unsigned slot)
         *xstate_bv |= 4;
         memcpy((char *)fp + XSAVE_AVX_OFFSET, c->in.ymm, sizeof(c->in.ymm));
     }
+    if (host_has_feature(FEATURE_AVX512F)) {
+        *xstate_bv |= 0xe0;
+        memcpy(component(fp, XSAVE_OPMASK), c->in.opmask, sizeof(c->in.opmask));
+        memcpy(component(fp, XSAVE_ZMM), c->in.zmm, sizeof(c->in.zmm));
+        memcpy(component(fp, XSAVE_HIGH), c->in.high, sizeof(c->in.high));
+    }
     memcpy((void *)DATA_BASE, c->data, DATA_SIZE);
 }
 
 static void capture(const ucontext_t *u, struct diff_result *r)
 {
     const greg_t *g = u->uc_mcontext.gregs;
-    const struct _libc_fpstate *fp = u->uc_mcontext.fpregs;
+    struct _libc_fpstate *fp = u->uc_mcontext.fpregs;
     struct diff_state *s = &r->out;
 
     for (unsigned n = 0; n < 16; n++)
@@ -90,6 +109,11 @@ static void capture(const ucontext_t *u, struct diff_result *r)
     memcpy(s->xmm, fp->_xmm, sizeof(s->xmm));
     if (host_has_feature(FEATURE_AVX))
         memcpy(s->ymm, (const char *)fp + XSAVE_AVX_OFFSET, sizeof(s->ymm));
+    if (host_has_feature(FEATURE_AVX512F)) {
+        memcpy(s->opmask, component(fp, XSAVE_OPMASK), sizeof(s->opmask));
+        memcpy(s->zmm, component(fp, XSAVE_ZMM), sizeof(s->zmm));
+        memcpy(s->high, component(fp, XSAVE_HIGH), sizeof(s->high));
+    }
     s->vector = (uint8_t)g[REG_TRAPNO];
     s->error_code = (uint32_t)g[REG_ERR];
     s->cr2 = s->vector == 14 ? (uint64_t)g[REG_CR2] : 0;
