@@ -1,6 +1,6 @@
 /*
- * The decoder's index over the instruction table: what it wants to know of each row, and the rows of
- * each opcode. Only for cpu/decode.c.
+ * The index over the instruction table: what the decoder wants to know of each row, and the rows
+ * of each opcode. Only for cpu/decode*.c.
  */
 #ifndef CPU_DECODE_INDEX_H
 #define CPU_DECODE_INDEX_H
