@@ -54,11 +54,18 @@ static void add_insn(uint64_t *sum, const struct insn *i, uint32_t attrs)
                  (uint64_t)i->seg << 24 | (uint64_t)i->vvvv << 32 | (uint64_t)i->flags << 40);
 }
 
-/* Opcode maps by their escape bytes; VEX with any fields. */
+/* Opcode maps by their escape bytes; VEX and EVEX with any fields. */
 static unsigned put_escape(uint8_t *out, const struct insn_row *row, uint64_t random)
 {
     unsigned n = 0;
 
+    if (row->map >= MAP_EVEX_0F) {
+        out[n++] = 0x62;
+        out[n++] = (uint8_t)((random & 0xf0) | (unsigned)(row->map - MAP_EVEX_0F + 1));
+        out[n++] = (uint8_t)(random >> 8 | 4);
+        out[n++] = (uint8_t)(random >> 16);
+        return n;
+    }
     if (row->map >= MAP_VEX_0F) {
         out[n++] = 0xc4;
         out[n++] = (uint8_t)((random & 0xe0) | (unsigned)(row->map - MAP_VEX_0F + 1));
