@@ -264,6 +264,8 @@ void fpu_serialize(struct vcpu *cpu, struct state *s)
     for (unsigned n = 0; n < ARRAY_SIZE(cpu->vreg); n++)
         for (unsigned k = 0; k < ARRAY_SIZE(cpu->vreg[n].q); k++)
             state_u64(s, &cpu->vreg[n].q[k]);
+    for (unsigned n = 0; n < ARRAY_SIZE(cpu->opmask); n++)
+        state_u64(s, &cpu->opmask[n]);
     state_u32(s, &mxcsr);
     state_u64(s, &cpu->xcr0);
     state_u64(s, &cpu->xss);
