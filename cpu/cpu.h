@@ -209,6 +209,7 @@ enum vcpu_attention {
     VCPU_ATTENTION_DEBUG = 1 << 4,  /* the last instruction hit data or I/O points: vcpu.debug */
     VCPU_ATTENTION_RESUME = 1 << 5, /* EFLAGS.RF is set: cleared by the next instruction */
     VCPU_ATTENTION_ALONE = 1 << 6,  /* a block of one instruction runs: nothing is chained to it */
+    VCPU_ATTENTION_VIRTUAL = 1 << 7, /* VIF and VIP are set where they count: #GP(0) */
 };
 
 enum vcpu_exit {

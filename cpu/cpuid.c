@@ -41,7 +41,7 @@ _Static_assert(FEATURE_COUNT > 64 && FEATURE_COUNT <= 128, "the model table has 
     FEATURES_V2(F) F(XSAVE) F(AVX) F(AVX2) F(BMI1) F(BMI2) F(F16C) F(FMA) F(LZCNT) F(MOVBE)
 /* What systems since 2013 share besides. */
 #define FEATURES_SYSTEM(F)                                                                         \
-    F(MONITOR)                                                                                     \
+    F(VME) F(MONITOR)                                                                              \
     F(X2APIC) F(TSC_DEADLINE) F(RDRAND) F(FSGSBASE) F(SMEP) F(ERMS) F(RDTSCP) F(PDPE1GB)           \
         F(XSAVEOPT) F(AES) F(PCLMULQDQ)
 /* All that is implemented and of use under the present MMU policy. */
@@ -219,7 +219,7 @@ static void leaf_1(struct vcpu *cpu, uint32_t out[4])
 {
     out[EAX] = cpu->model->signature;
     out[EBX] = cpu->index << 24 | 1u << 16 | 8u << 8; /* APIC id, one logical, 64-byte CLFLUSH */
-    /* Always there: DE PSE PAE MCE APIC MTRR PGE MCA PAT PSE36 (VME is not implemented). */
+    /* Always there: DE PSE PAE MCE APIC MTRR PGE MCA PAT PSE36. */
     out[EDX] = BIT(2) | BIT(3) | BIT(6) | BIT(7) | BIT(9) | BIT(12) | BIT(13) | BIT(14) | BIT(16) |
                BIT(17);
     out[ECX] = BIT(31); /* a hypervisor is present */

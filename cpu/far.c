@@ -3,6 +3,7 @@
 #include "cpu/mode.h"
 #include "cpu/segment.h"
 #include "cpu/system.h"
+#include "cpu/v86.h"
 
 _Noreturn static void raise_selector(struct vcpu *cpu, enum exception_vector vector,
                                      uint16_t selector)
@@ -408,6 +409,22 @@ static uint32_t iret_mask(const struct vcpu *cpu, unsigned size, unsigned cpl)
     return mask;
 }
 
+/* IRET inside virtual-8086 mode: the flags that it changes, and *flags as they are to be loaded.
+ * With CR4.VME the 16-bit form below IOPL 3 loads VIF, and faults where the monitor has to look
+ * (SDM 3B 20.3.3.4). */
+static uint32_t iret_v86(struct vcpu *cpu, unsigned size, uint32_t *flags)
+{
+    uint32_t mask = iret_mask(cpu, size, 3);
+
+    if ((cpu->eflags & EFLAGS_IOPL) == EFLAGS_IOPL)
+        return mask;
+    if (size != 16 || !v86_virtual_if(cpu) || (*flags & EFLAGS_TF) ||
+        ((*flags & EFLAGS_IF) && (cpu->eflags & EFLAGS_VIP)))
+        cpu_raise_code(cpu, NULL, EXC_GP, 0);
+    *flags = (uint16_t)*flags | (*flags & EFLAGS_IF ? EFLAGS_VIF : 0);
+    return mask | EFLAGS_VIF;
+}
+
 static void iret_real(struct vcpu *cpu, unsigned size)
 {
     struct stack s = stack_current(cpu);
@@ -416,11 +433,8 @@ static void iret_real(struct vcpu *cpu, unsigned size)
     uint32_t flags = (uint32_t)stack_pop(cpu, &s, size / 8);
     uint32_t mask = iret_mask(cpu, size, 0);
 
-    if (cpu->mode & MODE_V86) {
-        if ((cpu->eflags & EFLAGS_IOPL) != EFLAGS_IOPL)
-            cpu_raise_code(cpu, NULL, EXC_GP, 0);
-        mask = (mask & ~(EFLAGS_IOPL | EFLAGS_VIF | EFLAGS_VIP)) | EFLAGS_IF;
-    }
+    if (cpu->mode & MODE_V86)
+        mask = iret_v86(cpu, size, &flags);
     if (rip > 0xffff)
         cpu_raise_code(cpu, NULL, EXC_GP, 0);
     stack_commit(cpu, &s);

@@ -144,6 +144,7 @@ enum insn_size {
 #define CPU_FEATURES(X)                                                                            \
     X(BASE, "base", 0, 0, 0, 0) /* always there */                                                 \
     X(FPU, "fpu", 1, 0, EDX, 0)                                                                    \
+    X(VME, "vme", 1, 0, EDX, 1)                                                                    \
     X(TSC, "tsc", 1, 0, EDX, 4)                                                                    \
     X(MSR, "msr", 1, 0, EDX, 5)                                                                    \
     X(CX8, "cx8", 1, 0, EDX, 8)                                                                    \

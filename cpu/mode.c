@@ -1,5 +1,7 @@
 #include "cpu/mode.h"
 
+#include "cpu/v86.h"
+
 /* Base 0, limit 4 GiB, present, and usable the way its register is used without a check. */
 static bool flat_data(const struct segment *s)
 {
@@ -65,6 +67,10 @@ void mode_update(struct vcpu *cpu)
         cpu->attention |= VCPU_ATTENTION_TRAP;
     else
         cpu->attention &= ~VCPU_ATTENTION_TRAP;
+    if (unlikely(v86_interrupt_waits(cpu)))
+        cpu->attention |= VCPU_ATTENTION_VIRTUAL;
+    else
+        cpu->attention &= ~VCPU_ATTENTION_VIRTUAL;
     /* RF matters where execution points are; elsewhere it ends at once instead of with the next
      * instruction, which spares every return from a fault a look-up. */
     if (cpu->debug.exec_count == 0)

@@ -208,6 +208,8 @@ static bool attend(struct vcpu *cpu, enum vcpu_exit *exit)
     }
     if (!(cpu->attention & VCPU_ATTENTION_SHADOW))
         take_interrupts(cpu, pending);
+    if (unlikely(cpu->attention & VCPU_ATTENTION_VIRTUAL))
+        cpu_raise_code(cpu, NULL, EXC_GP, 0);
     return true;
 }
 

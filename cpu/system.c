@@ -1,6 +1,5 @@
 #include "cpu/system.h"
 
-#include "base/log.h"
 #include "cpu/flags.h"
 #include "cpu/mem.h"
 #include "cpu/mode.h"
@@ -110,10 +109,9 @@ static uint64_t cr4_known(const struct vcpu *cpu)
         {CR4_OSFXSR, FEATURE_FXSR},       {CR4_OSXMMEXCPT, FEATURE_SSE}, {CR4_UMIP, FEATURE_UMIP},
         {CR4_LA57, FEATURE_LA57},         {CR4_PCIDE, FEATURE_PCID},     {CR4_SMEP, FEATURE_SMEP},
         {CR4_FSGSBASE, FEATURE_FSGSBASE}, {CR4_OSXSAVE, FEATURE_XSAVE},  {CR4_SMAP, FEATURE_SMAP},
-        {CR4_PKE, FEATURE_PKU},
+        {CR4_PKE, FEATURE_PKU},           {CR4_VME, FEATURE_VME},        {CR4_PVI, FEATURE_VME},
     };
-    uint64_t known =
-        CR4_VME | CR4_PVI | CR4_TSD | CR4_DE | CR4_PSE | CR4_PAE | CR4_MCE | CR4_PGE | CR4_PCE;
+    uint64_t known = CR4_TSD | CR4_DE | CR4_PSE | CR4_PAE | CR4_MCE | CR4_PGE | CR4_PCE;
 
     for (unsigned n = 0; n < ARRAY_SIZE(gated); n++)
         if (cpu_has(cpu, gated[n].feature))
@@ -132,8 +130,6 @@ void cpu_write_cr4(struct vcpu *cpu, uint64_t value)
     if ((value & CR4_PCIDE) && !(old & CR4_PCIDE) &&
         (!(cpu->mode & MODE_LONG) || (cpu->mmu.cr3 & 0xfff) != 0))
         raise_gp(cpu);
-    if ((value & (CR4_VME | CR4_PVI)) && (changed & (CR4_VME | CR4_PVI)))
-        LOG(cpu->log, LOG_UNIMP, "cpu: CR4.VME/PVI: virtual interrupts are not implemented\n");
     if (uses_pdptes(cpu->mmu.cr0, value, cpu->mmu.efer) &&
         (changed & (CR4_PAE | CR4_PGE | CR4_PSE | CR4_SMEP)))
         load_pdptes(cpu, cpu->mmu.cr3);

@@ -8,6 +8,7 @@
 #include "cpu/ops/push_pop.h"
 #include "cpu/segment.h"
 #include "cpu/system.h"
+#include "cpu/v86.h"
 
 #include <string.h>
 
@@ -368,9 +369,9 @@ OP(int3)
 
 OP(int_n)
 {
-    /* Without virtual-mode extensions INT n in virtual-8086 mode asks for IOPL 3 (SDM 3B 20.3). */
-    if ((cpu->mode & MODE_V86) && (cpu->eflags & EFLAGS_IOPL) != EFLAGS_IOPL)
-        cpu_raise_code(cpu, i, EXC_GP, 0);
+    if ((cpu->mode & MODE_V86) &&
+        v86_software_interrupt(cpu, i, (uint8_t)i->imm, cpu_insn_next(cpu, i)))
+        return;
     software_interrupt(cpu, i, EVENT_SOFTWARE, (uint8_t)i->imm);
 }
 

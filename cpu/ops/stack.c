@@ -3,6 +3,7 @@
 #include "cpu/ops/ops.h"
 #include "cpu/ops/push_pop.h"
 #include "cpu/system.h"
+#include "cpu/v86.h"
 
 /* A 64-bit operand exists only in 64-bit mode, where the stack is flat. */
 static inline uint64_t pop64(struct vcpu *cpu, const struct insn *i)
@@ -272,7 +273,7 @@ static uint64_t pushf_image(struct vcpu *cpu, const struct insn *i, unsigned siz
     uint32_t flags = (uint32_t)vcpu_rflags(cpu) & ~(EFLAGS_VM | EFLAGS_RF);
 
     if ((cpu->mode & MODE_V86) && (flags & EFLAGS_IOPL) != EFLAGS_IOPL) {
-        if (size != 2 || !(cpu->mmu.cr4 & CR4_VME))
+        if (size != 2 || !v86_virtual_if(cpu))
             cpu_raise_code(cpu, i, EXC_GP, 0);
         flags = (flags & ~EFLAGS_IF) | EFLAGS_IOPL | (flags & EFLAGS_VIF ? EFLAGS_IF : 0);
     }
@@ -300,7 +301,7 @@ static void popf(struct vcpu *cpu, const struct insn *i, unsigned size)
     uint32_t value, mask;
 
     if ((cpu->mode & MODE_V86) && (cpu->eflags & EFLAGS_IOPL) != EFLAGS_IOPL) {
-        if (size != 2 || !(cpu->mmu.cr4 & CR4_VME))
+        if (size != 2 || !v86_virtual_if(cpu))
             cpu_raise_code(cpu, i, EXC_GP, 0);
         virtual_if = true;
     }

@@ -6,29 +6,30 @@
 #include "cpu/cpuid.h"
 #include "cpu/mode.h"
 #include "cpu/ops/ops.h"
+#include "cpu/v86.h"
 
 /* ---- Interrupt flag and halt ---- */
 
-static bool may_change_if(const struct vcpu *cpu)
-{
-    return cpu_cpl(cpu) <= (cpu->eflags & EFLAGS_IOPL) >> 12;
-}
-
 OP(cli)
 {
-    if (!may_change_if(cpu))
+    uint32_t flag = v86_interrupt_flag(cpu);
+
+    if (flag == 0)
         cpu_raise_code(cpu, i, EXC_GP, 0);
-    cpu->eflags &= ~EFLAGS_IF;
+    cpu->eflags &= ~flag;
     NEXT;
 }
 
+/* A virtual interrupt that waits is the monitor's business as soon as VIF would let it in. */
 OP(sti)
 {
-    if (!may_change_if(cpu))
+    uint32_t flag = v86_interrupt_flag(cpu);
+
+    if (flag == 0 || (flag == EFLAGS_VIF && (cpu->eflags & EFLAGS_VIP)))
         cpu_raise_code(cpu, i, EXC_GP, 0);
-    if (!(cpu->eflags & EFLAGS_IF))
+    if (flag == EFLAGS_IF && !(cpu->eflags & EFLAGS_IF))
         cpu->attention |= VCPU_ATTENTION_SHADOW;
-    cpu->eflags |= EFLAGS_IF;
+    cpu->eflags |= flag;
     NEXT;
 }
 
