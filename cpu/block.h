@@ -37,9 +37,9 @@ struct block {
     uint16_t length;      /* bytes */
     bool debug;           /* an execution point may lie at its start; cpu/debug.h */
     int64_t chain_cost;   /* count; BLOCK_STALE once invalidated, so that no chain enters it */
-    /* Where a direct branch within the page goes: 0 not taken (or only way), 1 taken. Valid wherever
-     * the block is mapped, since both lie in the same frame. block_nowhere: unknown yet, or out of
-     * the page. */
+    /* Where a direct branch within the page goes: 0 not taken (or only way), 1 taken. Valid
+     * wherever the block is mapped, since both lie in the same frame. block_nowhere: unknown yet,
+     * or out of the page. */
     const struct block *chain[2];
     struct block *hash_next;
     struct block *frame_next[2]; /* other blocks of the same frame: first, second */
