@@ -80,7 +80,7 @@ static inline void block_link(struct vcpu *cpu, const struct block *next)
 /* What a look-up must match besides the address. */
 FORCE_INLINE uint64_t block_key(const struct vcpu *cpu, uint32_t mode)
 {
-    return cpu->mmu.code_epoch << 16 | mode;
+    return cpu->mmu.code_epoch << MODE_BITS | mode;
 }
 
 FORCE_INLINE struct block_lookup *block_lookup_slot(const struct vcpu *cpu, uint64_t linear)

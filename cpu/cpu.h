@@ -77,6 +77,10 @@
 #define XSTATE_X87 BIT64(0)
 #define XSTATE_SSE BIT64(1)
 #define XSTATE_AVX BIT64(2)
+#define XSTATE_OPMASK     BIT64(5)
+#define XSTATE_ZMM_HI256  BIT64(6) /* upper halves of ZMM0 to ZMM15 */
+#define XSTATE_HI16_ZMM   BIT64(7) /* ZMM16 to ZMM31 */
+#define XSTATE_AVX512     (XSTATE_OPMASK | XSTATE_ZMM_HI256 | XSTATE_HI16_ZMM)
 
 #define EFER_SCE BIT64(0)
 #define EFER_LME BIT64(8)
@@ -285,6 +289,7 @@ struct vcpu {
 
     /* --- Rest of the architectural state --- */
     union vreg vreg[32];
+    uint64_t opmask[8]; /* k0 to k7 of AVX-512 */
     uint64_t vec_high[2]; /* upper 128 bits of a 256-bit value that a function returns */
     uint32_t mxcsr;     /* control bits always; sticky flags via fpu_mxcsr_read, cpu/fpu.h */
     uint32_t host_mxcsr;  /* the host's own, while the guest's are loaded: host_fpu_loaded */
