@@ -96,10 +96,15 @@ static inline uint64_t target_64(const struct vcpu *cpu, const struct insn *i)
 }
 
 /* Targets of direct branches in 64-bit mode; within the page they are as canonical as the code. */
+static inline bool direct_is_canonical(const struct vcpu *cpu, const struct insn *i)
+{
+    return likely((uint64_t)i->imm < PAGE_SIZE) || cpu_canonical(cpu, target_64(cpu, i));
+}
+
 static inline void check_direct_64(struct vcpu *cpu, const struct insn *i)
 {
-    if (unlikely((uint64_t)i->imm >= PAGE_SIZE))
-        check_target_64(cpu, i, target_64(cpu, i));
+    if (unlikely(!direct_is_canonical(cpu, i)))
+        cpu_raise_code(cpu, i, EXC_GP, 0);
 }
 
 #define JCC(name, cc)                                                                              \
@@ -218,7 +223,7 @@ OP(call_J_64_fast)
     uint64_t rsp = cpu->gpr[GPR_RSP] - 8;
     void *p = tlb_find_write(&cpu->mmu, rsp, 8);
 
-    if (unlikely(p == NULL)) {
+    if (unlikely(p == NULL) || unlikely(!direct_is_canonical(cpu, i))) {
         op_call_J_64(cpu, i);
         return;
     }
