@@ -69,12 +69,12 @@
 #define OPERAND_x(op, bits) OPERAND_MEMORY(op, FAST_LINEAR_x, bits)
 
 #define FUSED(condition, op, form, what, bits, a, b)                                               \
-    op_fn op_##op;                                                                                 \
+    op_fn op_##op, op_j_##condition##_64;                                                          \
     OP(op##_j_##condition)                                                                         \
     {                                                                                              \
         OPERAND_##form(op, bits) DO_##what(condition, bits, a, b);                                 \
         if (unlikely(taken && (uint64_t)i[1].imm >= PAGE_SIZE))                                    \
-            i[1].op(cpu, &i[1]); /* the target may be not canonical */                             \
+            op_j_##condition##_64(cpu, &i[1]); /* the target may be not canonical */               \
         else if (taken)                                                                            \
             block_chain(cpu, 1, (uint64_t)i[1].imm);                                               \
         else                                                                                       \
