@@ -71,6 +71,10 @@ void debug_destroy(struct vcpu *cpu);
 /* Does any execution point have this offset in its page? */
 bool debug_exec_at(const struct vcpu *cpu, unsigned offset);
 
+/* Raises #DB for a point of the guest's at this linear address: breakpoints come before all faults
+ * of fetching and decoding (SDM 3A table 6-2). Does nothing where a host point is, too. */
+void debug_exec_early(struct vcpu *cpu, uint64_t linear);
+
 /* The run loop is about to enter a block that begins at such an offset. Raises #DB for a point of
  * the guest's; returns true if a host point hits: vcpu_run returns. */
 bool debug_exec(struct vcpu *cpu, const struct block *b);

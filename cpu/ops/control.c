@@ -303,6 +303,7 @@ static void software_interrupt(struct vcpu *cpu, const struct insn *i, enum even
 
     cpu->current = i;
     event_deliver(cpu, &e);
+    cpu_step_now(cpu);
 }
 
 OP(int3)
@@ -370,6 +371,7 @@ OP(syscall)
     flags &= ~cpu->msr.fmask & ~(uint64_t)EFLAGS_RF;
     load_flat(cpu, selector, (uint16_t)(selector + 8), 0, true);
     cpu_write_eflags(cpu, (uint32_t)flags, ~0u);
+    cpu_step_now(cpu);
 }
 
 static void sysret(struct vcpu *cpu, const struct insn *i, bool to_64)
@@ -384,6 +386,7 @@ static void sysret(struct vcpu *cpu, const struct insn *i, bool to_64)
     cpu->rip = to_64 ? cpu->gpr[GPR_RCX] : (uint32_t)cpu->gpr[GPR_RCX];
     load_flat(cpu, (uint16_t)((star + (to_64 ? 16 : 0)) | 3), (uint16_t)((star + 8) | 3), 3, to_64);
     cpu_write_eflags(cpu, (uint32_t)flags, ~(EFLAGS_RF | EFLAGS_VM));
+    cpu_step_now(cpu);
 }
 
 OP(sysret_16)

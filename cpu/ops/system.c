@@ -165,6 +165,7 @@ static unsigned debug_register(struct vcpu *cpu, const struct insn *i)
     if (cpu->dr[7] & DR7_GD) {
         cpu->dr[6] |= DR6_BD;
         cpu->dr[7] &= ~DR7_GD;
+        cpu->eflags |= EFLAGS_RF; /* as every fault but the one of a breakpoint pushes it */
         cpu_raise(cpu, i, EXC_DB);
     }
     return n == 4 || n == 5 ? n + 2 : n;
@@ -188,7 +189,7 @@ OP(mov_DR)
     if (n >= 6 && value >> 32)
         cpu_raise_code(cpu, i, EXC_GP, 0);
     if (n == 6)
-        value = (value & 0x1e00full) | 0xfffe0ff0;
+        value = (value & 0xe00full) | DR6_RESET;
     if (n == 7)
         value = (value & 0xffff2bffull) | 0x400;
     cpu->dr[n] = value;
