@@ -230,10 +230,10 @@ static void restore_attention(struct vcpu *cpu, uint32_t attention)
 void vcpu_serialize(struct vcpu *cpu, struct state *s)
 {
     uint32_t flags = flags_get(cpu), pending = atomic_load(&cpu->pending);
-    /* Whether an instruction must run singly is no architectural state. */
-    uint32_t attention = (cpu->attention & ~VCPU_ATTENTION_SINGLE) | cpu->debug.hits
-                                                                         << ATTENTION_HITS_SHIFT;
+    /* Whether an instruction must run singly is no architectural state; RF is in EFLAGS. */
+    uint32_t attention = cpu->attention & ~(VCPU_ATTENTION_SINGLE | VCPU_ATTENTION_RESUME);
 
+    attention |= cpu->debug.hits << ATTENTION_HITS_SHIFT;
     state_section(s, "vcpu", 1);
     for (unsigned n = 0; n < 16; n++)
         state_u64(s, &cpu->gpr[n]);

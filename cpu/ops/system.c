@@ -6,6 +6,8 @@
 #include "cpu/cpuid.h"
 #include "cpu/mode.h"
 #include "cpu/ops/ops.h"
+
+#define MSR_APIC_BASE 0x1bu
 #include "cpu/v86.h"
 
 /* ---- Interrupt flag and halt ---- */
@@ -273,11 +275,21 @@ OP(rdpmc)
     cpu_raise_code(cpu, i, EXC_GP, 0);
 }
 
+static bool apic_disabled(struct vcpu *cpu)
+{
+    uint64_t base;
+
+    return cpu->platform.apic_msr_read != NULL && cpu_read_msr(cpu, MSR_APIC_BASE, &base) &&
+           !(base & BIT64(11));
+}
+
 static OP_BODY(identify)
 {
-    uint32_t out[4];
+    uint32_t out[4], leaf = (uint32_t)cpu->gpr[GPR_RAX];
 
-    cpu_cpuid(cpu, (uint32_t)cpu->gpr[GPR_RAX], (uint32_t)cpu->gpr[GPR_RCX], out);
+    cpu_cpuid(cpu, leaf, (uint32_t)cpu->gpr[GPR_RCX], out);
+    if (leaf == 1 && apic_disabled(cpu))
+        out[3] &= ~BIT(9); /* SDM 3A 11.4.3 */
     cpu->gpr[GPR_RAX] = out[0];
     cpu->gpr[GPR_RBX] = out[1];
     cpu->gpr[GPR_RCX] = out[2];
