@@ -372,9 +372,10 @@ static struct block *block_find_slow(struct vcpu *cpu, uint64_t linear, uint32_t
     struct block *b;
 
     cpu->block = NULL;
-    fetch_page(cpu, linear, &s.host, &s.where);
+    debug_exec_early(cpu, linear);
     if (limit_room(cpu, cpu->rip) == 0)
         cpu_raise_code(cpu, NULL, EXC_GP, 0);
+    fetch_page(cpu, linear, &s.host, &s.where);
     for (b = c->hash[hash_slot(s.where.v, mode)]; b != NULL; b = b->hash_next)
         if (b->address == s.where.v && b->mode == mode && second_page_fits(cpu, b, linear) &&
             limit_room(cpu, cpu->rip) >= b->length)
