@@ -319,6 +319,34 @@ static void to_long(void)
     EXPECT_EQ(rdmsr(MSR_EFER) & (EFER_LME | EFER_LMA), 0);
 }
 
+/* The same memory once more at 00ff800000000000h, which only five levels reach. */
+#define ALIAS 0x00ff800000000000ull
+static uint64_t top[512] __attribute__((aligned(4096)));
+
+static void enter_5_level(void)
+{
+    enter_long(0xa09b);
+    smm_patch(AREA_CR4, 8, CR4_PAE | CR4_LA57);
+    smm_patch(AREA_CR3, 8, (uint32_t)top);
+    smm_patch(AREA_GPR(BX), 8, ALIAS + OTHER_CODE);
+}
+
+static void to_5_level(void)
+{
+    if (!HAS_EXTD(29) || !HAS_7C(16)) {
+        skip("no 5-level paging");
+        return;
+    }
+    make_tables();
+    top[0] = top[0xff] = (uint32_t)root | 7;
+    root[0x100] = (uint32_t)third | 7;
+    /* MOV RAX, [RBX]; LEA RCX, [RBX + 9]; JMP RCX */
+    VISIT("5-level paging", enter_5_level, 0x48, 0x8b, 0x03, 0x48, 0x8d, 0x4b, 0x09, 0xff, 0xe1);
+    EXPECT_EQ(smm_image(AREA_GPR(AX), 8), 0x094b8d48038b48 | 0xffull << 56);
+    EXPECT_EQ(smm_image(AREA_RIP, 8), ALIAS + OTHER_CODE + 11);
+    EXPECT_EQ(smm_image(AREA_CR4, 8), CR4_PAE | CR4_LA57);
+}
+
 /* ---- Sources of SMIs, what SMM blocks ---- */
 
 static void by_message(void)
@@ -547,6 +575,7 @@ const struct test_case cases[] = {
     {"to 16-bit mode", to_16},
     {"to PAE paging", to_pae},
     {"to long mode", to_long},
+    {"to 5-level paging", to_5_level},
     {"SMI message", by_message},
     {"SMI in SMM", latched},
     {"NMI in SMM", nmi_blocked},

@@ -291,6 +291,56 @@ static void traced_syscall(void)
     EXPECT_EQ(trap.cs & 3, 3);
 }
 
+/* ---- Direct branches out of the lower half ---- */
+
+#define LAST_PAGES 0x7fffffe00000ul /* the last 2 MiB below the hole, mapped to [2 MiB, 4 MiB) */
+#define AT         0x1fffe0ul
+
+extern uint64_t pml4[512];
+static uint64_t third[512] __attribute__((aligned(4096)));
+static uint64_t second[512] __attribute__((aligned(4096)));
+
+static void direct_branches(void)
+{
+    static const struct {
+        const char *name;
+        uint8_t code[8];
+        bool faults;
+    } rows[] = {
+        {"JMP rel32", {0xe9, 0x00, 0x01, 0, 0}, true},
+        {"JMP rel8", {0xeb, 0x7e}, true},
+        {"CALL rel32", {0xe8, 0x00, 0x01, 0, 0}, true},
+        {"JZ rel8, taken", {0x74, 0x7e}, true},
+        {"JZ rel32, taken", {0x0f, 0x84, 0, 1, 0, 0}, true},
+        {"JNZ rel8, not taken", {0x75, 0x7e, 0xcd, 0x80}, false},
+        {"LOOP", {0xe2, 0x7e}, true},
+        {"JRCXZ, not taken", {0xe3, 0x7e, 0xcd, 0x80}, false},
+        {"JMP rel32 inside", {0xeb, 0x01, 0xf4, 0xcd, 0x80}, false},
+    };
+
+    pml4[255] = (uint64_t)third | 7;
+    third[511] = (uint64_t)second | 7;
+    second[511] = 0x200000 | 0x83;
+    for (unsigned n = 0; n < COUNT(rows); n++) {
+        context("%s", rows[n].name);
+        for (unsigned k = 0; k < sizeof(rows[n].code); k++)
+            ((volatile uint8_t *)(0x200000 + AT))[k] = rows[n].code[k];
+        TRY("xor %%eax, %%eax\n mov %%rsp, %%rbx\n jmp *%0",
+            :
+            : "r"(LAST_PAGES + AT), "c"(2)
+            : "rax", "rbx", "cc", "memory");
+        if (rows[n].faults) {
+            EXPECT_TRAP(GP, 0);
+            EXPECT_EQ(trap.ip, LAST_PAGES + AT);
+            EXPECT_EQ(trap.sp, try_sp); /* CALL has pushed nothing */
+        } else {
+            EXPECT_RETURN();
+        }
+    }
+    pml4[255] = 0;
+    write_cr3(read_cr3());
+}
+
 /* Bases and MSRs are checked for the widest paging that there is, whatever CR4.LA57 says. */
 static void wide_addresses(void)
 {
@@ -364,6 +414,7 @@ const struct test_case cases[] = {
     {"IA32_DEBUGCTL", branch_step},
 #ifdef __x86_64__
     {"traced SYSCALL", traced_syscall},
+    {"direct branches", direct_branches},
     {"wide addresses", wide_addresses},
 #endif
     {"machine check", machine_check},
