@@ -78,6 +78,10 @@
 #define XSTATE_X87 BIT64(0)
 #define XSTATE_SSE BIT64(1)
 #define XSTATE_AVX BIT64(2)
+#define XSTATE_OPMASK     BIT64(5)
+#define XSTATE_ZMM_HI256  BIT64(6) /* upper halves of ZMM0 to ZMM15 */
+#define XSTATE_HI16_ZMM   BIT64(7) /* ZMM16 to ZMM31 */
+#define XSTATE_AVX512     (XSTATE_OPMASK | XSTATE_ZMM_HI256 | XSTATE_HI16_ZMM)
 
 #define EFER_SCE BIT64(0)
 #define EFER_LME BIT64(8)
@@ -261,8 +265,9 @@ struct cpu_model;
 struct vcpu {
     /* --- Hot: what op functions touch all the time --- */
     uint64_t gpr[GPR_SLOT_COUNT];
-    uint64_t flags_result; /* lazy status flags, cpu/flags.h */
+    uint64_t flags_result; /* lazy status flags, cpu/flags_lazy.h */
     uint32_t flags_aux;
+    uint16_t flags_word;   /* or these: the host's, cpu/flags_host.h */
     uint32_t eflags;       /* all but the status flags; bit 1 set */
     uint64_t rip;          /* of the next instruction, at block boundaries */
     const struct insn *current;   /* the instruction that took a slow path */
@@ -270,10 +275,15 @@ struct vcpu {
     struct block_lookup *lookup;  /* blocks by linear address, cpu/block.h */
     struct segment seg[SEG_COUNT];
     int64_t budget;        /* instructions left in this slice, this block already taken off */
-    struct block **chain_slot; /* where the run loop links the next block to; NULL: nowhere */
+    const struct block **chain_slot; /* where the run loop links the next block to; NULL: nowhere */
     uint64_t slice_end;    /* instruction count at which budget is 0 */
-    _Atomic uint32_t pending; /* enum vcpu_pending */
-    uint32_t attention;    /* enum vcpu_attention: own reasons to leave the fast loop */
+    union {
+        struct {
+            _Atomic uint32_t pending; /* enum vcpu_pending */
+            uint32_t attention; /* enum vcpu_attention: own reasons to leave the fast loop */
+        };
+        _Atomic uint64_t wanted; /* both, for one look: not 0 if the run loop is */
+    };
     uint32_t mode;         /* cpu/mode.h: what decoding depends on */
     uint64_t ip_mask;      /* 0xffffffff or all ones, by mode */
     uint32_t code_limit;   /* CS.limit as mode_update last saw it */
@@ -282,6 +292,7 @@ struct vcpu {
 
     /* --- Rest of the architectural state --- */
     union vreg vreg[32];
+    uint64_t opmask[8]; /* k0 to k7 of AVX-512 */
     uint64_t vec_high[2]; /* upper 128 bits of a 256-bit value that a function returns */
     uint32_t mxcsr;     /* control bits always; sticky flags via fpu_mxcsr_read, cpu/fpu.h */
     uint32_t host_mxcsr;  /* the host's own, while the guest's are loaded: host_fpu_loaded */
@@ -326,8 +337,10 @@ struct vcpu {
         uint32_t error_code;
     } raised; /* what cpu_raise carries to the landing point */
     struct debug debug;
-    uint64_t recent[64];    /* RIP of the last blocks, for crash reports */
-    unsigned recent_count;  /* blocks ever entered; the newest is recent[(count - 1) % 64] */
+    /* For crash reports: RIP of the last blocks, but those that a direct branch within its page
+     * led to. */
+    uint64_t recent[64];
+    unsigned recent_count;  /* ever noted; the newest is recent[(count - 1) % 64] */
     struct exception_record recent_exceptions[8];
     unsigned recent_exception_count; /* ever raised; the newest as for recent */
     bool trace_blocks;      /* the log wants every block that runs: none is chained */

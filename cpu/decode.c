@@ -1,138 +1,7 @@
 #include "cpu/decode.h"
 
-#include "base/check.h"
-#include "base/host/host.h"
+#include "cpu/decode_index.h"
 #include "cpu/mode.h"
-
-#include <stdlib.h>
-#include <string.h>
-
-#define NO_ENTRY 0xffff
-
-/* How the immediate bytes of a row are read. */
-enum imm_kind {
-    IMM_NONE,
-    IMM_B,     /* one byte, zero-extended */
-    IMM_BS,    /* one byte, sign-extended */
-    IMM_W,     /* two bytes */
-    IMM_Z,     /* two or four by operand size, sign-extended */
-    IMM_V,     /* two, four or eight by operand size */
-    IMM_WB,    /* ENTER: a word, then a byte in bits 16 to 23 */
-    IMM_JB,    /* branch displacement, one byte */
-    IMM_JZ,    /* branch displacement, two or four by operand size */
-    IMM_FAR,   /* offset by operand size, then selector */
-    IMM_MOFFS, /* an address by address size */
-};
-
-/* A row, prepared for the decoder. */
-struct row_info {
-    uint8_t imm;      /* enum imm_kind */
-    bool modrm;       /* a ModRM byte follows the opcode */
-    bool rm_is_byte;  /* the E operand is a byte register or byte in memory */
-    bool reg_is_byte; /* likewise G */
-    bool in_opcode;   /* Z: register in the opcode */
-    bool mod_reg;     /* ModRM.mod is taken for 3 */
-    bool vsib;        /* the index is a vector register */
-    bool ends;        /* the block ends after it */
-};
-
-struct entry {
-    uint16_t row;
-    uint16_t next; /* next entry of the same opcode, or NO_ENTRY */
-};
-
-struct decoder {
-    uint16_t first[MAP_COUNT][256];
-    struct row_info *info; /* one for each row */
-    struct entry *entries;
-    unsigned entry_count;
-};
-
-static uint8_t imm_kind_of(const char *operand)
-{
-    static const struct {
-        const char *token;
-        uint8_t kind;
-    } kinds[] = {
-        {"Ib", IMM_B},     {"Ibs", IMM_BS},   {"Iw", IMM_W},  {"Iz", IMM_Z},
-        {"Iv", IMM_V},     {"Jb", IMM_JB},    {"Jz", IMM_JZ}, {"Ap", IMM_FAR},
-        {"Ob", IMM_MOFFS}, {"Ov", IMM_MOFFS}, {"Lx", IMM_B},
-    };
-
-    for (unsigned n = 0; n < ARRAY_SIZE(kinds); n++)
-        if (strcmp(operand, kinds[n].token) == 0)
-            return kinds[n].kind;
-    return IMM_NONE;
-}
-
-static void row_info_fill(struct row_info *info, const struct insn_row *row)
-{
-    char text[64], *rest = text, *token;
-
-    CHECK(strlen(row->operands) < sizeof(text));
-    strcpy(text, row->operands);
-    while ((token = strsep(&rest, ",")) != NULL) {
-        uint8_t imm = imm_kind_of(token);
-
-        if (imm != IMM_NONE) {
-            /* ENTER is the only row with two immediates. */
-            CHECK(info->imm == IMM_NONE || (info->imm == IMM_W && imm == IMM_B));
-            info->imm = info->imm == IMM_NONE ? imm : IMM_WB;
-        }
-        if (strcmp(token, "Eb") == 0 || strcmp(token, "Rb") == 0)
-            info->rm_is_byte = true;
-        if (strcmp(token, "Gb") == 0)
-            info->reg_is_byte = true;
-        if (token[0] == 'Z') {
-            info->in_opcode = true;
-            info->rm_is_byte = strcmp(token, "Zb") == 0;
-        }
-    }
-    info->modrm = row->modrm_class != MODRM_NONE;
-    info->mod_reg = row->attrs & A_MOD_REG;
-    info->vsib = row->attrs & A_VSIB;
-    info->ends = row->attrs & (A_END | A_JUMP | A_IO);
-}
-
-/* Appends an entry to the chain of an opcode. */
-static void index_add(struct decoder *d, unsigned map, unsigned opcode, uint16_t row)
-{
-    uint16_t *link = &d->first[map][opcode];
-
-    while (*link != NO_ENTRY)
-        link = &d->entries[*link].next;
-    *link = (uint16_t)d->entry_count;
-    d->entries[d->entry_count++] = (struct entry){row, NO_ENTRY};
-}
-
-struct decoder *decoder_create(void)
-{
-    struct decoder *d = host_alloc(sizeof(*d));
-
-    CHECK(insn_row_count < NO_ENTRY / 8);
-    memset(d->first, 0xff, sizeof(d->first));
-    d->info = host_alloc(insn_row_count * sizeof(d->info[0]));
-    d->entries = host_alloc(insn_row_count * 8 * sizeof(d->entries[0]));
-    for (unsigned n = 0; n < insn_row_count; n++) {
-        const struct insn_row *row = &insn_rows[n];
-
-        row_info_fill(&d->info[n], row);
-        if (d->info[n].in_opcode)
-            CHECK((row->opcode & 7) == 0);
-        for (unsigned low = 0; low < (d->info[n].in_opcode ? 8u : 1u); low++)
-            index_add(d, row->map, row->opcode + low, (uint16_t)n);
-    }
-    return d;
-}
-
-void decoder_destroy(struct decoder *d)
-{
-    if (d == NULL)
-        return;
-    free(d->info);
-    free(d->entries);
-    free(d);
-}
 
 /* An instruction while it is being taken apart. */
 struct parse {
@@ -145,10 +14,14 @@ struct parse {
     uint8_t rex;
     uint8_t rep; /* 0, 0xf2 or 0xf3: the last one */
     bool prefix66, prefix67, lock;
-    uint8_t segment; /* override, or SEG_COUNT */
-    bool vex;        /* VEX-encoded: W, R, X, B are in rex, pp in prefix66 and rep */
-    bool vex_bad;    /* and that cannot be, with what stands before it: #UD */
-    uint8_t vex_l, vvvv;
+    uint8_t segment;          /* override, or SEG_COUNT */
+    bool vex;                 /* VEX-encoded: W, R, X, B are in rex, pp in prefix66 and rep */
+    bool vex_bad;             /* and that cannot be, with what stands before it: #UD */
+    uint8_t vex_l, vvvv;      /* VEX.L, or the length that EVEX.L'L says: 0, 1, 2 */
+    bool evex;                /* vex, too: EVEX-encoded */
+    uint8_t evex_p2;          /* z, L'L, b, V', aaa */
+    uint8_t reg_high, v_high; /* 16 if R', V' are set */
+    uint8_t disp8_scale;      /* what displacements of one byte count */
     uint8_t map, opcode;
     uint8_t modrm;
     bool has_modrm;
@@ -239,6 +112,47 @@ static void parse_vex(struct parse *p, uint8_t first)
     p->map = (uint8_t)(p->vex_bad ? MAP_VEX_0F : MAP_VEX_0F + map - 1);
 }
 
+#define P2_Z   0x80
+#define P2_B   0x10
+#define P2_V   0x08 /* stored inverted */
+#define P2_AAA 0x07
+
+/* 62h starts an EVEX prefix where it cannot be BOUND (SDM 2A 2.7.1). */
+static bool starts_evex(const struct parse *p, uint8_t byte)
+{
+    if (byte != 0x62 || !(p->mode & (MODE_64 | MODE_PROT)))
+        return false;
+    return (p->mode & MODE_64) ||
+           (p->length < p->available && (p->bytes[p->length] & 0xc0) == 0xc0);
+}
+
+/* The rest of an EVEX prefix and the opcode byte (SDM 2A table 2-30). */
+static void parse_evex(struct parse *p)
+{
+    static const uint8_t reps[4] = {0, 0, 0xf3, 0xf2};
+    uint8_t p0 = (uint8_t)take(p, 1), p1 = (uint8_t)take(p, 1), p2 = (uint8_t)take(p, 1);
+    unsigned map = p0 & 7;
+
+    p->vex = p->evex = true;
+    p->vex_bad = p->rex != 0 || p->prefix66 || p->rep != 0 || p->lock || (p0 & 8) || !(p1 & 4) ||
+                 map < 1 || map > 3;
+    p->rex = (p0 & 0x80 ? 0 : REX_R) | (p0 & 0x40 ? 0 : REX_X) | (p0 & 0x20 ? 0 : REX_B) |
+             (p1 & 0x80 ? REX_W : 0);
+    p->reg_high = p0 & 0x10 ? 0 : 16;
+    p->v_high = p2 & P2_V ? 0 : 16;
+    if (!(p->mode & MODE_64)) {
+        p->rex &= REX_W;
+        p->reg_high = 0;
+        p->vex_bad |= p->v_high != 0;
+    }
+    p->vvvv = (uint8_t)(~p1 >> 3) & 15;
+    p->evex_p2 = p2;
+    p->prefix66 = (p1 & 3) == 1;
+    p->rep = reps[p1 & 3];
+    p->opcode = (uint8_t)take(p, 1);
+    p->map = (uint8_t)(p->vex_bad ? MAP_EVEX_0F : MAP_EVEX_0F + map - 1);
+}
+
 /* Prefixes, REX and opcode bytes. */
 static void parse_opcode(struct parse *p)
 {
@@ -257,6 +171,8 @@ static void parse_opcode(struct parse *p)
     p->opcode = byte;
     if (starts_vex(p, byte)) {
         parse_vex(p, byte);
+    } else if (starts_evex(p, byte)) {
+        parse_evex(p);
     } else if (byte == 0x0f) {
         p->map = MAP_0F;
         p->opcode = (uint8_t)take(p, 1);
@@ -289,9 +205,62 @@ static bool prefix_fits(const struct parse *p, uint8_t prefix)
     }
 }
 
-/* Rows that differ in VEX.W or VEX.L only. */
-static bool vex_fits(const struct parse *p, uint32_t attrs)
+static bool is_register_form(const struct parse *p)
 {
+    return p->modrm >> 6 == 3;
+}
+
+unsigned evex_memory_bytes(const struct insn_row *row, unsigned length, bool broadcast)
+{
+    switch (row->size) {
+    case SZ_FV:
+        return !broadcast ? length : row->attrs & A_VEX_W1 ? 8 : 4;
+    case SZ_HV:
+        return !broadcast ? length / 2 : 4;
+    case SZ_FVM:
+        return length;
+    case SZ_HVM:
+        return length / 2;
+    case SZ_QVM:
+        return length / 4;
+    case SZ_OVM:
+        return length / 8;
+    case SZ_DUP:
+        return length == 16 ? 8 : length;
+    case SZ_S4:
+        return 4;
+    case SZ_S8:
+        return 8;
+    default: /* SZ_E1 to SZ_E32 */
+        return 1u << (row->size - SZ_E1);
+    }
+}
+
+/* The length that L'L says, if the row is for it. Embedded rounding means 512 bits. */
+static bool evex_fits(struct parse *p, const struct insn_row *row)
+{
+    uint32_t lengths = row->attrs & (A_VEX_L0 | A_VEX_L1);
+    bool scalar = row->size == SZ_S4 || row->size == SZ_S8;
+    unsigned l = (p->evex_p2 >> 5) & 3;
+
+    if ((row->attrs & (A_RC | A_SAE)) && (p->evex_p2 & P2_B) && is_register_form(p))
+        l = 2;
+    p->vex_l = (uint8_t)l;
+    if (l == 3 || !cpu_has(p->cpu, FEATURE_AVX512F) ||
+        (row->attrs & (p->rex & REX_W ? A_VEX_W0 : A_VEX_W1)))
+        return false;
+    if (l < 2 && !scalar && lengths != A_VEX_L0 && !cpu_has(p->cpu, FEATURE_AVX512VL))
+        return false;
+    return lengths == 0 || l == (lengths == A_VEX_L0 ? 0 : 2) || (lengths == A_VEX_L1 && l == 1);
+}
+
+/* Rows that differ in VEX.W or VEX.L only. */
+static bool vex_fits(struct parse *p, const struct insn_row *row)
+{
+    uint32_t attrs = row->attrs;
+
+    if (p->evex)
+        return evex_fits(p, row);
     return !(attrs & (p->rex & REX_W ? A_VEX_W0 : A_VEX_W1)) &&
            !(attrs & (p->vex_l ? A_VEX_L0 : A_VEX_L1));
 }
@@ -362,7 +331,7 @@ static uint16_t find_row(struct parse *p, bool *known)
             continue;
         }
         *known = true;
-        if (vex_fits(p, row->attrs) && mode_fits(p, row->modes) &&
+        if (vex_fits(p, row) && mode_fits(p, row->modes) &&
             (row->feature == FEATURE_BASE || cpu_has(p->cpu, row->feature)))
             return d->entries[e].row;
     }
@@ -386,6 +355,8 @@ static unsigned operand_size(const struct parse *p, uint8_t size)
         return 64;
     case SZ_Y:
         return long_mode && (p->rex & REX_W) ? 64 : 32;
+    case SZ_FV ... SZ_S8:
+        return 8; /* the first op function */
     case SZ_X:
         return p->vex_l ? 16 : 8; /* the second op function, and the first */
     case SZ_F64:
@@ -426,7 +397,7 @@ static void memory_16(struct parse *p, struct insn *i, unsigned *segment)
         i->base = GPR_ZERO;
         i->disp = (int16_t)take(p, 2);
     } else if (mod == 1) {
-        i->disp = (int8_t)take(p, 1);
+        i->disp = (int8_t)take(p, 1) * p->disp8_scale;
     } else if (mod == 2) {
         i->disp = (int16_t)take(p, 2);
     }
@@ -443,7 +414,7 @@ static bool memory_32_64(struct parse *p, struct insn *i, bool vsib, unsigned *s
     i->base = (uint8_t)(rm | (p->rex & REX_B ? 8 : 0));
     if (rm == 4) {
         uint8_t sib = (uint8_t)take(p, 1);
-        unsigned index = ((sib >> 3) & 7) | (p->rex & REX_X ? 8 : 0);
+        unsigned index = ((sib >> 3) & 7) | (p->rex & REX_X ? 8 : 0) | (vsib ? p->v_high : 0);
 
         i->scale = sib >> 6;
         i->index = index == 4 && !vsib ? GPR_ZERO : (uint8_t)index;
@@ -460,7 +431,7 @@ static bool memory_32_64(struct parse *p, struct insn *i, bool vsib, unsigned *s
     if (i->base == GPR_RSP || i->base == GPR_RBP)
         *segment = SEG_SS;
     if (mod == 1)
-        i->disp = (int8_t)take(p, 1);
+        i->disp = (int8_t)take(p, 1) * p->disp8_scale;
     else if (mod == 2)
         i->disp = (int32_t)take(p, 4);
     return rip_relative;
@@ -477,6 +448,11 @@ static bool parse_operands(struct parse *p, struct insn *i, const struct row_inf
         unsigned reg = ((p->modrm >> 3) & 7) | (p->rex & REX_R ? 8 : 0);
         unsigned rm = (p->modrm & 7) | (p->rex & REX_B ? 8 : 0);
 
+        reg |= p->reg_high;
+        if (p->evex && !info->rm_general)
+            rm |= p->rex & REX_X ? 16 : 0;
+        if (info->mask_rm)
+            rm &= 7;
         p->length++;
         i->reg = info->reg_is_byte ? byte_register(reg, rex) : (uint8_t)reg;
         if (p->modrm >> 6 == 3 || info->mod_reg) {
@@ -555,7 +531,40 @@ static bool vex_is_bad(const struct parse *p, uint32_t attrs)
         return true;
     return p->vex_bad || (!(attrs & A_VVVV) && p->vvvv != 0) ||
            ((attrs & A_AVX2_L1) && p->vex_l && !cpu_has(p->cpu, FEATURE_AVX2)) ||
-           ((attrs & A_AVX) && !(p->mode & MODE_AVX));
+           ((attrs & A_AVX) && !(p->mode & MODE_AVX)) ||
+           ((attrs & A_AVX512) && !(p->mode & MODE_AVX512));
+}
+
+/* Combinations of z, b and aaa that are undefined (SDM 2A 2.7.11). */
+static bool evex_is_bad(const struct parse *p, const struct insn_row *row)
+{
+    bool memory = !is_register_form(p), b = p->evex_p2 & P2_B, z = p->evex_p2 & P2_Z;
+    unsigned aaa = p->evex_p2 & P2_AAA;
+
+    if (b && !(memory ? row->size == SZ_FV || row->size == SZ_HV : row->attrs & (A_RC | A_SAE)))
+        return true;
+    if (p->v_high != 0 && !(row->attrs & (A_VVVV | A_VSIB)))
+        return true;
+    if (z && (aaa == 0 || (row->attrs & (A_NO_ZEROING | A_NO_MASK)) ||
+              (memory && (row->attrs & A_WRITES))))
+        return true;
+    return aaa != 0 ? row->attrs & A_NO_MASK : row->attrs & A_NEEDS_MASK;
+}
+
+/* Names an opmask or general register that there is not. */
+static bool register_is_bad(const struct parse *p, const struct row_info *info,
+                            const struct insn *i)
+{
+    return ((info->mask_reg || info->reg_general) && p->reg_high) ||
+           (info->mask_reg && i->reg > 7) || (info->mask_vvvv && p->vvvv + p->v_high > 7);
+}
+
+static int64_t evex_bits(const struct parse *p)
+{
+    return (int64_t)(p->evex_p2 & P2_AAA) << EVEX_MASK |
+           (int64_t) !!(p->evex_p2 & P2_Z) << EVEX_ZEROING |
+           (int64_t) !!(p->evex_p2 & P2_B) << EVEX_B | (int64_t)p->vex_l << EVEX_LENGTH |
+           (int64_t)(p->evex_p2 >> 5 & 3) << EVEX_ROUNDING;
 }
 
 /* MOV of a control or debug register that does not exist: #UD at every privilege (SDM 2B "MOV"). */
@@ -572,7 +581,8 @@ static bool has_no_register(const struct insn_row *row, const struct insn *i)
 static op_fn *gated_op(const struct parse *p, const struct insn_row *row, const struct insn *i,
                        op_fn *op)
 {
-    if (op == NULL || vex_is_bad(p, row->attrs))
+    if (op == NULL || vex_is_bad(p, row->attrs) || (p->evex && evex_is_bad(p, row)) ||
+        register_is_bad(p, &p->cpu->decoder->info[i->row], i))
         return op_ud;
     if (p->lock && !((row->attrs & A_LOCK) && (i->flags & INSN_MEM)))
         return op_ud;
@@ -636,6 +646,9 @@ enum decode_result decode_insn(const struct vcpu *cpu, uint32_t mode, const uint
     row = &insn_rows[n];
     info = &cpu->decoder->info[n];
     p.operand_bits = operand_size(&p, row->size);
+    p.disp8_scale = 1;
+    if (p.evex)
+        p.disp8_scale = (uint8_t)evex_memory_bytes(row, 16u << p.vex_l, p.evex_p2 & P2_B);
     rip_relative = parse_operands(&p, out, info);
     out->imm = parse_immediate(&p, info->imm);
     if (p.overrun)
@@ -653,7 +666,9 @@ enum decode_result decode_insn(const struct vcpu *cpu, uint32_t mode, const uint
     if (p.lock || ((row->attrs & A_LOCKED) && (out->flags & INSN_MEM)))
         out->flags |= INSN_LOCK;
     if (row->attrs & A_VVVV)
-        out->vvvv = p.mode & MODE_64 ? p.vvvv : p.vvvv & 7;
+        out->vvvv = p.mode & MODE_64 ? p.vvvv | p.v_high : p.vvvv & 7;
+    if (p.evex)
+        out->imm |= evex_bits(&p);
     if (p.rep == 0xf3 && row->prefix != PFX_F3)
         out->flags |= INSN_REP;
     if (p.rep == 0xf2 && row->prefix != PFX_F2)

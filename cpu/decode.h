@@ -35,6 +35,10 @@ enum decode_result decode_insn(const struct vcpu *cpu, uint32_t mode, const uint
                                unsigned available, unsigned offset, struct insn *out,
                                uint32_t *attrs);
 
+/* How many bytes the memory operand of an EVEX row has: of vectors of `length` bytes, or an element
+ * that is broadcast. */
+unsigned evex_memory_bytes(const struct insn_row *row, unsigned length, bool broadcast);
+
 /* What the decoder puts in place of a row that may not run now; in ops/control.c. */
 op_fn op_ud;        /* #UD */
 op_fn op_gap;       /* #UD, counted and reported: Gnomon knows no such instruction */

@@ -248,12 +248,14 @@ void fpu_serialize(struct vcpu *cpu, struct state *s)
 {
     uint32_t mxcsr = fpu_mxcsr_read(cpu);
 
-    state_section(s, "fpu", 2);
+    state_section(s, "fpu", 3);
     serialize_x87(&cpu->x87, s);
     state_bool(s, &cpu->x87_error_pin);
     for (unsigned n = 0; n < ARRAY_SIZE(cpu->vreg); n++)
         for (unsigned k = 0; k < ARRAY_SIZE(cpu->vreg[n].q); k++)
             state_u64(s, &cpu->vreg[n].q[k]);
+    for (unsigned n = 0; n < ARRAY_SIZE(cpu->opmask); n++)
+        state_u64(s, &cpu->opmask[n]);
     state_u32(s, &mxcsr);
     state_u64(s, &cpu->xcr0);
     state_u64(s, &cpu->xss);

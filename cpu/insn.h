@@ -57,7 +57,8 @@ enum insn_flags {
 
 struct insn {
     op_fn *op;        /* what it does */
-    int64_t imm;      /* immediate, extended as the row says; for near branches the target as an
+    int64_t imm;      /* immediate, extended as the row says, and in EVEX rows the bits of the
+                         prefix from bit 8 on (enum insn_evex); for near branches the target as an
                          offset from GPR_IP_BASE; for far pointers selector << 32 | offset; for
                          x87 rows the opcode as FNSTENV stores it, 11 bits */
     int32_t disp;     /* displacement of the memory operand (RIP-relative: from GPR_IP_BASE) */
@@ -70,7 +71,7 @@ struct insn {
     uint8_t index;    /* gpr slot of its index; A_VSIB: vector register */
     uint8_t scale;    /* shift of the index, 0 to 3 */
     uint8_t seg;      /* enum segment_index of the memory operand */
-    uint8_t vvvv;     /* VEX.vvvv register (A_VVVV), else 0 */
+    uint8_t vvvv;     /* VEX.vvvv register (A_VVVV), with EVEX.V', else 0 */
     uint8_t flags;    /* enum insn_flags */
 };
 
@@ -81,9 +82,19 @@ _Static_assert(sizeof(struct insn) == 32 || sizeof(void *) != 8, "two decoded in
  * register n is n * 8, AH..BH are (n - 4) * 8 + 1 (mirrored on big-endian hosts).
  */
 
+/* What struct insn.imm holds of an EVEX prefix, by bit position. */
+enum insn_evex {
+    EVEX_IMM8 = 0,
+    EVEX_MASK = 8,      /* aaa: opmask register, 0 for none */
+    EVEX_ZEROING = 11,  /* z: elements that the mask leaves out are cleared, not kept */
+    EVEX_B = 12,        /* b: broadcast, or embedded rounding, or no exceptions */
+    EVEX_LENGTH = 13,   /* two bits: 128, 256 or 512 bits; 512 where L'L means something else */
+    EVEX_ROUNDING = 15, /* two bits: L'L as it stood there; rounding where b says so */
+};
+
 /* ---- The table -------------------------------------------------------------------------- */
 
-/* Opcode maps; those of VEX-encoded instructions apart. */
+/* Opcode maps; those of VEX- and EVEX-encoded instructions apart. */
 enum insn_map {
     MAP_1B,
     MAP_0F,
@@ -92,6 +103,9 @@ enum insn_map {
     MAP_VEX_0F,
     MAP_VEX_0F38,
     MAP_VEX_0F3A,
+    MAP_EVEX_0F,
+    MAP_EVEX_0F38,
+    MAP_EVEX_0F3A,
     MAP_COUNT,
 };
 
@@ -138,6 +152,23 @@ enum insn_size {
     SZ_D,   /* 32 */
     SZ_Q,   /* 64 */
     SZ_X,   /* vectors by VEX.L: entry 0 of the op functions is for 128 bits, 1 for 256 */
+    /* EVEX rows have one op function for all lengths; their size is the tuple type, which tells how
+     * many bytes the memory operand has and so what an 8-bit displacement counts (SDM 2A 2.7.5). */
+    SZ_FV,  /* the vector's length; a broadcast element has 4 bytes, 8 with W */
+    SZ_HV,  /* half of it; likewise, 4 bytes */
+    SZ_FVM, /* the vector's length; no broadcast */
+    SZ_HVM, /* half, a quarter, an eighth of it */
+    SZ_QVM,
+    SZ_OVM,
+    SZ_DUP, /* 8 bytes for 128 bits, else the vector's length */
+    SZ_E1,  /* 1 to 32 bytes, whatever the length */
+    SZ_E2,
+    SZ_E4,
+    SZ_E8,
+    SZ_E16,
+    SZ_E32,
+    SZ_S4, /* scalars: 4 and 8 bytes, and EVEX.L'L does not matter */
+    SZ_S8,
 };
 
 /* CPUID features that gate rows. X(NAME, word as in -cpu, leaf, subleaf, register, bit). */
@@ -181,17 +212,28 @@ enum insn_size {
     X(BMI2, "bmi2", 7, 0, EBX, 8)                                                                  \
     X(ERMS, "erms", 7, 0, EBX, 9)                                                                  \
     X(INVPCID, "invpcid", 7, 0, EBX, 10)                                                           \
+    X(AVX512F, "avx512f", 7, 0, EBX, 16)                                                           \
+    X(AVX512DQ, "avx512dq", 7, 0, EBX, 17)                                                         \
     X(RDSEED, "rdseed", 7, 0, EBX, 18)                                                             \
     X(ADX, "adx", 7, 0, EBX, 19)                                                                   \
     X(SMAP, "smap", 7, 0, EBX, 20)                                                                 \
+    X(AVX512IFMA, "avx512ifma", 7, 0, EBX, 21)                                                     \
     X(CLFLUSHOPT, "clflushopt", 7, 0, EBX, 23)                                                     \
     X(CLWB, "clwb", 7, 0, EBX, 24)                                                                 \
+    X(AVX512CD, "avx512cd", 7, 0, EBX, 28)                                                         \
     X(SHA, "sha-ni", 7, 0, EBX, 29)                                                                \
+    X(AVX512BW, "avx512bw", 7, 0, EBX, 30)                                                         \
+    X(AVX512VL, "avx512vl", 7, 0, EBX, 31)                                                         \
+    X(AVX512VBMI, "avx512vbmi", 7, 0, ECX, 1)                                                      \
     X(UMIP, "umip", 7, 0, ECX, 2)                                                                  \
     X(PKU, "pku", 7, 0, ECX, 3)                                                                    \
+    X(AVX512VBMI2, "avx512vbmi2", 7, 0, ECX, 6)                                                    \
     X(GFNI, "gfni", 7, 0, ECX, 8)                                                                  \
     X(VAES, "vaes", 7, 0, ECX, 9)                                                                  \
     X(VPCLMULQDQ, "vpclmulqdq", 7, 0, ECX, 10)                                                     \
+    X(AVX512VNNI, "avx512vnni", 7, 0, ECX, 11)                                                     \
+    X(AVX512BITALG, "avx512bitalg", 7, 0, ECX, 12)                                                 \
+    X(AVX512VPOPCNTDQ, "avx512-vpopcntdq", 7, 0, ECX, 14)                                          \
     X(LA57, "la57", 7, 0, ECX, 16)                                                                 \
     X(RDPID, "rdpid", 7, 0, ECX, 22)                                                               \
     X(MOVDIRI, "movdiri", 7, 0, ECX, 27)                                                           \
@@ -247,6 +289,13 @@ enum insn_attr {
     A_AVX2_L1 = 1 << 22, /* VEX.L = 1 is AVX2 */
     A_VSIB = 1 << 23,   /* the index of the memory operand, in insn.index, is a vector register */
     A_CPL0_UD = 1 << 24, /* #UD unless CPL is 0 (checked by the decoder) */
+    A_AVX512 = 1 << 25, /* #UD unless the system has AVX-512 state enabled, too. In EVEX rows
+                           A_VEX_L0 is for 128 bits only, A_VEX_L1 for 256 and 512, both for 512 */
+    A_RC = 1 << 26,     /* EVEX.b with a register operand: rounding by L'L, no exceptions */
+    A_SAE = 1 << 27,    /* likewise, no exceptions */
+    A_NO_ZEROING = 1 << 28, /* EVEX.z is undefined whatever the destination */
+    A_NO_MASK = 1 << 29,    /* neither has EVEX.aaa a meaning: #UD unless both are 0 */
+    A_NEEDS_MASK = 1 << 30, /* #UD if EVEX.aaa is 0 */
 };
 
 /* Status flags in the columns fr (read), fw (written), fu (left undefined). */

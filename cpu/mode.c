@@ -56,7 +56,10 @@ void mode_update(struct vcpu *cpu)
     mode |= m->cr0 & CR0_MP ? MODE_MP : 0;
     mode |= m->cr4 & CR4_OSFXSR ? MODE_OSFXSR : 0;
     mode |= m->cr4 & CR4_OSXSAVE ? MODE_OSXSAVE : 0;
-    mode |= avx_enabled(cpu) ? MODE_AVX : 0;
+    if (avx_enabled(cpu)) {
+        mode |= MODE_AVX;
+        mode |= (cpu->xcr0 & XSTATE_AVX512) == XSTATE_AVX512 ? MODE_AVX512 : 0;
+    }
     cpu->mode = mode;
     cpu->ip_mask = mode & MODE_64 ? UINT64_MAX : UINT32_MAX;
     /* Blocks that were looked up under a higher limit may reach beyond this one. */

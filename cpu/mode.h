@@ -25,6 +25,8 @@ enum mode_bits {
     MODE_LONG = 1 << 13,    /* EFER.LMA */
     MODE_SINGLE = 1 << 14,  /* one instruction per block: exact points, single step, shadows */
     MODE_AVX = 1 << 15,     /* AVX state is enabled: CR4.OSXSAVE, and SSE and AVX in XCR0 */
+    MODE_AVX512 = 1 << 16,  /* and so is that of AVX-512: the three components in XCR0 */
+    MODE_BITS = 17,
 };
 
 /* Recomputes vcpu.mode, vcpu.ip_mask and the MMU's privilege view. */

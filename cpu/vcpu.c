@@ -45,6 +45,7 @@ static void reset_power_on(struct vcpu *cpu)
     cpu->msr.mtrr_def_type = 0;
     cpu->tsc_offset = 0;
     memset(cpu->vreg, 0, sizeof(cpu->vreg));
+    memset(cpu->opmask, 0, sizeof(cpu->opmask));
     memset(&cpu->x87, 0, sizeof(cpu->x87));
     cpu->x87.control = 0x40;
     cpu->x87.valid = 0xff;

@@ -145,6 +145,25 @@ static void compare_general(const struct diff_case *c, unsigned slot, const stru
     differs(r, x->gs_base != y->gs_base, " gs base %" PRIx64 "/%" PRIx64, x->gs_base, y->gs_base);
 }
 
+static void compare_quads(const char *name, unsigned number, unsigned first, const uint64_t *x,
+                          const uint64_t *y, unsigned count, struct report *r)
+{
+    for (unsigned q = 0; q < count; q++)
+        differs(r, x[q] != y[q], " %s%u[%u] %016" PRIx64 "/%016" PRIx64, name, number, first + q,
+                x[q], y[q]);
+}
+
+static void compare_avx512(const struct diff_case *c, const struct diff_state *x,
+                           const struct diff_state *y, struct report *r)
+{
+    for (unsigned k = 0; k < (mode_is_long(c) ? 16 : 8); k++)
+        compare_quads("zmm", k, 4, x->zmm[k], y->zmm[k], 4, r);
+    for (unsigned k = 0; k < 16; k++)
+        compare_quads("zmm", 16 + k, 0, x->high[k], y->high[k], 8, r);
+    for (unsigned k = 0; k < 8; k++)
+        compare_quads("k", k, 0, &x->opmask[k], &y->opmask[k], 1, r);
+}
+
 static void compare_states(const struct diff_case *c, unsigned slot, const struct diff_state *x,
                            const struct diff_state *y, struct report *r)
 {
@@ -159,6 +178,7 @@ static void compare_states(const struct diff_case *c, unsigned slot, const struc
         differs(r, memcmp(x->ymm[k], y->ymm[k], 16) != 0,
                 " ymm%uh %016" PRIx64 "%016" PRIx64 "/%016" PRIx64 "%016" PRIx64, k, x->ymm[k][1],
                 x->ymm[k][0], y->ymm[k][1], y->ymm[k][0]);
+    compare_avx512(c, x, y, r);
     differs(r, x->mxcsr != y->mxcsr, " mxcsr %x/%x", x->mxcsr, y->mxcsr);
     compare_x87(c, x, y, r);
 }

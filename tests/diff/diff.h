@@ -94,6 +94,9 @@ struct diff_state {
     uint64_t rip, rflags;
     uint64_t xmm[16][2];
     uint64_t ymm[16][2]; /* bits 128 to 255; 0 where the host has no AVX */
+    uint64_t zmm[16][4]; /* bits 256 to 511; this and the rest 0 where it has no AVX-512 */
+    uint64_t high[16][8]; /* registers 16 to 31 */
+    uint64_t opmask[8];
     uint32_t mxcsr;
     uint16_t fcw, fsw; /* fsw with TOP in place */
     uint8_t ftw;       /* abridged: bit n, physical register n is in use */
@@ -148,6 +151,14 @@ struct diff_result {
     const struct diff_line *lines;
     uint8_t *data; /* the data pages, only while two results are compared */
 };
+
+/* Quad q of vector register n. */
+static inline uint64_t *diff_quad(struct diff_state *s, unsigned n, unsigned q)
+{
+    if (n >= 16)
+        return &s->high[n - 16][q];
+    return q < 2 ? &s->xmm[n][q] : q < 4 ? &s->ymm[n][q - 2] : &s->zmm[n][q - 4];
+}
 
 static inline bool mode_is_long(const struct diff_case *c)
 {
@@ -258,7 +269,7 @@ void guest_load(struct guest *g, const struct diff_case *cases, unsigned first, 
                 const uint8_t *image);
 /* soft: without the host's floating-point units. r->data then points into the guest's memory, until
  * guest_clean makes that good again. */
-void guest_run(struct guest *g, const struct diff_case *c, unsigned slot, bool soft,
+void guest_run(struct guest *g, struct diff_case *c, unsigned slot, bool soft,
                struct diff_result *r);
 void guest_clean(struct guest *g);
 

@@ -1,7 +1,7 @@
 /* Encodes one instruction of a row: legal, with random operands, and with memory operands that
  * mostly lie in the data pages. */
 #include "base/bits.h"
-#include "cpu/insn.h"
+#include "cpu/decode.h"
 #include "values.h"
 
 #include <string.h>
@@ -16,9 +16,12 @@ struct encoder {
     bool gs;        /* with a GS prefix */
     unsigned start; /* where it starts in the code */
     unsigned operand_bits, address_bits;
-    bool rex_w, prefix66, vex;
+    bool rex_w, prefix66, vex, evex;
     uint8_t rex;
     uint8_t vvvv, vex_l;
+    uint8_t reg_high, v_high; /* EVEX.R', EVEX.V' */
+    bool zeroing, b;
+    uint8_t opmask;
     uint64_t target;             /* linear address of the memory operand, or 0 */
     unsigned rip_disp_at;        /* offset of a RIP-relative displacement, 0: none */
     unsigned jump_at, jump_size; /* offset of a branch's displacement */
@@ -79,20 +82,57 @@ static void vector_index(struct encoder *e, unsigned index, unsigned scale)
     bool dwords = strchr(e->row->mnemonic, 'r')[1] == 'd';
     struct diff_state *s = &e->c->in;
 
-    for (unsigned n = 0; n < (dwords ? 8u : 4u); n++) {
+    for (unsigned n = 0; n < (dwords ? 16u : 8u); n++) {
         uint64_t to = DATA_BASE + below(e, DATA_SIZE - 8);
         uint64_t element = (uint64_t)((int64_t)(to - e->target) >> scale);
-        uint64_t *quad = n / (dwords ? 4 : 2) ? s->ymm[index] : s->xmm[index];
+        uint64_t *quad = diff_quad(s, index, dwords ? n / 2 : n);
 
         if (below(e, 64) == 0)
             element = value_integer(e->random);
         if (!dwords)
-            quad[n % 2] = element;
+            *quad = element;
         else if (n % 2)
-            quad[n / 2 % 2] = (uint32_t)quad[n / 2 % 2] | element << 32;
+            *quad = (uint32_t)*quad | element << 32;
         else
-            quad[n / 2 % 2] = (uint32_t)element;
+            *quad = (uint32_t)element;
     }
+}
+
+static bool one_in(struct encoder *e, unsigned n)
+{
+    return below(e, n) == 0;
+}
+
+/* The bits of EVEX that are not registers; now and then what is undefined. */
+static void evex_bits(struct encoder *e, bool memory)
+{
+    uint32_t attrs = e->row->attrs, lengths = attrs & (A_VEX_L0 | A_VEX_L1);
+    bool rounds = !memory && (attrs & (A_RC | A_SAE));
+
+    if (!(attrs & A_NO_MASK) || one_in(e, 64))
+        e->opmask = (uint8_t)(one_in(e, 3) ? 0 : below(e, 8));
+    if ((attrs & A_NEEDS_MASK) && !one_in(e, 64))
+        e->opmask |= 1;
+    if (!(attrs & (A_NO_MASK | A_NO_ZEROING)) && !(memory && (attrs & A_WRITES)) && e->opmask != 0)
+        e->zeroing = one_in(e, 2);
+    e->zeroing ^= !(attrs & A_NO_MASK) && one_in(e, 64); /* AMD's ignore it there */
+    e->b = (rounds || (memory && (e->row->size == SZ_FV || e->row->size == SZ_HV)))
+               ? one_in(e, 2)
+               : memory && one_in(e, 64);
+    e->vex_l = (uint8_t)(lengths == A_VEX_L0   ? 0
+                         : lengths == A_VEX_L1 ? 1 + below(e, 2)
+                         : lengths != 0        ? 2
+                                               : below(e, 3));
+    if ((rounds && e->b) || one_in(e, 64))
+        e->vex_l = (uint8_t)below(e, 4);
+}
+
+/* What an 8-bit displacement counts. */
+static int32_t disp8_scale(const struct encoder *e)
+{
+    if (!e->evex)
+        return 1;
+    return (int32_t)evex_memory_bytes(e->row, 16u << (e->vex_l < 3 ? e->vex_l : 2), e->b);
 }
 
 /* The offset that the target has in its segment. */
@@ -135,7 +175,7 @@ static void memory_operand16(struct encoder *e, unsigned reg)
     emit(e, disp, mod);
     if (!e->alone)
         return;
-    offset -= disp;
+    offset -= disp * (uint64_t)(mod == 1 ? disp8_scale(e) : 1);
     if (forms[rm].index != 0)
         offset -= e->c->in.gpr[forms[rm].index];
     set_low(e, forms[rm].base, offset);
@@ -177,8 +217,9 @@ static void memory_operand(struct encoder *e, unsigned reg)
         base = GPR_RBX;
     sib = sib || (base & 7) == 4;
     if (vsib || (sib && below(e, 2) == 0)) {
-        index = below(e, e->is_long ? 16 : 8);
+        index = below(e, !e->is_long ? 8 : vsib && e->evex ? 32 : 16);
         scale = below(e, 4);
+        e->v_high = vsib ? index & 16 : e->v_high;
         if (vsib)
             vector_index(e, index, scale);
         else if (index == base) /* it would move the target */
@@ -189,6 +230,7 @@ static void memory_operand(struct encoder *e, unsigned reg)
     if (sib)
         emit(e, scale << 6 | (index & 7) << 3 | (base & 7), 1);
     emit(e, (uint32_t)disp, mod == 2 ? 4 : mod);
+    disp *= mod == 1 ? disp8_scale(e) : 1;
     address = target_offset(e) - (uint64_t)(int64_t)disp;
     if (index != 4 && !vsib)
         address -= e->c->in.gpr[index] << scale;
@@ -230,6 +272,15 @@ static void modrm(struct encoder *e)
     case MODRM_MEM_EXT:
         memory = true;
         break;
+    }
+    if (strstr(row->operands, "Kg") != NULL)
+        reg &= 7;
+    if (e->evex) {
+        evex_bits(e, memory);
+        if (e->is_long && (strstr(row->operands, "Vx") != NULL || one_in(e, 64)))
+            e->reg_high = one_in(e, 2);
+        if (e->is_long && !memory && strpbrk(row->operands, "UW") != NULL)
+            e->rex |= one_in(e, 2) ? 2 : 0;
     }
     if (row->modrm_class == MODRM_EXT || row->modrm_class == MODRM_MEM_EXT ||
         row->modrm_class == MODRM_REG_EXT)
@@ -333,6 +384,10 @@ static void vex_fields(struct encoder *e)
     e->vex_l = (row->attrs & A_VEX_L1) || (!(row->attrs & A_VEX_L0) && any_l && below(e, 2));
     if (row->attrs & A_VVVV)
         e->vvvv = (uint8_t)any_register(e);
+    if (strstr(row->operands, "Kv") != NULL)
+        e->vvvv &= 7;
+    if (e->evex && e->is_long && (row->attrs & A_VVVV))
+        e->v_high = one_in(e, 2) ? 16 : 0;
 }
 
 /* Prefixes and operand size. Leaves room for REX, which is known at the end. */
@@ -420,6 +475,16 @@ static void last_prefix(struct encoder *e, unsigned at)
             *insert(e, at, 1) = 0x40 | e->rex;
         return;
     }
+    if (e->evex) {
+        p = insert(e, at, 4);
+        p[0] = 0x62;
+        p[1] =
+            (uint8_t)((~e->rex & 7) << 5 | (e->reg_high ? 0 : 0x10) | (row->map - MAP_EVEX_0F + 1));
+        p[2] = (uint8_t)((e->rex_w ? 0x80 : 0) | (~e->vvvv & 15) << 3 | 4 | pp[row->prefix]);
+        p[3] = (uint8_t)((e->zeroing ? 0x80 : 0) | e->vex_l << 5 | (e->b ? 0x10 : 0) |
+                         (e->v_high ? 0 : 8) | e->opmask);
+        return;
+    }
     last = (uint8_t)((~e->vvvv & 15) << 3 | e->vex_l << 2 | pp[row->prefix]);
     if (row->map == MAP_VEX_0F && (e->rex & ~4) == 0 && below(e, 2)) {
         p = insert(e, at, 2);
@@ -453,6 +518,7 @@ struct encoded encode_step(struct diff_case *c, unsigned row, unsigned slot, boo
     unsigned rex_at;
 
     e.vex = e.row->map >= MAP_VEX_0F;
+    e.evex = e.row->map >= MAP_EVEX_0F;
     e.is_long = c->mode == DIFF_64;
     e.start = c->length;
     prefixes(&e);

@@ -92,6 +92,16 @@ static uint8_t random_tags(unsigned top, uint64_t *random)
     }
 }
 
+static void random_avx512(struct diff_state *s, const struct value_theme *theme, uint64_t *random)
+{
+    for (unsigned n = 0; n < 32; n++)
+        for (unsigned q = n < 16 ? 4 : 0; q < 8; q++)
+            *diff_quad(s, n, q) = random_below(random, 16) == 0 ? 0 : value_lane(theme, random);
+    /* Mostly a few of the low bits: those are the elements of small vectors. */
+    for (unsigned n = 0; n < 8; n++)
+        s->opmask[n] = random_below(random, 4) == 0 ? value_integer(random) : random_next(random);
+}
+
 static void random_fpu(struct diff_state *s, const struct value_theme *theme, uint64_t *random)
 {
     for (unsigned n = 0; n < 16; n++)
@@ -101,6 +111,8 @@ static void random_fpu(struct diff_state *s, const struct value_theme *theme, ui
         for (unsigned n = 0; n < 16; n++)
             for (unsigned k = 0; k < 2; k++)
                 s->ymm[n][k] = random_below(random, 16) == 0 ? 0 : value_lane(theme, random);
+    if (host_has_feature(FEATURE_AVX512F))
+        random_avx512(s, theme, random);
     s->mxcsr = random_mxcsr(random);
     s->fcw = random_control(random);
     s->fsw = random_status(s->fcw, random);
