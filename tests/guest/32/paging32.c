@@ -228,7 +228,7 @@ static void limit_before_page(void)
     TRY("lcall *%0", : : "m"(pointer));
     EXPECT_TRAP(GP, 0);
     EXPECT_EQ(trap.ip, 0x1003); /* behind it */
-    frames[2][3] = 0xcb; /* RETF */
+    frames[2][3] = 0xcb;        /* RETF */
     gdt_set(SEL(0), descriptor(WINDOW, 0x1003, ACC_P | ACC_CODE | ACC_R, SEG_D));
     TRY_OK("lcall *%0", : : "m"(pointer) : "eax");
     gdt_set(SEL(0), descriptor(WINDOW, 0x1001, ACC_P | ACC_CODE | ACC_R, SEG_D));
