@@ -200,6 +200,58 @@ static void off_and_on(void)
     TRY_FAULT(GP, 0, "mov %0, %%cr0", : : "r"(CR0_PG | 0x10));
 }
 
+/* Fetching: the limit of CS goes before the page (SDM 3A table 6-2). */
+static void limit_before_page(void)
+{
+    static struct {
+        uint32_t offset;
+        uint16_t selector;
+    } __attribute__((packed)) pointer = {WINDOW + 0xfff, SEL(0)};
+
+    start_32();
+    map(0, 1, P | W);
+    frames[1][0xfff] = 0x90;
+    gdt_set(SEL(0), descriptor(0, WINDOW >> 12, ACC_P | ACC_CODE | ACC_R, SEG_G | SEG_D));
+    TRY("lcall *%0", : : "m"(pointer));
+    EXPECT_TRAP(GP, 0);
+    EXPECT_EQ(trap.ip, WINDOW + 0x1000);
+    context("an instruction across the limit");
+    frames[1][0xfff] = 0x66;
+    TRY("lcall *%0", : : "m"(pointer));
+    EXPECT_TRAP(GP, 0);
+    EXPECT_EQ(trap.ip, WINDOW + 0xfff);
+    context("the limit in the second page");
+    map(1, 2, P | W);
+    frames[1][0xffe] = 0xb8; /* MOV EAX, imm32 */
+    gdt_set(SEL(0), descriptor(WINDOW, 0x1002, ACC_P | ACC_CODE | ACC_R, SEG_D));
+    pointer.offset = 0xffe;
+    TRY("lcall *%0", : : "m"(pointer));
+    EXPECT_TRAP(GP, 0);
+    EXPECT_EQ(trap.ip, 0x1003); /* behind it */
+    frames[2][3] = 0xcb;        /* RETF */
+    gdt_set(SEL(0), descriptor(WINDOW, 0x1003, ACC_P | ACC_CODE | ACC_R, SEG_D));
+    TRY_OK("lcall *%0", : : "m"(pointer) : "eax");
+    gdt_set(SEL(0), descriptor(WINDOW, 0x1001, ACC_P | ACC_CODE | ACC_R, SEG_D));
+    TRY("lcall *%0", : : "m"(pointer));
+    EXPECT_TRAP(GP, 0);
+    EXPECT_EQ(trap.ip, 0xffe);
+    pointer.offset = WINDOW + 0xfff;
+    map(1, 2, 0);
+    context("inside the limit: the page");
+    gdt_set(SEL(0), FLAT_CODE32(0));
+    TRY("lcall *%0", : : "m"(pointer));
+    EXPECT_TRAP(PF, 0);
+    EXPECT_EQ(trap.ip, WINDOW + 0xfff);
+    EXPECT_EQ(trap.cr2, WINDOW + 0x1000);
+    context("data: the limit, then the page");
+    gdt_set(SEL(1), descriptor(0, WINDOW >> 12, ACC_P | ACC_DATA | ACC_W, SEG_G | SEG_D));
+    asm volatile("mov %w0, %%fs" : : "r"(SEL(1)));
+    TRY_FAULT(GP, 0, "movl %%fs:0x40001000, %%eax", : : : "eax");
+    TRY_FAULT(GP, 0, "movl %%fs:0x40000ffe, %%eax", : : : "eax");
+    TRY_FAULT(PF, 0, "movl %%ds:0x40001000, %%eax", : : : "eax");
+    asm volatile("push %ds\n pop %fs");
+}
+
 /* ---- PAE ---- */
 
 static void start_pae(void)
@@ -299,8 +351,13 @@ static void pdptes(void)
 }
 
 const struct test_case cases[] = {
-    {"two levels", two_levels}, {"rights", rights},         {"large pages", large},
-    {"global pages", globals},  {"off and on", off_and_on}, {"PAE", pae},
+    {"two levels", two_levels},
+    {"rights", rights},
+    {"large pages", large},
+    {"global pages", globals},
+    {"off and on", off_and_on},
+    {"PAE", pae},
+    {"limits before pages", limit_before_page},
     {"PDPTEs", pdptes},
 };
 PROGRAM("paging32");

@@ -10,7 +10,7 @@ static void enable_vectors(void)
     write_cr4(read_cr4() | CR4_OSFXSR | CR4_OSXMMEXCPT);
     if (HAS_1C(26)) {
         write_cr4(read_cr4() | CR4_OSXSAVE);
-        asm volatile("xsetbv" : : "a"(HAS_1C(28) ? 7 : 3), "d"(0), "c"(0));
+        asm volatile("xsetbv" : : "a"(HAS_7B(16) ? 0xe7 : HAS_1C(28) ? 7 : 3), "d"(0), "c"(0));
     }
 }
 

@@ -127,6 +127,46 @@ static void traps_before_interrupts(void)
     expect_seen(1, DB, step_and_irq_at + 1);
 }
 
+/* Between two iterations of REP: RF is set, so that a breakpoint at it does not hit again. */
+extern char rep_at[];
+static struct frame rep_frame;
+
+static bool rep_hook(struct frame *f)
+{
+    if (f->vector == IRQ && f->ip == (unsigned long)rep_at)
+        rep_frame = *f;
+    return note_hook(f);
+}
+
+static void interrupts_in_repetition(void)
+{
+    volatile uint8_t *to = (volatile uint8_t *)0x400000;
+    unsigned long di = 0x400000, count = 0x100000;
+
+    note_start();
+    trap_hook = rep_hook;
+    point_set(0, POINT_EXEC, (unsigned long)rep_at, 1);
+    APIC(0x3e0) = 0xb;
+    APIC(0x320) = IRQ;
+    APIC(0x380) = 300; /* ns: the handler of #DB, and some of 256 pages later */
+    asm volatile("sti\n nop\n .globl rep_at\n rep_at: rep stosb\n cli"
+                 : "+D"(di), "+c"(count)
+                 : "a"(0x5a)
+                 : "memory");
+    APIC(0x380) = 0;
+    APIC(0x320) = 0x10000;
+    points_clear();
+    EXPECT_EQ(seen_count, 2);
+    expect_seen(0, DB, rep_at);
+    expect_seen(1, IRQ, rep_at);
+    context("the frame");
+    EXPECT(rep_frame.flags & FL_RF);
+    EXPECT(rep_frame.rcx > 0 && rep_frame.rcx < 0x100000);
+    EXPECT_EQ(rep_frame.rdi, 0x500000 - rep_frame.rcx);
+    EXPECT_EQ(count, 0);
+    EXPECT_EQ(to[0xfffff], 0x5a);
+}
+
 /* ---- Fetching and decoding ---- */
 
 static void put_code(unsigned at, const char *bytes, unsigned count)
@@ -361,6 +401,7 @@ const struct test_case cases[] = {
     {"NMI before interrupts", nmi_before_interrupts},
     {"interrupts before code breakpoints", interrupts_before_breakpoints},
     {"traps before interrupts", traps_before_interrupts},
+    {"interrupts in REP", interrupts_in_repetition},
     {"code breakpoints before fetching", breakpoint_before_fetch},
     {"fetching before decoding", fetch_before_decode},
     {"#UD before #GP of privilege", undefined_before_privilege},

@@ -305,6 +305,62 @@ static void code_points(void)
     EXPECT_EQ(debug_count, 0);
 }
 
+/* REP: a code breakpoint hits once, a data breakpoint after the iteration that touches it. */
+static uint8_t pages[3 * 4096];
+extern char rep_at[];
+asm(".pushsection .text\n"
+    "rep_code: nop\nrep_at: rep stosb\n ret\n"
+    ".popsection");
+
+static unsigned long rep_call(uint8_t *to, unsigned long count)
+{
+    asm volatile("call rep_code" : "+D"(to), "+c"(count) : "a"(0x5a) : "memory");
+    return count;
+}
+
+static volatile unsigned long rep_left;
+
+static bool note_count(struct frame *f)
+{
+#if defined(__x86_64__)
+    rep_left = f->rcx;
+#else
+    rep_left = f->ecx;
+#endif
+    return debug_hook(f);
+}
+
+static void repetition(void)
+{
+    DEBUG_START();
+    point_set(0, POINT_EXEC, (unsigned long)rep_at, 1);
+    EXPECT_EQ(rep_call(pages, sizeof(pages)), 0);
+    EXPECT_EQ(pages[sizeof(pages) - 1], 0x5a);
+    EXPECT_EQ(debug_count, 1);
+    context("data");
+    points_clear();
+    point_set(0, POINT_WRITE, (unsigned long)pages + 3, 1);
+    debug_count = 0;
+    trap_hook = note_count;
+    EXPECT_EQ(rep_call(pages, 8), 0);
+    EXPECT_EQ(debug_count, 1);
+    EXPECT_EQ(rep_left, 4);
+    EXPECT_EQ(debug_hits[0].ip, (unsigned long)rep_at);
+    EXPECT(debug_hits[0].flags & FL_RF);
+    context("data of the last iteration");
+    debug_count = 0;
+    EXPECT_EQ(rep_call(pages, 4), 0);
+    EXPECT_EQ(debug_count, 1);
+    EXPECT_EQ(debug_hits[0].ip, (unsigned long)rep_at + 2);
+    EXPECT_EQ(debug_hits[0].flags & FL_RF, 0);
+    context("both");
+    point_set(1, POINT_EXEC, (unsigned long)rep_at, 1);
+    debug_count = 0;
+    EXPECT_EQ(rep_call(pages, 8), 0);
+    EXPECT_EQ(debug_count, 2);
+    points_clear();
+}
+
 /* A fault at the instruction after the breakpoint: RF was set for it, and the fault pushes RF. */
 static void resume_flag(void)
 {
@@ -375,6 +431,7 @@ const struct test_case cases[] = {
     {"data breakpoints are traps", data_traps},
     {"data by instruction", data_instructions},
     {"code", code_points},
+    {"REP", repetition},
     {"RF", resume_flag},
     {"ports", port_points},
 };
