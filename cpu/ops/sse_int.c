@@ -4,6 +4,10 @@
  */
 #include "cpu/sse_vec.h"
 
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#endif
+
 /* A function that treats every lane alike: r = expression of a and b, vectors of lane `field`. */
 #define LANEWISE(name, field, expression)                                                          \
     VEC_FN vec_##name(union vec x, union vec y, unsigned size)                                     \
@@ -184,6 +188,11 @@ VEC_FN vec_pmaddwd(union vec a, union vec b, unsigned size)
 {
     union vec r = {.vq = {0, 0}};
 
+#if defined(__SSE2__)
+    (void)size; /* what is above an MMX operand is 0 */
+    r.vq = (vec_u64)_mm_madd_epi16((__m128i)a.vq, (__m128i)b.vq);
+    return r;
+#endif
     for (unsigned n = 0; n < size / 4; n++) {
         int32_t low = (int16_t)VREG_W(a, 2 * n) * (int16_t)VREG_W(b, 2 * n);
         int32_t high = (int16_t)VREG_W(a, 2 * n + 1) * (int16_t)VREG_W(b, 2 * n + 1);
@@ -218,6 +227,10 @@ VEC_FN vec_psadbw(union vec a, union vec b, unsigned size)
     uint64_t sums[2] = {0, 0};
     union vec low, high, difference;
 
+#if defined(__SSE2__)
+    (void)size;
+    return (union vec){.vq = (vec_u64)_mm_sad_epu8((__m128i)a.vq, (__m128i)b.vq)};
+#endif
     low = vec_pminub(a, b, size);
     high = vec_pmaxub(a, b, size);
     difference.vb = high.vb - low.vb;
