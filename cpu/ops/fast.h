@@ -31,6 +31,7 @@
         NEXT;                                                                                      \
     }
 #define FAST_FORMS(stem, ...)                                                                      \
+    op_fn op_##stem;                                                                               \
     FAST_FORM(stem, b, __VA_ARGS__)                                                                \
     FAST_FORM(stem, x, __VA_ARGS__)                                                                \
     FAST_FORM(stem, s, __VA_ARGS__)

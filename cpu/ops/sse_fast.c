@@ -16,9 +16,6 @@ static inline void store128(void *p, const uint64_t q[2])
     guest_store64((uint8_t *)p + 8, q[1]);
 }
 
-op_fn op_movu_x_m, op_movu_store_m, op_mova_x_m, op_mova_store_m;
-op_fn op_movss_m, op_movsd_x_m, op_movss_store_m, op_movsd_x_store_m;
-
 #define ALIGNED ((linear & 15) == 0)
 
 FAST_READ(movu_x_m, 16, xmm_set(cpu, i->reg, load128(p)))
@@ -67,7 +64,6 @@ FAST_WRITE(movsd_x_store_m, 8, guest_store64(p, cpu->vreg[i->reg].q[0]))
 
 #define FP_FAST_4(name)                                                                            \
     op_fn op_##name##ps_r, op_##name##pd_r, op_##name##ss_r, op_##name##sd_r;                      \
-    op_fn op_##name##ps_m, op_##name##pd_m, op_##name##ss_m, op_##name##sd_m;                      \
     FP_FAST(name, ps)                                                                              \
     FP_FAST(name, pd)                                                                              \
     FP_FAST(name, ss)                                                                              \
@@ -75,7 +71,7 @@ FAST_WRITE(movsd_x_store_m, 8, guest_store64(p, cpu->vreg[i->reg].q[0]))
 SSE_FP_ARITHMETIC(FP_FAST_4)
 
 #define FLAGS_FAST(name, type)                                                                     \
-    op_fn op_##name##type##_r, op_##name##type##_m;                                                \
+    op_fn op_##name##type##_r;                                                                     \
     OP(name##type##_r_fast)                                                                        \
     {                                                                                              \
         if (unlikely(!HOST_READY)) {                                                               \

@@ -4,9 +4,7 @@
  */
 #include "cpu/sse_vec.h"
 
-#if defined(__SSE2__)
-#include <emmintrin.h>
-#endif
+typedef char vec_chars __attribute__((vector_size(16))); /* what the compiler's builtins take */
 
 /* A function that treats every lane alike: r = expression of a and b, vectors of lane `field`. */
 #define LANEWISE(name, field, expression)                                                          \
@@ -190,7 +188,7 @@ VEC_FN vec_pmaddwd(union vec a, union vec b, unsigned size)
 
 #if defined(__SSE2__)
     (void)size; /* what is above an MMX operand is 0 */
-    r.vq = (vec_u64)_mm_madd_epi16((__m128i)a.vq, (__m128i)b.vq);
+    r.sd = __builtin_ia32_pmaddwd128(a.sw, b.sw);
     return r;
 #endif
     for (unsigned n = 0; n < size / 4; n++) {
@@ -229,7 +227,7 @@ VEC_FN vec_psadbw(union vec a, union vec b, unsigned size)
 
 #if defined(__SSE2__)
     (void)size;
-    return (union vec){.vq = (vec_u64)_mm_sad_epu8((__m128i)a.vq, (__m128i)b.vq)};
+    return (union vec){.sq = (vec_s64)__builtin_ia32_psadbw128((vec_chars)a.vb, (vec_chars)b.vb)};
 #endif
     low = vec_pminub(a, b, size);
     high = vec_pmaxub(a, b, size);
