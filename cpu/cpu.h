@@ -49,6 +49,7 @@
 #define DR6_BS     BIT(14)
 #define DR6_BT     BIT(15)
 #define DEBUGCTL_BTF BIT64(1) /* single-step on branches */
+#define DR6_RESET  0xffff0ff0ull /* what reads as one */
 #define DR7_LOCALS 0x155ull /* L0-L3, LE */
 #define DR7_GD     BIT64(13)
 
@@ -216,6 +217,8 @@ enum vcpu_attention {
     VCPU_ATTENTION_RESUME = 1 << 5, /* EFLAGS.RF is set: cleared by the next instruction */
     VCPU_ATTENTION_ALONE = 1 << 6,  /* a block of one instruction runs: nothing is chained to it */
     VCPU_ATTENTION_VIRTUAL = 1 << 7, /* VIF and VIP are set where they count: #GP(0) */
+    VCPU_ATTENTION_SHADOW_SS = 1 << 8, /* MOV SS or POP SS just ran: no #DB either (SDM 3A 6.8.3) */
+    VCPU_ATTENTION_STEPPED = 1 << 9, /* the running instruction sees to its own single-step trap */
 };
 
 enum vcpu_exit {
@@ -460,6 +463,10 @@ _Noreturn void cpu_wait(struct vcpu *cpu, const struct insn *i);
 /* Instruction i puts the processor into shutdown: vcpu_run returns VCPU_EXIT_SHUTDOWN. `why` is a
  * string that lasts. */
 _Noreturn void cpu_shutdown(struct vcpu *cpu, const struct insn *i, const char *why);
+
+/* For instructions whose single-step trap depends on EFLAGS.TF as they leave it (INT n, SYSCALL,
+ * SYSRET), not as they found it: call when the flags are loaded. */
+void cpu_step_now(struct vcpu *cpu);
 
 /* Makes clock and vcpu_instructions exact before time is read; call in ops that read time. */
 void cpu_sync_time(struct vcpu *cpu, const struct insn *i);

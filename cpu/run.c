@@ -9,6 +9,8 @@
 #include "cpu/mode.h"
 #include "cpu/smm.h"
 
+#define SHADOWS (VCPU_ATTENTION_SHADOW | VCPU_ATTENTION_SHADOW_SS)
+
 /* Values that longjmp carries to the landing point. */
 enum landing {
     LANDING_NONE,
@@ -148,17 +150,27 @@ static void run_single(struct vcpu *cpu)
         cpu->platform.trace_block(cpu->platform.opaque, 0);
     cpu->mmu.exact_point = true;
     cpu->attention |= VCPU_ATTENTION_ALONE;
-    cpu->debug.entered_gate = false;
     block_run(cpu, b);
     cpu->mmu.exact_point = false;
     cpu->block = NULL;
-    cpu->attention &=
-        ~((before & (VCPU_ATTENTION_SHADOW | VCPU_ATTENTION_SINGLE)) | VCPU_ATTENTION_ALONE);
-    if ((before & VCPU_ATTENTION_TRAP) && !cpu->debug.entered_gate &&
+    cpu->attention &= ~((before & (SHADOWS | VCPU_ATTENTION_SINGLE)) | VCPU_ATTENTION_ALONE);
+    if ((before & VCPU_ATTENTION_TRAP) &&
+        !(cpu->attention & (VCPU_ATTENTION_SHADOW_SS | VCPU_ATTENTION_STEPPED)) &&
         single_steps(cpu, start, next)) {
         cpu->debug.hits |= DR6_BS;
         cpu->attention |= VCPU_ATTENTION_DEBUG;
     }
+    cpu->attention &= ~VCPU_ATTENTION_STEPPED;
+}
+
+void cpu_step_now(struct vcpu *cpu)
+{
+    if (cpu->eflags & EFLAGS_TF) {
+        cpu->debug.hits |= DR6_BS;
+        cpu->attention |= VCPU_ATTENTION_DEBUG;
+    }
+    if (cpu->attention & VCPU_ATTENTION_ALONE)
+        cpu->attention |= VCPU_ATTENTION_STEPPED;
 }
 
 /* Traps that the last instruction earned. Returns true if vcpu_run has to return for a debugger on
@@ -169,6 +181,8 @@ static bool debug_trap(struct vcpu *cpu)
 
     if (cpu->debug.stop.kind != DEBUG_NONE)
         return true;
+    if (cpu->attention & VCPU_ATTENTION_SHADOW_SS)
+        return false; /* with the next instruction's */
     cpu->attention &= ~VCPU_ATTENTION_DEBUG;
     if (hits == 0)
         return false;
@@ -313,7 +327,13 @@ static bool deliver_raised(struct vcpu *cpu)
         .return_rip = cpu->rip,
     };
 
-    cpu->attention &= ~(VCPU_ATTENTION_SHADOW | VCPU_ATTENTION_SINGLE | VCPU_ATTENTION_ALONE);
+    /* A debug exception wakes a halted processor, too; what a faulting instruction had hit is not
+     * reported. */
+    cpu->attention &= ~(SHADOWS | VCPU_ATTENTION_SINGLE | VCPU_ATTENTION_ALONE |
+                        VCPU_ATTENTION_STEPPED | VCPU_ATTENTION_HALTED);
+    cpu->debug.hits = 0;
+    if (cpu->debug.stop.kind == DEBUG_NONE)
+        cpu->attention &= ~VCPU_ATTENTION_DEBUG;
     cpu->mmu.exact_point = false;
     cpu->event_ext = 0;
     record_exception(cpu);

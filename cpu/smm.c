@@ -268,7 +268,6 @@ void smm_leave(struct vcpu *cpu, const struct insn *i)
         cpu_shutdown(cpu, i, "RSM: the save area holds an impossible state");
     cpu->smbase = (uint32_t)m.smbase;
     cpu->nmi_blocked = m.nmi_blocked & 1;
-    cpu->debug.entered_gate = true; /* a TF was the handler's */
     set_smm(cpu, false);
     load_image(cpu, &m);
     mmu_flush_all(&cpu->mmu);

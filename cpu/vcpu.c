@@ -17,6 +17,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define ATTENTION_HITS_SHIFT 16 /* in snapshots; above every VCPU_ATTENTION bit */
+
 #define PAT_RESET 0x0007040600070406ull
 
 /* Segments after RESET (SDM 3A table 9-1). */
@@ -229,13 +231,29 @@ static void serialize_smm(struct vcpu *cpu, struct state *s)
     state_u32(s, &cpu->io.info);
 }
 
+/* After the registers: hits that MOV SS keeps back lie in the upper bits of the word. */
+static void restore_attention(struct vcpu *cpu, uint32_t attention)
+{
+    uint32_t resume = cpu->eflags & EFLAGS_RF;
+
+    cpu->attention = attention & (VCPU_ATTENTION_HALTED | VCPU_ATTENTION_SHADOW |
+                                  VCPU_ATTENTION_SHADOW_SS | VCPU_ATTENTION_DEBUG);
+    cpu->debug.hits = attention >> ATTENTION_HITS_SHIFT;
+    cpu->block = NULL;
+    debug_registers_changed(cpu);
+    mode_update(cpu);
+    cpu->eflags |= resume; /* between two parts of a repeated instruction */
+    cpu->attention |= resume != 0 ? VCPU_ATTENTION_RESUME : 0;
+}
+
 void vcpu_serialize(struct vcpu *cpu, struct state *s)
 {
     uint32_t flags = flags_get(cpu), pending = atomic_load(&cpu->pending);
-    /* Whether an instruction must run singly is no architectural state. */
-    uint32_t attention = cpu->attention & ~VCPU_ATTENTION_SINGLE;
+    /* Whether an instruction must run singly is no architectural state; RF is in EFLAGS. */
+    uint32_t attention = cpu->attention & ~(VCPU_ATTENTION_SINGLE | VCPU_ATTENTION_RESUME);
 
-    state_section(s, "vcpu", 2);
+    attention |= cpu->debug.hits << ATTENTION_HITS_SHIFT;
+    state_section(s, "vcpu", 3);
     for (unsigned n = 0; n < 16; n++)
         state_u64(s, &cpu->gpr[n]);
     state_u64(s, &cpu->rip);
@@ -266,10 +284,7 @@ void vcpu_serialize(struct vcpu *cpu, struct state *s)
         return;
     flags_set(cpu, flags);
     atomic_store(&cpu->pending, pending);
-    cpu->attention = attention & (VCPU_ATTENTION_HALTED | VCPU_ATTENTION_SHADOW);
-    cpu->block = NULL;
-    mode_update(cpu);
-    debug_registers_changed(cpu);
+    restore_attention(cpu, attention);
     vcpu_drop_derived(cpu);
 }
 

@@ -378,7 +378,7 @@ static void software_interrupt(struct vcpu *cpu, const struct insn *i, enum even
 
     cpu->current = i;
     event_deliver(cpu, &e);
-    cpu->debug.entered_gate = true;
+    cpu_step_now(cpu);
 }
 
 OP(int3)
@@ -390,7 +390,7 @@ OP(int_n)
 {
     if ((cpu->mode & MODE_V86) &&
         v86_software_interrupt(cpu, i, (uint8_t)i->imm, cpu_insn_next(cpu, i))) {
-        cpu->debug.entered_gate = true;
+        cpu_step_now(cpu);
         return;
     }
     software_interrupt(cpu, i, EVENT_SOFTWARE, (uint8_t)i->imm);
@@ -435,23 +435,10 @@ static void load_flat(struct vcpu *cpu, uint16_t cs, uint16_t ss, unsigned cpl, 
     cpu_set_cpl(cpu, cpl);
 }
 
-/* Behind SYSCALL and SYSRET the new TF counts, as if they had begun with it: FMASK keeps the kernel
- * from a trap at its entry, and a traced program gets the one of its SYSCALL behind the return. */
-static void trace_by_new_flags(struct vcpu *cpu, bool traced)
-{
-    if (traced)
-        cpu->debug.entered_gate = true;
-    if (cpu->eflags & EFLAGS_TF) {
-        cpu->debug.hits |= DR6_BS;
-        cpu->attention |= VCPU_ATTENTION_DEBUG;
-    }
-}
-
 OP(syscall)
 {
     uint16_t selector = (uint16_t)(cpu->msr.star >> 32) & 0xfffc;
     uint64_t flags = vcpu_rflags(cpu);
-    bool traced = flags & EFLAGS_TF;
 
     if (!(cpu->mmu.efer & EFER_SCE))
         cpu_raise(cpu, i, EXC_UD);
@@ -461,14 +448,13 @@ OP(syscall)
     flags &= ~cpu->msr.fmask & ~(uint64_t)EFLAGS_RF;
     load_flat(cpu, selector, (uint16_t)(selector + 8), 0, true);
     cpu_write_eflags(cpu, (uint32_t)flags, ~0u);
-    trace_by_new_flags(cpu, traced);
+    cpu_step_now(cpu);
 }
 
 static void sysret(struct vcpu *cpu, const struct insn *i, bool to_64)
 {
     uint16_t star = (uint16_t)(cpu->msr.star >> 48);
     uint64_t flags = cpu->gpr[11] & 0x3c7fd7;
-    bool traced = cpu->eflags & EFLAGS_TF;
 
     if (!(cpu->mmu.efer & EFER_SCE))
         cpu_raise(cpu, i, EXC_UD);
@@ -477,7 +463,7 @@ static void sysret(struct vcpu *cpu, const struct insn *i, bool to_64)
     cpu->rip = to_64 ? cpu->gpr[GPR_RCX] : (uint32_t)cpu->gpr[GPR_RCX];
     load_flat(cpu, (uint16_t)((star + (to_64 ? 16 : 0)) | 3), (uint16_t)((star + 8) | 3), 3, to_64);
     cpu_write_eflags(cpu, (uint32_t)flags, ~(EFLAGS_RF | EFLAGS_VM));
-    trace_by_new_flags(cpu, traced);
+    cpu_step_now(cpu);
 }
 
 OP(sysret_16)

@@ -65,17 +65,17 @@ static void load_selector(struct vcpu *cpu, const struct insn *i, unsigned n, ui
     segment_load(cpu, n, selector);
 }
 
-/* Behind MOV SS and POP SS, not LSS, nothing comes before the next instruction (SDM 3A 6.8.3). */
-static void shadow_stack_load(struct vcpu *cpu, unsigned n)
+/* MOV SS and POP SS keep interrupts and debug exceptions back, LSS does not (SDM 3A 6.8.3). */
+static void shadow_after(struct vcpu *cpu, unsigned n)
 {
     if (n == SEG_SS)
-        cpu->attention |= VCPU_ATTENTION_SHADOW;
+        cpu->attention |= VCPU_ATTENTION_SHADOW | VCPU_ATTENTION_SHADOW_SS;
 }
 
 static void mov_to_segment(struct vcpu *cpu, const struct insn *i, uint16_t selector)
 {
     load_selector(cpu, i, i->reg & 7, selector);
-    shadow_stack_load(cpu, i->reg & 7);
+    shadow_after(cpu, i->reg & 7);
 }
 
 /* MOV to CS does not exist, nor do registers 6 and 7. */
@@ -118,9 +118,9 @@ static void pop_segment(struct vcpu *cpu, const struct insn *i, unsigned n, unsi
 
     load_selector(cpu, i, n, selector);
     /* POP SS: the pointer moves in the width of the old stack. */
+    shadow_after(cpu, n);
     cpu->gpr[GPR_RSP] =
         mask == 0xffff ? (rsp & ~mask) | ((rsp + size) & mask) : (rsp + size) & mask;
-    shadow_stack_load(cpu, n);
 }
 
 #define SEGMENT_STACK(name, n, bits)                                                               \
