@@ -68,13 +68,18 @@
 #define OPERAND_b(op, bits) OPERAND_MEMORY(op, FAST_LINEAR_b, bits)
 #define OPERAND_x(op, bits) OPERAND_MEMORY(op, FAST_LINEAR_x, bits)
 
+static inline void run_branch(struct vcpu *cpu, const struct insn *i)
+{
+    i[1].op(cpu, &i[1]);
+}
+
 #define FUSED(condition, op, form, what, bits, a, b)                                               \
     op_fn op_##op;                                                                                 \
     OP(op##_j_##condition)                                                                         \
     {                                                                                              \
         OPERAND_##form(op, bits) DO_##what(condition, bits, a, b);                                 \
         if (unlikely(taken && (uint64_t)i[1].imm >= PAGE_SIZE))                                    \
-            i[1].op(cpu, &i[1]); /* the target may be not canonical */                             \
+            run_branch(cpu, i); /* the target may be not canonical */                              \
         else if (taken)                                                                            \
             block_chain(cpu, 1, (uint64_t)i[1].imm);                                               \
         else                                                                                       \
