@@ -262,7 +262,7 @@ static void gather_masks(const struct diff_case *c, const struct diff_result *ho
     const char *end = strrchr(row_of(c)->mnemonic, '\0') - 1;
     bool dwords = *end == 's' || (*end == 'd' && end[-1] != 'p');
 
-    if (host->out.vector != 13 && host->out.vector != 14)
+    if (host->out.vector < 12 || host->out.vector > 14 || (row_of(c)->attrs & A_AVX512))
         return;
     for (unsigned n = 0; n < 64; n++) {
         const uint64_t *x = n / 32 ? host->out.ymm[n % 16] : host->out.xmm[n % 16];
@@ -301,6 +301,65 @@ static void approximation(const struct diff_case *c, const struct diff_result *h
     }
 }
 
+/* A gather that faults: what lies above its vector may have been cleared or not. */
+static void gather_rest(const struct diff_case *c, const struct diff_result *host,
+                        struct diff_result *ours)
+{
+    struct diff_result theirs = *host;
+    struct diff_state before = c->in;
+
+    if (host->out.vector < 12 || host->out.vector > 14)
+        return;
+    for (unsigned n = 0; n < 32 * 8; n++) {
+        uint64_t x = *diff_quad(&theirs.out, n / 8, n % 8);
+        uint64_t *y = diff_quad(&ours->out, n / 8, n % 8);
+
+        if (n % 8 > 0 && (*y == 0 || x == 0) && x + *y == *diff_quad(&before, n / 8, n % 8))
+            *y = x;
+    }
+}
+
+/* VREDUCE: the result is exact, but where rounding was not, the precision exception is reported
+ * (SDM 2C "VREDUCEPS"), but not by AMD's. */
+static void reduction(const struct diff_case *c, const struct diff_result *host,
+                      struct diff_result *ours)
+{
+    if (!(host->out.mxcsr & ~c->in.mxcsr & MXCSR_PE) && (ours->out.mxcsr & MXCSR_PE)) {
+        ours->out.mxcsr &= ~(MXCSR_PE & ~c->in.mxcsr);
+        if (ours->out.vector == VECTOR_XM)
+            *ours = *host;
+    }
+}
+
+/* Both within 2^-14 of what they approximate. */
+static bool approximates_14(double host, double ours)
+{
+    return fabs(host - ours) <= fabs(host) * 0x1p-13;
+}
+
+static void approximation_14(const struct diff_case *c, const struct diff_result *host,
+                             struct diff_result *ours)
+{
+    struct diff_result theirs = *host;
+    bool doubles = row_of(c)->attrs & A_VEX_W1;
+
+    for (unsigned n = 0; n < 32 * 8; n++) {
+        const uint64_t *x = diff_quad(&theirs.out, n / 8, n % 8);
+        uint64_t *y = diff_quad(&ours->out, n / 8, n % 8);
+        double a[2];
+        float b[2][2];
+
+        memcpy(a, x, 8);
+        memcpy(a + 1, y, 8);
+        memcpy(b[0], x, 8);
+        memcpy(b[1], y, 8);
+        if (doubles ? approximates_14(a[0], a[1])
+                    : (memcmp(&b[0][0], &b[1][0], 4) == 0 || approximates_14(b[0][0], b[1][0])) &&
+                          (memcmp(&b[0][1], &b[1][1], 4) == 0 || approximates_14(b[0][1], b[1][1])))
+            *y = *x;
+    }
+}
+
 static const struct allowance {
     const char *name;
     const char *mnemonic; /* prefix; "" for all */
@@ -322,12 +381,19 @@ static const struct allowance {
     {"last place of FYL2X, FYL2XP1", "fyl2x", A_X87, transcendental},
     {"FYL2XP1 out of range", "fyl2xp1", A_X87, fyl2xp1},
     {"approximation of a reciprocal", "rcp", A_SSE, approximation},
-    {"approximation of a reciprocal", "vrcp", A_AVX, approximation},
-    {"approximation of a reciprocal root", "vrsqrt", A_AVX, approximation},
+    {"approximation of a reciprocal", "vrcps", A_AVX, approximation},
+    {"approximation of a reciprocal", "vrcpp", A_AVX, approximation},
+    {"approximation of a reciprocal root", "vrsqrts", A_AVX, approximation},
+    {"approximation of a reciprocal root", "vrsqrtp", A_AVX, approximation},
+    {"approximation of a reciprocal to 14 bits", "vrcp14", A_AVX512, approximation_14},
+    {"approximation of a reciprocal root to 14 bits", "vrsqrt14", A_AVX512, approximation_14},
     {"approximation of a reciprocal root", "rsqrt", A_SSE, approximation},
     {"alignment of operands of SHA", "sha", 0, sha_alignment},
     {"masks of a gather that faults", "vgather", 0, gather_masks},
     {"masks of a gather that faults", "vpgather", 0, gather_masks},
+    {"rest of the register of a gather that faults", "vgather", A_AVX512, gather_rest},
+    {"rest of the register of a gather that faults", "vpgather", A_AVX512, gather_rest},
+    {"precision exception of VREDUCE", "vreduce", 0, reduction},
     {"address of a fault in an image", "fldenv", 0, image_fault},
     {"address of a fault in an image", "frstor", 0, image_fault},
     {"address of a fault in an image", "fnstenv", 0, image_fault},
