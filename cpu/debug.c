@@ -213,7 +213,7 @@ static void note_hit(struct vcpu *cpu, const struct debug_point *p, uint64_t add
 {
     cpu->attention |= VCPU_ATTENTION_DEBUG;
     if (p->owner == DEBUG_HOST)
-        cpu->debug.stop = (struct debug_stop){p->kind, address};
+        cpu->debug.stop = (struct debug_stop){p->kind, MAX(address, p->address)};
     else
         cpu->debug.hits |= BIT(p->owner);
 }

@@ -54,6 +54,7 @@ struct debug {
     unsigned exec_count, data_count, io_count;
     uint64_t *slow_pages; /* what mmu.slow_pages points to */
     uint32_t hits;        /* DR6 bits of the traps that the last instruction earned */
+    bool entered_gate;    /* it was a software interrupt: TF was cleared before its trap */
     struct debug_stop stop;
     uint64_t passed; /* instruction count at which host execution points were reported */
 };

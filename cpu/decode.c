@@ -567,6 +567,16 @@ static int64_t evex_bits(const struct parse *p)
            (int64_t)(p->evex_p2 >> 5 & 3) << EVEX_ROUNDING;
 }
 
+/* MOV of a control or debug register that does not exist: #UD at every privilege (SDM 2B "MOV"). */
+static bool has_no_register(const struct insn_row *row, const struct insn *i)
+{
+    if (row->map != MAP_0F || row->opcode < 0x20 || row->opcode > 0x23)
+        return false;
+    if (row->opcode & 1) /* debug registers */
+        return i->reg > 7;
+    return i->reg == 1 || (i->reg > 4 && i->reg != 8);
+}
+
 /* Puts in place of the row's op what its gates say: privilege, FPU availability, LOCK. */
 static op_fn *gated_op(const struct parse *p, const struct insn_row *row, const struct insn *i,
                        op_fn *op)
@@ -587,7 +597,7 @@ static op_fn *gated_op(const struct parse *p, const struct insn_row *row, const 
     if ((row->attrs & A_X87) && (p->mode & MODE_EM))
         return op_nm;
     if ((row->attrs & A_CPL0) && !(p->mode & MODE_CPL0))
-        return op_gp0;
+        return has_no_register(row, i) ? op_ud : op_gp0;
     return op;
 }
 

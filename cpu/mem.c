@@ -17,13 +17,19 @@ static void device_unlock(struct vcpu *cpu)
         cpu->platform.unlock(cpu->platform.opaque);
 }
 
-/* #SS for stack accesses, else #GP (SDM 1 3.3.7.1). */
-static bool is_stack_access(const struct vcpu *cpu, const struct insn *i)
+/* #SS for stack accesses, else #GP (SDM 1 3.3.7.1). PUSH, POP and CALL with a memory operand make
+ * one of either kind. */
+static bool is_stack_access(const struct vcpu *cpu, const struct insn *i, uint64_t linear)
 {
+    bool stack;
+
     if (i == NULL || i->row >= insn_row_count)
         return false;
+    stack = insn_rows[i->row].attrs & A_STACK;
     if (!(i->flags & INSN_MEM))
-        return insn_rows[i->row].attrs & A_STACK;
+        return stack;
+    if (stack && linear - cpu->gpr[GPR_RSP] + 8 <= 16)
+        return true;
     if (!(cpu->mode & MODE_64))
         return i->seg == SEG_SS;
     return i->seg == SEG_NONE && (i->base == GPR_RSP || i->base == GPR_RBP);
@@ -33,7 +39,7 @@ static bool is_stack_access(const struct vcpu *cpu, const struct insn *i)
 static void check_4gib(struct vcpu *cpu, const struct insn *i, uint64_t linear, unsigned size)
 {
     if (unlikely(!(cpu->mode & MODE_64)) && linear + size - 1 > UINT32_MAX)
-        cpu_raise_code(cpu, i, is_stack_access(cpu, i) ? EXC_SS : EXC_GP, 0);
+        cpu_raise_code(cpu, i, is_stack_access(cpu, i, linear) ? EXC_SS : EXC_GP, 0);
 }
 
 /* Makes time and place exact before the MMU may reach a device or record an event. */
@@ -62,16 +68,25 @@ static void slow_leave(struct vcpu *cpu, const struct insn *i, enum mmu_status s
         cpu->cr2 = fault->address.v;
         cpu_raise_code(cpu, i, EXC_PF, fault->error_code);
     case MMU_NOT_CANONICAL:
-        cpu_raise_code(cpu, i, is_stack_access(cpu, i) ? EXC_SS : EXC_GP, 0);
+        cpu_raise_code(cpu, i, is_stack_access(cpu, i, fault->address.v) ? EXC_SS : EXC_GP, 0);
     case MMU_RESTART:
         cpu_restart(cpu, i);
     }
 }
 
-/* Alignment checking is on whenever no access is fast. Page faults come first. */
-static bool misaligned(const struct vcpu *cpu, uint64_t linear, unsigned size)
+/* Accesses that never are misaligned: exception classes 6 and 12 (SDM 2A 2.4). */
+static bool exempt_from_alignment(const struct insn *i)
 {
-    return unlikely(cpu->mmu.all_slow) && (linear & (size - 1)) != 0;
+    const struct insn_row *row = &insn_rows[i->row];
+
+    return (row->attrs & A_VSIB) || strncmp(row->mnemonic, "vmaskmovp", 9) == 0 ||
+           strncmp(row->mnemonic, "vpmaskmov", 9) == 0;
+}
+
+/* Alignment checking is on whenever no access is fast. Page faults come first. */
+static bool misaligned(const struct vcpu *cpu, const struct insn *i, uint64_t linear, unsigned size)
+{
+    return unlikely(cpu->mmu.all_slow) && (linear & (size - 1)) != 0 && !exempt_from_alignment(i);
 }
 
 uint64_t mem_load_slow(struct vcpu *cpu, const struct insn *i, uint64_t linear, unsigned size)
@@ -84,7 +99,7 @@ uint64_t mem_load_slow(struct vcpu *cpu, const struct insn *i, uint64_t linear, 
         debug_data(cpu, i, linear, size, false);
     slow_enter(cpu, i);
     slow_leave(cpu, i, mmu_load(&cpu->mmu, gva(linear), size, &value, &fault), &fault);
-    if (misaligned(cpu, linear, size))
+    if (misaligned(cpu, i, linear, size))
         cpu_raise_code(cpu, i, EXC_AC, 0);
     return value;
 }
@@ -97,7 +112,7 @@ void mem_store_slow(struct vcpu *cpu, const struct insn *i, uint64_t linear, uin
     check_4gib(cpu, i, linear, size);
     if (unlikely(cpu->debug.data_count != 0))
         debug_data(cpu, i, linear, size, true);
-    if (misaligned(cpu, linear, size)) {
+    if (misaligned(cpu, i, linear, size)) {
         mem_probe_write(cpu, i, linear, size);
         cpu_raise_code(cpu, i, EXC_AC, 0);
     }
@@ -112,6 +127,8 @@ void mem_probe_write(struct vcpu *cpu, const struct insn *i, uint64_t linear, un
     check_4gib(cpu, i, linear, size);
     slow_enter(cpu, i);
     slow_leave(cpu, i, mmu_probe_write(&cpu->mmu, gva(linear), size, &fault), &fault);
+    if (size <= 8 && (size & (size - 1)) == 0 && misaligned(cpu, i, linear, size))
+        cpu_raise_code(cpu, i, EXC_AC, 0);
 }
 
 void mem_probe_read(struct vcpu *cpu, const struct insn *i, uint64_t linear, unsigned size)

@@ -112,12 +112,13 @@ static void run_single(struct vcpu *cpu)
         cpu->platform.trace_block(cpu->platform.opaque, 0);
     cpu->mmu.exact_point = true;
     cpu->attention |= VCPU_ATTENTION_ALONE;
+    cpu->debug.entered_gate = false;
     block_run(cpu, b);
     cpu->mmu.exact_point = false;
     cpu->block = NULL;
     cpu->attention &=
         ~((before & (VCPU_ATTENTION_SHADOW | VCPU_ATTENTION_SINGLE)) | VCPU_ATTENTION_ALONE);
-    if (before & VCPU_ATTENTION_TRAP) {
+    if ((before & VCPU_ATTENTION_TRAP) && !cpu->debug.entered_gate) {
         cpu->debug.hits |= DR6_BS;
         cpu->attention |= VCPU_ATTENTION_DEBUG;
     }

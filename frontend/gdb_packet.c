@@ -67,7 +67,7 @@ enum gdb_event gdb_parse(struct gdb_parser *p, uint8_t byte)
         parse_data(p, byte);
         return GDB_NOTHING;
     case SUM_HIGH:
-        p->expected = (uint8_t)(digit << 4);
+        p->expected = (uint8_t)((unsigned)digit << 4);
         p->too_long |= digit < 0;
         p->state = SUM_LOW;
         return GDB_NOTHING;

@@ -6,6 +6,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -19,6 +20,7 @@ struct gdb_server {
     bool is_pipe;
     bool connected; /* `client` is open */
     bool closing;   /* it is being closed */
+    bool next;      /* another client waits for that */
     bool stopping;
     unsigned handles;                                       /* not yet closed */
     char path[sizeof(((struct sockaddr_un *)0)->sun_path)]; /* of the socket, to be removed */
@@ -74,13 +76,19 @@ bool gdb_server_check(const char *address, struct error *err)
     return parse_address(address, &a, err);
 }
 
+static void take_client(struct gdb_server *g);
+
 static void handle_closed(uv_handle_t *handle)
 {
     struct gdb_server *g = handle->data;
 
-    if (handle == (uv_handle_t *)&g->client)
+    g->handles--;
+    if (handle == (uv_handle_t *)&g->client) {
         g->connected = g->closing = false;
-    if (--g->handles == 0 && g->stopping)
+        if (g->next && !g->stopping)
+            take_client(g);
+    }
+    if (g->handles == 0 && g->stopping)
         free(g);
 }
 
@@ -185,19 +193,22 @@ static void refuse(struct gdb_server *g)
     uv_close((uv_handle_t *)stream, refused);
 }
 
-static void on_connection(uv_stream_t *listener, int status)
+/* The connection has ended, though we have not been told yet. */
+static bool client_left(struct gdb_server *g)
 {
-    struct gdb_server *g = listener->data;
+    uv_os_fd_t fd;
+    char byte;
 
-    if (status != 0)
-        return;
-    if (g->connected) {
-        refuse(g);
-        return;
-    }
-    init_stream(g, listener->loop, &g->client.stream);
+    return uv_fileno((uv_handle_t *)&g->client, &fd) == 0 &&
+           recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0;
+}
+
+static void take_client(struct gdb_server *g)
+{
+    g->next = false;
+    init_stream(g, g->listener.stream.loop, &g->client.stream);
     g->connected = true;
-    if (uv_accept(listener, &g->client.stream) != 0) {
+    if (uv_accept(&g->listener.stream, &g->client.stream) != 0) {
         g->closing = true;
         uv_close((uv_handle_t *)&g->client, handle_closed);
         return;
@@ -207,6 +218,22 @@ static void on_connection(uv_stream_t *listener, int status)
     machine_debug_attach(g->machine, machine_parked, g);
     gdb_session_begin(&g->session, g->machine, g->tools, send_bytes, g);
     uv_read_start(&g->client.stream, give_buffer, received);
+}
+
+static void on_connection(uv_stream_t *listener, int status)
+{
+    struct gdb_server *g = listener->data;
+
+    if (status != 0)
+        return;
+    if (g->connected && !g->closing && client_left(g))
+        disconnect(g);
+    if (!g->connected)
+        take_client(g);
+    else if (g->closing)
+        g->next = true;
+    else
+        refuse(g);
 }
 
 static int bind_listener(struct gdb_server *g, const struct address *a)

@@ -251,7 +251,7 @@ static bool read_memory(struct gdb_session *s, const char *args, struct gdb_repl
     uint64_t address, length;
     size_t count;
 
-    if (!gdb_take_hex(&args, &address) || *args++ != ',' || !gdb_take_hex(&args, &length))
+    if (!take_range(&args, &address, &length, UINT64_MAX) || *args != '\0')
         return false;
     length = MIN(length, sizeof(bytes));
     count = machine_debug_read(s->machine, address, s->monitor.physical, bytes, length);
@@ -302,7 +302,7 @@ static bool run_monitor(struct gdb_session *s, const char *args, struct gdb_repl
     size_t length = strlen(args) / 2, size = 0;
     FILE *out;
 
-    if (!gdb_take_bytes(&args, (uint8_t *)line, length))
+    if (!gdb_take_bytes(&args, (uint8_t *)line, length) || *args != '\0')
         return false;
     line[length] = '\0';
     out = open_memstream(&text, &size);

@@ -183,14 +183,24 @@ static void serve_look(struct machine *m)
     machine_lock(m);
 }
 
+static void park(struct machine *m)
+{
+    m->debug.is_parked = true;
+    m->debug.step = false;
+    if (m->debug.parked != NULL)
+        m->debug.parked(m->debug.opaque);
+}
+
 /* Stopped: time stands still until somebody asks for something else. */
 static void stay_stopped(struct machine *m)
 {
     clock_stop(&m->clock);
-    m->debug.is_parked = true;
-    if (m->debug.parked != NULL)
-        m->debug.parked(m->debug.opaque);
+    park(m);
     while ((m->requests & MACHINE_REQUEST_STOP) && !(m->requests & MACHINE_REQUEST_END)) {
+        if (!m->debug.is_parked) { /* continued, and stopped again before anything ran */
+            m->debug.why = (struct machine_stop_reason){MACHINE_STOP_REQUEST, 0};
+            park(m);
+        }
         if (m->requests & MACHINE_REQUEST_LOOK) {
             serve_look(m);
             continue;

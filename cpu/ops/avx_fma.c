@@ -201,6 +201,7 @@ OP(vcvtps2ph_y_m)
     uint64_t linear = mem_linear(cpu, i, 16, MMU_WRITE);
 
     mem_probe_write(cpu, i, linear, 16);
+    mem_probe_write(cpu, i, linear, 8); /* for its alignment check */
     s = sse_fp_checked_2(cpu, i, cvtps2ph, s, s, (unsigned)i->imm);
     mem_store64(cpu, i, linear, s.l.vq[0]);
     mem_store64(cpu, i, linear + 8, s.h.vq[0]);

@@ -303,6 +303,7 @@ static void software_interrupt(struct vcpu *cpu, const struct insn *i, enum even
 
     cpu->current = i;
     event_deliver(cpu, &e);
+    cpu->debug.entered_gate = true;
 }
 
 OP(int3)

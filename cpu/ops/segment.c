@@ -564,10 +564,12 @@ OP(arpl_m)
     struct mem_rmw m;
     bool raise;
 
-    target = mem_rmw_begin16(cpu, i, &m);
+    target = mem_read16(cpu, i); /* only written if RPL changes */
     raise = (target & 3) < (source & 3);
-    if (raise)
+    if (raise) {
+        target = mem_rmw_begin16(cpu, i, &m);
         mem_rmw_commit16(cpu, i, &m, &target, (uint16_t)((target & ~3) | (source & 3)));
+    }
     flags_set_zf(cpu, raise);
     NEXT;
 }

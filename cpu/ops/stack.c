@@ -194,8 +194,8 @@ static void enter(struct vcpu *cpu, const struct insn *i, unsigned size)
 {
     unsigned room = (uint16_t)i->imm, level = ((uint32_t)i->imm >> 16) & 31;
     int64_t step = size, depth = step * (level + 1);
-    uint64_t frame = cpu->gpr[GPR_RSP] - size;
-    uint64_t mask = stack_mask(cpu);
+    uint64_t mask = stack_mask(cpu), rsp = cpu->gpr[GPR_RSP];
+    uint64_t frame = (rsp & ~mask) | ((rsp - size) & mask);
 
     for (int64_t n = 1; n <= level + 1; n++)
         mem_probe_write(cpu, i, stack_address(cpu, i, -step * n, size, MMU_WRITE), size);
@@ -210,14 +210,14 @@ static void enter(struct vcpu *cpu, const struct insn *i, unsigned size)
         store_sized(cpu, i, stack_address(cpu, i, -step * (n + 1), size, MMU_WRITE), size, v);
     }
     if (level > 0)
-        store_sized(cpu, i, stack_address(cpu, i, -depth, size, MMU_WRITE), size, frame & mask);
+        store_sized(cpu, i, stack_address(cpu, i, -depth, size, MMU_WRITE), size, frame);
     else
         depth = step;
     stack_adjust(cpu, -depth - room);
     if (size == 2)
         reg_set16(cpu, GPR_RBP, (uint16_t)frame);
     else
-        reg_set64(cpu, GPR_RBP, size == 4 ? (uint32_t)(frame & mask) : frame);
+        reg_set64(cpu, GPR_RBP, size == 4 ? (uint32_t)frame : frame);
 }
 
 /* LEAVE: RSP = RBP in the width of the stack, then POP RBP in the operand's. */

@@ -206,8 +206,9 @@ static void probe(struct vcpu *cpu, const struct insn *i, unsigned size)
     }                                                                                              \
     OP(name)                                                                                       \
     {                                                                                              \
-        uint##bits##_t *p =                                                                        \
-            tlb_find_write(&cpu->mmu, mem_linear(cpu, i, bits / 8, MMU_WRITE), bits / 8);          \
+        uint##bits##_t *p;                                                                         \
+        x87_begin(cpu, i);                                                                         \
+        p = tlb_find_write(&cpu->mmu, mem_linear(cpu, i, bits / 8, MMU_WRITE), bits / 8);          \
         if (X87_FAST(cpu) && likely(!x87_empty(cpu, 0)) && likely(p != NULL)) {                    \
             uint##bits##_t value;                                                                  \
             unsigned happened = x87_host_##host(x87_st(cpu, 0), &value);                           \

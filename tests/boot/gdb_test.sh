@@ -1,8 +1,9 @@
 #!/bin/bash
-# gdb_test.sh small|linux: the real GDB on a guest, by the script gdb_script.py.
+# gdb_test.sh small|linux|raw: a debugger on a guest.
 #
-#   small  a bare-metal program from real to long mode
-#   linux  Debian's kernel: early boot, a module, a system call, a user program
+#   small  the real GDB, by the script gdb_script.py, on a bare-metal program from real to long mode
+#   linux  the same on Debian's kernel: early boot, a module, a system call, a user program
+#   raw    a client that is no GDB, gdb_raw.py: interrupts, leaves, comes back
 set -uo pipefail
 cd "$(dirname "$0")/../.." || exit 1
 
@@ -30,8 +31,10 @@ debug() {
         [ ! -S "$work/socket" ] || break
         sleep 0.1
     done
-    GDB_SCENARIO=$scenario GDB_TARGET=$work/socket timeout 600 \
-        gdb -nx -q -batch -x tests/boot/gdb_script.py >"$work/gdb.out" 2>"$work/gdb.err"
+    local client=(gdb -nx -q -batch -x tests/boot/gdb_script.py)
+    [ "$scenario" != raw ] || client=(python3 tests/boot/gdb_raw.py "$work/socket")
+    GDB_SCENARIO=$scenario GDB_TARGET=$work/socket timeout 600 "${client[@]}" \
+        >"$work/gdb.out" 2>"$work/gdb.err"
     wait "$emulator"
     local status=$?
     grep -E '^(not )?ok|^1\.\.' "$work/gdb.out"
@@ -45,7 +48,7 @@ debug() {
 
 small() {
     guest program 16 <<end
-        .globl protected32, long_mode, word, other, after_write, after_read
+        .globl protected32, loaded_segments, long_mode, word, other, after_write, after_read
         .globl loop_body, loop_end, many
         lgdt gdt_pointer
         mov %cr0, %eax
@@ -58,6 +61,7 @@ protected32:
         mov %ax, %ds
         mov %ax, %es
         mov %ax, %ss
+loaded_segments:
         mov \$0x7000, %esp
         movl \$0x2003, 0x1000
         movl \$0x83, 0x2000
@@ -100,6 +104,14 @@ gdt_pointer:
 end
     GDB_SYMBOLS=$work/program.elf debug small -kernel "$work/program.bin" \
         -machine pc,kernel-entry=flat16 -cpu max -m 4
+}
+
+raw() {
+    guest program 16 <<end
+1:      incl 0x600
+        jmp 1b
+end
+    debug raw -kernel "$work/program.bin" -machine pc,kernel-entry=flat16 -m 1
 }
 
 linux() {

@@ -34,9 +34,21 @@ enum layout {
     PHYS_STACK_TOP = 0xc000,
     PHYS_PDPT_KERNEL = 0xd000,
     PHYS_PD_KERNEL = 0xe000,
+    PHYS_LDT = 0x10000,
     PHYS_CODE = 0x20000,
-    PHYS_DATA = 0x40000,
+    PHYS_DATA = 0x80000,
+    KERNEL_PAGES = 32,
 };
+
+_Static_assert(PHYS_LDT + LDT_COUNT * 8 <= PHYS_CODE, "the table fits");
+_Static_assert(PHYS_CODE + CODE_SIZE <= PHYS_DATA, "the code fits");
+
+/* As Linux's, whose descriptors these are for user programs. */
+#define SELECTOR_KERNEL_CODE 0x10
+#define SELECTOR_TSS         0x40
+#define DESCRIPTOR_CODE32    0x00cffb000000ffffull
+#define DESCRIPTOR_DATA      0x00cff3000000ffffull
+#define DESCRIPTOR_CODE64    0x00affb000000ffffull
 
 #define PTE_P  1ull
 #define PTE_W  2ull
@@ -55,6 +67,8 @@ struct guest {
     struct machine_memory *memory;
     struct bus *bus;
     struct vcpu *cpu;
+    const uint8_t *image; /* what the data pages hold between cases */
+    uint8_t *data;        /* the data pages */
 };
 
 static void put(struct guest *g, uint64_t address, const void *bytes, size_t length)
@@ -79,28 +93,65 @@ static void build_tables(struct guest *g)
     put64(g, PHYS_PD_KERNEL, PHYS_PT_LOW | kernel);
     put64(g, PHYS_PD + (CODE_BASE >> 21) * 8, PHYS_PT_CODE | user);
     put64(g, PHYS_PD + (DATA_BASE >> 21) * 8, PHYS_PT_DATA | user);
-    for (unsigned n = 0; n < 16; n++)
+    for (unsigned n = 0; n < KERNEL_PAGES; n++)
         put64(g, PHYS_PT_LOW + n * 8, (uint64_t)n * 4096 | kernel);
-    for (unsigned n = 0; n < BATCH_SIZE * SLOT_SIZE / 4096; n++)
+    for (unsigned n = 0; n < CODE_SIZE / 4096; n++)
         put64(g, PHYS_PT_CODE + n * 8, (PHYS_CODE + n * 4096ull) | user);
     for (unsigned n = 0; n < DATA_SIZE / 4096; n++)
         put64(g, PHYS_PT_DATA + n * 8, (PHYS_DATA + n * 4096ull) | user | PTE_NX);
 }
 
+static uint64_t local_descriptor(unsigned n)
+{
+    struct diff_segment s = layout_segment(n);
+    unsigned type = (s.code ? 8 : 0) | (s.down ? 4 : 0) | (s.writable ? 2 : 0) | 1;
+
+    return (s.limit & 0xffff) | (uint64_t)(s.base & 0xffffff) << 16 | (uint64_t)type << 40 |
+           (uint64_t)0x70 << 40 | (uint64_t)s.present << 47 | (uint64_t)(s.limit >> 16) << 48 |
+           BIT64(52) /* AVL */ | (uint64_t)s.big << 54 | (uint64_t)(s.base >> 24) << 56;
+}
+
 static void build_descriptors(struct guest *g)
 {
-    put64(g, PHYS_GDT + 0x08, 0x00af9b000000ffffull); /* kernel code, 64-bit */
-    put64(g, PHYS_GDT + 0x20, 0x00cffb000000ffffull); /* 0x23: user code, 32-bit */
-    put64(g, PHYS_GDT + 0x28, 0x00cff3000000ffffull); /* 0x2b: user data */
-    put64(g, PHYS_GDT + 0x30, 0x00affb000000ffffull); /* 0x33: user code, 64-bit */
+    put64(g, PHYS_GDT + 0x08, 0x00cf9b000000ffffull); /* kernel code, 32-bit */
+    put64(g, PHYS_GDT + SELECTOR_KERNEL_CODE, 0x00af9b000000ffffull);
+    put64(g, PHYS_GDT + 0x18, 0x00cf93000000ffffull); /* kernel data */
+    put64(g, PHYS_GDT + (SELECTOR_CODE32 & ~7), DESCRIPTOR_CODE32);
+    put64(g, PHYS_GDT + (SELECTOR_DATA & ~7), DESCRIPTOR_DATA);
+    put64(g, PHYS_GDT + (SELECTOR_CODE64 & ~7), DESCRIPTOR_CODE64);
     put64(g, PHYS_TSS + 4, KERNEL_BASE + PHYS_STACK_TOP);
+    put(g, PHYS_TSS + 0x66, "\x68", 1); /* no I/O permission bitmap */
+    for (unsigned n = 0; n < LDT_COUNT; n++)
+        put64(g, PHYS_LDT + n * 8, local_descriptor(n));
     for (unsigned n = 0; n < 32; n++) {
-        uint64_t handler = PHYS_HANDLERS + n * 16, type = 0x8eull | (n == 3 ? 0x60 : 0);
+        uint64_t handler = PHYS_HANDLERS + n * 16;
+        uint64_t type = 0x8eull | (n == 3 || n == 4 ? 0x60 : 0); /* INT3 and INTO may */
 
-        put64(g, PHYS_IDT + n * 16, (handler & 0xffff) | 0x08ull << 16 | type << 40);
+        put64(g, PHYS_IDT + n * 16,
+              (handler & 0xffff) | (uint64_t)SELECTOR_KERNEL_CODE << 16 | type << 40);
         put64(g, PHYS_IDT + n * 16 + 8, KERNEL_BASE >> 32);
         put(g, handler, "\xf4", 1);
     }
+}
+
+static void set_tables(struct vcpu *cpu)
+{
+    cpu->gdtr = (struct descriptor_table){KERNEL_BASE + PHYS_GDT, 0x7f};
+    cpu->idtr = (struct descriptor_table){KERNEL_BASE + PHYS_IDT, 0x1ff};
+    cpu->tr = (struct segment){
+        .base = KERNEL_BASE + PHYS_TSS,
+        .limit = 0x67,
+        .selector = SELECTOR_TSS,
+        .attributes = SEGMENT_PRESENT | 11,
+        .usable = true,
+    };
+    cpu->ldtr = (struct segment){
+        .base = KERNEL_BASE + PHYS_LDT,
+        .limit = LDT_COUNT * 8 - 1,
+        .selector = 0x50,
+        .attributes = SEGMENT_PRESENT | 2,
+        .usable = true,
+    };
 }
 
 struct guest *guest_create(void)
@@ -128,23 +179,18 @@ struct guest *guest_create(void)
         .log = &g->log,
         .tsc_hz = NS_PER_SECOND,
     };
+    g->data = machine_memory_host(g->memory, mpa(PHYS_DATA));
     g->cpu = vcpu_create(&config);
     build_tables(g);
     build_descriptors(g);
-    g->cpu->gdtr = (struct descriptor_table){KERNEL_BASE + PHYS_GDT, 0x37};
-    g->cpu->idtr = (struct descriptor_table){KERNEL_BASE + PHYS_IDT, 0x1ff};
-    g->cpu->tr = (struct segment){
-        .base = KERNEL_BASE + PHYS_TSS,
-        .limit = 0x67,
-        .selector = 0x38,
-        .attributes = SEGMENT_PRESENT | 11,
-        .usable = true,
-    };
+    set_tables(g->cpu);
     g->cpu->xcr0 = host_has_feature(FEATURE_AVX) ? 7 : 3;
     if (host_has_feature(FEATURE_AVX512F))
         g->cpu->xcr0 |= XSTATE_AVX512;
-    vcpu_set_control(g->cpu, CR0_PE | CR0_MP | CR0_NE | CR0_WP | CR0_PG | CR0_ET, PHYS_PML4,
-                     CR4_PAE | CR4_OSFXSR | CR4_OSXMMEXCPT | CR4_OSXSAVE,
+    vcpu_set_control(g->cpu, CR0_PE | CR0_MP | CR0_NE | CR0_WP | CR0_PG | CR0_ET | CR0_AM,
+                     PHYS_PML4,
+                     CR4_PAE | CR4_OSFXSR | CR4_OSXMMEXCPT | CR4_OSXSAVE |
+                         (host_has_fsgsbase() ? CR4_FSGSBASE : 0),
                      EFER_SCE | EFER_LME | EFER_LMA | EFER_NXE);
     return g;
 }
@@ -157,37 +203,65 @@ void guest_destroy(struct guest *g)
     free(g);
 }
 
-void guest_load(struct guest *g, const struct diff_case *cases, unsigned count)
+void guest_load(struct guest *g, const struct diff_case *cases, unsigned first, unsigned count,
+                const uint8_t *image)
 {
-    static const uint8_t int3[SLOT_SIZE] = {[0 ... SLOT_SIZE - 1] = 0xcc};
+    uint8_t slot[SLOT_SIZE];
 
-    for (unsigned n = 0; n < count; n++) {
-        uint64_t slot = PHYS_CODE + n * SLOT_SIZE;
-
-        put(g, slot, int3, SLOT_SIZE);
-        put(g, slot + SLOT_ENTRY, cases[n].code, cases[n].length);
+    for (unsigned n = first; n < first + count; n++) {
+        memset(slot, 0xcc, SLOT_SIZE);
+        memcpy(slot + SLOT_ENTRY, cases[n].code, cases[n].length);
+        put(g, PHYS_CODE + n * SLOT_SIZE, slot, SLOT_SIZE);
     }
+    g->image = image;
+    memcpy(g->data, image, DATA_SIZE);
 }
 
-static void install(struct guest *g, struct diff_case *c, unsigned slot)
+static void install_segment(struct vcpu *cpu, enum segment_index n, uint16_t selector)
+{
+    struct segment *s = &cpu->seg[n];
+    uint64_t raw = 0;
+
+    *s = (struct segment){.selector = selector};
+    if (selector < 4)
+        return;
+    if (selector & 4) {
+        struct diff_segment local = layout_segment(selector >> 3);
+
+        raw = local_descriptor(selector >> 3);
+        s->base = local.base;
+        s->limit = local.limit;
+    } else {
+        raw = selector == SELECTOR_CODE64   ? DESCRIPTOR_CODE64
+              : selector == SELECTOR_CODE32 ? DESCRIPTOR_CODE32
+                                            : DESCRIPTOR_DATA;
+        s->limit = UINT32_MAX;
+    }
+    s->attributes = (uint16_t)(raw >> 40 & 0xf0ff);
+    s->usable = true;
+}
+
+static void install(struct guest *g, const struct diff_case *c, unsigned slot)
 {
     struct vcpu *cpu = g->cpu;
-    struct diff_state *s = &c->in;
-    uint16_t data = SEGMENT_PRESENT | 3u << SEGMENT_DPL_SHIFT | SEGMENT_S | SEGMENT_WRITABLE |
-                    SEGMENT_ACCESSED | SEGMENT_DB | SEGMENT_GRANULARITY;
-    uint16_t code = (data & ~SEGMENT_DB) | SEGMENT_CODE | (c->compat ? SEGMENT_DB : SEGMENT_LONG);
+    const struct diff_state *s = &c->in;
 
     memcpy(cpu->gpr, s->gpr, 16 * sizeof(cpu->gpr[0]));
-    cpu->rip = slot_address(slot);
+    cpu->rip = case_entry(c, slot);
     cpu->attention = 0;
     cpu->mmu.cpl = 3;
     for (unsigned n = 0; n < SEG_NONE; n++)
-        vcpu_set_segment(cpu, n, 0x2b, 0, UINT32_MAX, data);
-    vcpu_set_segment(cpu, SEG_CS, c->compat ? 0x23 : 0x33, 0, UINT32_MAX, code);
+        install_segment(cpu, n, s->selector[n]);
+    cpu->seg[SEG_FS].base = s->fs_base;
+    cpu->seg[SEG_GS].base = s->gs_base;
+    mode_update(cpu);
     vcpu_set_rflags(cpu, s->rflags);
-    for (unsigned n = 0; n < 32; n++)
-        for (unsigned q = 0; q < 8; q++)
-            cpu->vreg[n].q[q] = *diff_quad(s, n, q);
+    for (unsigned n = 0; n < 16; n++) {
+        memcpy(cpu->vreg[n].q, s->xmm[n], sizeof(s->xmm[n]));
+        memcpy(cpu->vreg[n].q + 2, s->ymm[n], sizeof(s->ymm[n]));
+        memcpy(cpu->vreg[n].q + 4, s->zmm[n], sizeof(s->zmm[n]));
+        memcpy(cpu->vreg[16 + n].q, s->high[n], sizeof(s->high[n]));
+    }
     memcpy(cpu->opmask, s->opmask, sizeof(cpu->opmask));
     fpu_mxcsr_write(cpu, s->mxcsr);
     cpu->x87.control = s->fcw;
@@ -204,7 +278,8 @@ static void install(struct guest *g, struct diff_case *c, unsigned slot)
         r->significand = s->st[n].significand;
         r->sign_exponent = s->st[n].sign_exponent;
     }
-    put(g, PHYS_DATA, c->data, DATA_SIZE);
+    for (unsigned n = 0; n < c->patch_count; n++)
+        memcpy(g->data + c->patch[n].offset, c->bytes + c->patch[n].bytes, c->patch[n].size);
 }
 
 /* The frame that the exception pushed: [error code] RIP CS RFLAGS RSP SS. */
@@ -217,11 +292,13 @@ static void read_frame(struct guest *g, struct diff_state *s)
     if (KERNEL_BASE + PHYS_STACK_TOP - g->cpu->gpr[GPR_RSP] == 48)
         s->error_code = (uint32_t)le64toh(frame[at++]);
     s->rip = le64toh(frame[at]);
+    s->selector[SEG_CS] = (uint16_t)le64toh(frame[at + 1]);
     s->rflags = le64toh(frame[at + 2]);
     s->gpr[GPR_RSP] = le64toh(frame[at + 3]);
+    s->selector[SEG_SS] = (uint16_t)le64toh(frame[at + 4]);
 }
 
-void guest_run(struct guest *g, struct diff_case *c, unsigned slot, bool soft,
+void guest_run(struct guest *g, const struct diff_case *c, unsigned slot, bool soft,
                struct diff_result *r)
 {
     struct vcpu *cpu = g->cpu;
@@ -234,6 +311,10 @@ void guest_run(struct guest *g, struct diff_case *c, unsigned slot, bool soft,
     exit = vcpu_run(cpu, 100000);
     memcpy(s->gpr, cpu->gpr, 16 * sizeof(cpu->gpr[0]));
     s->rip = cpu->rip;
+    for (unsigned n = 0; n < SEG_NONE; n++)
+        s->selector[n] = cpu->seg[n].selector;
+    s->fs_base = cpu->seg[SEG_FS].base;
+    s->gs_base = cpu->seg[SEG_GS].base;
     s->vector = 255; /* did not end in an exception */
     if (exit == VCPU_EXIT_HALTED) {
         s->vector = (uint8_t)((cpu->rip - KERNEL_BASE - PHYS_HANDLERS) / 16);
@@ -255,5 +336,12 @@ void guest_run(struct guest *g, struct diff_case *c, unsigned slot, bool soft,
         s->st[n].significand = cpu->x87.r[(cpu->x87.top + n) & 7].significand;
         s->st[n].sign_exponent = cpu->x87.r[(cpu->x87.top + n) & 7].sign_exponent;
     }
-    bus_read(g->bus, gpa(PHYS_DATA), r->data, DATA_SIZE);
+    r->data = g->data;
+}
+
+void guest_clean(struct guest *g)
+{
+    for (unsigned n = 0; n < DATA_SIZE; n += 8 * LINE_SIZE)
+        if (memcmp(g->data + n, g->image + n, 8 * LINE_SIZE) != 0)
+            memcpy(g->data + n, g->image + n, 8 * LINE_SIZE);
 }

@@ -219,3 +219,23 @@ void value_decimal(uint8_t bcd[10], uint64_t *random)
     if (random_below(random, 4) != 0)
         bcd[9] &= 0x80;
 }
+
+uint16_t value_selector(unsigned slot, uint64_t *random)
+{
+    static const uint16_t global[] = {
+        0, SELECTOR_CODE32, SELECTOR_DATA, SELECTOR_CODE64, 0x10, 0x08, 0x18, 0x103};
+    unsigned n = random_below(random, 16), v;
+
+    if (n < LDT_SLOTS)
+        v = LDT_SELECTOR(n);
+    else if (n < LDT_SLOTS + 2)
+        v = LDT_SELECTOR(LDT_SLOTS + 2 * slot + (n & 1));
+    else if (n < 15)
+        v = global[random_below(random, ARRAY_SIZE(global))];
+    else
+        v = random_below(random, 2) ? LDT_SELECTOR(LDT_COUNT + random_below(random, 100))
+                                    : 0x80u + (random_next(random) & 0xff78);
+    if (random_below(random, 8) == 0)
+        v ^= 1u + random_below(random, 3);
+    return (uint16_t)v;
+}

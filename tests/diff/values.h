@@ -26,4 +26,7 @@ struct diff_float80 value_extended(const struct value_theme *theme, uint64_t *ra
 /* Packed decimal; now and then with digits above nine. */
 void value_decimal(uint8_t bcd[10], uint64_t *random);
 
+/* A segment selector: of a descriptor that exists mostly. */
+uint16_t value_selector(unsigned slot, uint64_t *random);
+
 #endif

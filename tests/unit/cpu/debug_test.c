@@ -189,6 +189,21 @@ START_TEST(single_step_and_data_come_together)
 }
 END_TEST
 
+/* A software interrupt clears TF before its own trap is due (SDM 3B 17.3.1.4). */
+START_TEST(a_software_interrupt_is_not_stepped)
+{
+    static const uint8_t code[] = {0xcc}; /* int3 */
+
+    start(code, sizeof(code));
+    bus_write(bus, gpa(3 * 4), "\x10\x30\x00\x00", 4); /* vector 3: 0000:3010 */
+    bus_write(bus, gpa(HANDLER + 0x10), "\xf4", 1);
+    vcpu_set_rflags(cpu, EFLAGS_TF | EFLAGS_ONE);
+    ck_assert_int_eq(vcpu_run(cpu, 100), VCPU_EXIT_HALTED);
+    ck_assert_uint_eq(cpu->rip, HANDLER + 0x11);
+    ck_assert_uint_eq(cpu->dr[6] & DR6_BS, 0);
+}
+END_TEST
+
 START_TEST(a_repeated_store_traps_after_its_iteration)
 {
     static const uint8_t code[] = {0xf3, 0xaa, 0xf4}; /* rep stosb; hlt */
@@ -284,6 +299,7 @@ int main(void)
     tcase_add_test(t, a_write_point_ignores_reads_and_neighbours);
     tcase_add_test(t, an_access_point_hits_reads_that_only_touch_it);
     tcase_add_test(t, single_step_and_data_come_together);
+    tcase_add_test(t, a_software_interrupt_is_not_stepped);
     tcase_add_test(t, a_repeated_store_traps_after_its_iteration);
     tcase_add_test(t, ports_trap_if_cr4_de_says_so);
     tcase_add_test(t, a_host_breakpoint_stops_once_and_leaves_no_trace);

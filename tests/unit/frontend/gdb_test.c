@@ -1,0 +1,272 @@
+/*
+ * The remote protocol of debuggers without a debugger: packets as the GDB manual ("Remote
+ * Protocol") describes them, right and wrong ones, against a machine with a small guest.
+ */
+#include "frontend/gdb_session.h"
+#include "machine/debug.h"
+#include "tests/unit/machine/machine_rig.h"
+#include "tests/unit/machine/guests.h"
+
+/* Real mode, at 0000:7c00: 40; 66 40; a store to 600h; a loop for ever. */
+GUEST16(debugged, "inc %ax\n inc %eax\n mov %ax, 0x600\n 1: jmp 1b");
+#define LOOP_AT "7c06"
+
+static struct rig rig;
+static const struct report_tools no_tools;
+static struct gdb_session session;
+static const char *const *next_input; /* what the client sends, stop by stop; NULL ends it */
+static char sent[64 << 10];
+static size_t sent_count;
+
+#define FRAMES_MAX 8
+static struct gdb_reply frames[FRAMES_MAX];
+static unsigned frame_count;
+
+static void collect(void *opaque, const void *bytes, size_t count)
+{
+    (void)opaque;
+    ck_assert_uint_lt(sent_count + count, sizeof(sent));
+    memcpy(sent + sent_count, bytes, count);
+    sent_count += count;
+    sent[sent_count] = '\0';
+}
+
+/* The machine is parked. */
+static void wait(void *opaque, uint64_t ns)
+{
+    (void)opaque;
+    (void)ns;
+    gdb_session_parked(&session);
+    if (*next_input == NULL) {
+        machine_quit(rig.machine, MACHINE_END_QUIT, 0);
+        return;
+    }
+    gdb_session_input(&session, *next_input, strlen(*next_input));
+    next_input++;
+}
+
+/* "$text#xx", until the conversation is over. */
+static const char *frame(const char *text)
+{
+    struct gdb_reply in = {0}, *out = &frames[frame_count++];
+
+    ck_assert_uint_le(frame_count, FRAMES_MAX);
+    gdb_reply_text(&in, text);
+    gdb_reply_frame(out, &in);
+    gdb_reply_free(&in);
+    return out->text;
+}
+
+/* Has the machine run with a client that sends these lines; what it heard is in `sent`. */
+static void converse(const char *const *lines)
+{
+    RIG16(&rig, debugged);
+    rig.config.host = (struct machine_host){.wait = wait};
+    rig_create(&rig);
+    next_input = lines;
+    sent_count = 0;
+    gdb_session_begin(&session, rig.machine, &no_tools, collect, NULL);
+    rig_run(&rig, 100000);
+    gdb_session_ended(&session, 5);
+    gdb_session_end(&session);
+    rig_destroy(&rig);
+    while (frame_count > 0)
+        gdb_reply_free(&frames[--frame_count]);
+}
+
+#define CONVERSE(...) converse((const char *const[]){__VA_ARGS__, NULL})
+
+/* The reply to one packet, without its frame and the acknowledgment. */
+static const char *ask(const char *packet)
+{
+    char *end;
+
+    CONVERSE(frame(packet));
+    ck_assert_msg(strncmp(sent, "+$", 2) == 0, "heard: %s", sent);
+    end = strrchr(sent, '#');
+    ck_assert_ptr_nonnull(end);
+    *end = '\0';
+    return sent + 2;
+}
+
+START_TEST(a_packet_with_a_wrong_checksum_is_asked_for_again)
+{
+    CONVERSE("$?#00");
+    ck_assert_str_eq(sent, "-");
+}
+END_TEST
+
+START_TEST(a_reply_is_sent_again_if_the_client_did_not_get_it)
+{
+    CONVERSE(frame("qC"), "-");
+    ck_assert_str_eq(sent, "+$QC1#c5$QC1#c5");
+}
+END_TEST
+
+START_TEST(without_acknowledgments_none_are_sent)
+{
+    CONVERSE(frame("QStartNoAckMode"), "+", frame("qC"), "$qC#00");
+    ck_assert_str_eq(sent, "+$OK#9a$QC1#c5");
+}
+END_TEST
+
+START_TEST(packets_that_are_too_long_are_refused)
+{
+    size_t length = 2 * GDB_PACKET_MAX;
+    char *text = malloc(length + 1);
+
+    memset(text, 'a', length);
+    text[length] = '\0';
+    CONVERSE(frame(text), frame("qC"));
+    ck_assert_msg(strncmp(sent, "-+$QC1", 6) == 0, "heard: %s", sent);
+    free(text);
+}
+END_TEST
+
+START_TEST(unknown_packets_are_answered_with_nothing)
+{
+    ck_assert_str_eq(ask("vMustReplyEmpty"), "");
+    ck_assert_str_eq(ask("!"), "");
+    ck_assert_str_eq(ask("qTStatus"), "");
+    ck_assert_str_eq(ask(""), "");
+}
+END_TEST
+
+START_TEST(malformed_packets_are_errors)
+{
+    static const char *const packets[] = {
+        "m",           "m7c00",
+        "m7c00,",      "mxyz,1",
+        "m7c00,1,",    "M600,2:1",
+        "M600,2",      "p",
+        "pffffffff",   "P1=zz",
+        "P1",          "Z0,",
+        "Z9,7c00,1",   "z2,600,1",
+        "vCont;",      "vCont;x",
+        "Z2,600,2000", "qRcmd,6",
+        "X600,4:ab",   "Z2,600,0",
+        "Gxx",         "Z2,ffffffffffffffff,8",
+    };
+
+    for (size_t n = 0; n < sizeof(packets) / sizeof(packets[0]); n++)
+        ck_assert_msg(strcmp(ask(packets[n]), "E01") == 0, "%s: %s", packets[n], sent);
+}
+END_TEST
+
+START_TEST(memory_is_read_and_written)
+{
+    ck_assert_str_eq(ask("m7c00,3"), "406640");
+    ck_assert_str_eq(ask("mf0000000,1"), "E01");
+    CONVERSE(frame("M600,3:0102ff"), frame("X603,2:\x7d\x5d\x7d\x03"), frame("m600,5"));
+    ck_assert_ptr_nonnull(strstr(sent, "$0102ff7d23#"));
+}
+END_TEST
+
+/* A read that leaves memory behind answers what is there. */
+START_TEST(memory_ends_where_it_ends)
+{
+    ck_assert_uint_eq(strlen(ask("m1fffffe,2")), 4);
+    ck_assert_uint_eq(strlen(ask("m2000000,2")), 3); /* E01 */
+    ck_assert_uint_eq(strlen(ask("m1fffffe,4")), 4);
+}
+END_TEST
+
+START_TEST(registers_are_numbered_as_described)
+{
+    CONVERSE(frame("P0=8877665544332211"), frame("p0"), frame("P10=0000000000000000"));
+    ck_assert_ptr_nonnull(strstr(sent, "$8877665544332211#"));
+    /* All of them are as long as the description says. */
+    size_t bits = 0;
+    for (unsigned n = 0; n < machine_register_count(); n++)
+        bits += machine_register_info(n)->bits;
+    ck_assert_uint_eq(strlen(ask("g")), bits / 4);
+}
+END_TEST
+
+START_TEST(the_description_comes_in_pieces)
+{
+    const char *first = ask("qXfer:features:read:target.xml:0,100");
+
+    ck_assert_int_eq(first[0], 'm');
+    ck_assert_ptr_nonnull(strstr(first, "i386:x86-64"));
+    ck_assert_str_eq(ask("qXfer:features:read:target.xml:fffffff,100"), "l");
+    ck_assert_str_eq(ask("qXfer:features:read:other.xml:0,100"), "E00");
+    ck_assert_str_eq(ask("qXfer:features:read:target.xml:0"), "E01");
+}
+END_TEST
+
+START_TEST(steps_in_real_mode)
+{
+    CONVERSE(frame("?"), frame("s"), frame("p10"), frame("vCont;s:1;c"), frame("p10"));
+    ck_assert_ptr_nonnull(strstr(sent, "$T02thread:1;#"));
+    ck_assert_ptr_nonnull(strstr(sent, "$T05thread:1;#"));
+    ck_assert_ptr_nonnull(strstr(sent, "$017c000000000000#"));
+    ck_assert_ptr_nonnull(strstr(sent, "$037c000000000000#"));
+}
+END_TEST
+
+/* The stop comes before the machine has gone on at all. */
+START_TEST(an_interrupt_right_behind_a_continue_stops)
+{
+    CONVERSE("$c#63\x03", frame("p10"));
+    ck_assert_ptr_nonnull(strstr(sent, "+$T02thread:1;#"));
+    ck_assert_ptr_nonnull(strstr(sent, "$007c000000000000#"));
+}
+END_TEST
+
+START_TEST(points_stop_the_machine)
+{
+    CONVERSE(frame("Z1," LOOP_AT ",1"), frame("c"), frame("p10"));
+    ck_assert_ptr_nonnull(strstr(sent, "$067c000000000000#"));
+    CONVERSE(frame("Z2,601,1"), frame("c"), frame("p10"));
+    ck_assert_ptr_nonnull(strstr(sent, "$T05thread:1;watch:601;#"));
+    CONVERSE(frame("Z0," LOOP_AT ",1"), frame("z0," LOOP_AT ",1"), frame("c"));
+    ck_assert_int_eq(rig.result.end, MACHINE_END_TARGET);
+    ck_assert_ptr_nonnull(strstr(sent, "$W05#"));
+}
+END_TEST
+
+START_TEST(the_monitor_answers_in_hexadecimal)
+{
+    const char *answer = ask("qRcmd,6e6f6e73656e7365"); /* nonsense */
+
+    ck_assert_int_eq(strncmp(answer, "7468657265206973206e6f", 22), 0); /* there is no */
+}
+END_TEST
+
+START_TEST(killing_ends_the_run)
+{
+    CONVERSE(frame("k"), frame("c"));
+    ck_assert_int_eq(rig.result.end, MACHINE_END_QUIT);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("gdb");
+    TCase *tc = tcase_create("gdb");
+    SRunner *runner;
+    int failed;
+
+    tcase_add_test(tc, a_packet_with_a_wrong_checksum_is_asked_for_again);
+    tcase_add_test(tc, a_reply_is_sent_again_if_the_client_did_not_get_it);
+    tcase_add_test(tc, without_acknowledgments_none_are_sent);
+    tcase_add_test(tc, packets_that_are_too_long_are_refused);
+    tcase_add_test(tc, unknown_packets_are_answered_with_nothing);
+    tcase_add_test(tc, malformed_packets_are_errors);
+    tcase_add_test(tc, memory_is_read_and_written);
+    tcase_add_test(tc, memory_ends_where_it_ends);
+    tcase_add_test(tc, registers_are_numbered_as_described);
+    tcase_add_test(tc, the_description_comes_in_pieces);
+    tcase_add_test(tc, steps_in_real_mode);
+    tcase_add_test(tc, an_interrupt_right_behind_a_continue_stops);
+    tcase_add_test(tc, points_stop_the_machine);
+    tcase_add_test(tc, the_monitor_answers_in_hexadecimal);
+    tcase_add_test(tc, killing_ends_the_run);
+    suite_add_tcase(suite, tc);
+    runner = srunner_create(suite);
+    srunner_run_all(runner, CK_NORMAL);
+    failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
