@@ -244,7 +244,9 @@ uint64_t sfx_reduce(const struct sfx_format *f, struct softfloat_env *env, uint6
         env->flags |= SOFTFLOAT_INEXACT;
     a = f->sign_bit == 31 ? sf32_sub(&plain, (uint32_t)a, (uint32_t)rounded)
                           : sf64_sub(&plain, a, rounded);
-    return env->ftz && is_denormal(f, a) ? a & sign_mask(f) : a;
+    return env->ftz && !(env->unmasked & SOFTFLOAT_UNDERFLOW) && is_denormal(f, a)
+               ? a & sign_mask(f)
+               : a;
 }
 
 /* ---- Range, scale ------------------------------------------------------------------------- */

@@ -1,7 +1,7 @@
 /*
- * The floating-point functions that only AVX-512 has, in integers, single and double precision:
- * bit for bit and flag for flag. As in cpu/softfloat.h, values are passed as their bits, a single in
- * the lower half. Source: Intel SDM volume 2C, each by the name of its instruction.
+ * The floating-point functions that only AVX-512 has, in integers, single and double precision: bit
+ * for bit and flag for flag. As in cpu/softfloat.h, values are passed as their bits, a single in the
+ * lower half. Source: Intel SDM volume 2C, each by the name of its instruction.
  */
 #ifndef CPU_SOFTFLOAT_AVX512_H
 #define CPU_SOFTFLOAT_AVX512_H

@@ -115,8 +115,8 @@ void evex_run(struct vcpu *cpu, const struct insn *i, const struct evex_kernel *
     EVEX_OP(name, .run = run_##name, .lane = bytes, .source = bytes, .wide = bytes,                \
             .to = EVEX_TO_K)
 
-/* A kernel of a function on 16-byte values: r of a (H) and b (W), for each 128 bits. bytes: what the
- * mask governs; from: as above. */
+/* A kernel of a function on 16-byte values: r of a (H) and b (W), for each 128 bits. bytes: what
+ * the mask governs; from: as above. */
 #define EVEX_128(name, bytes, from, expression)                                                    \
     static void run_##name(struct evex *e)                                                         \
     {                                                                                              \
