@@ -1,12 +1,15 @@
-# gnomon_layer(<name> USES <layers...> LIBRARIES <libraries...>)
+# gnomon_layer(<name> USES <layers...> WITHOUT <files...> LIBRARIES <libraries...>)
 #
 # Makes the static library gnomon_<name> of every C file below the folder <name>/ (main.c of the
-# front end excepted). A layer without sources is left out, and so is one whose sources use a layer
+# front end excepted, and WITHOUT those named). A layer without sources is left out, and so is one whose sources use a layer
 # that is left out would fail to link: that is meant.
 function(gnomon_layer name)
-    cmake_parse_arguments(PARSE_ARGV 1 layer "" "" "USES;LIBRARIES")
+    cmake_parse_arguments(PARSE_ARGV 1 layer "" "" "USES;WITHOUT;LIBRARIES")
     file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/${name}/*.c)
     list(REMOVE_ITEM sources ${CMAKE_SOURCE_DIR}/frontend/main.c)
+    foreach(file IN LISTS layer_WITHOUT)
+        list(REMOVE_ITEM sources ${CMAKE_SOURCE_DIR}/${name}/${file})
+    endforeach()
     if(NOT sources)
         return()
     endif()

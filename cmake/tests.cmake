@@ -40,8 +40,8 @@ function(gnomon_test_program target source)
     endif()
 endfunction()
 
-# Cross builds run their unit tests in the user-mode emulator of the preset, if it is installed,
-# on a stand-in for the library check.
+# Cross builds run their tests in the user-mode emulator of the preset, if it is installed; unit
+# tests on a stand-in for the library check. Those that take long there have the label full, too.
 if(GNOMON_CROSS)
     find_program(emulator "${GNOMON_EMULATOR}")
     if(emulator)
@@ -55,6 +55,27 @@ elseif(NOT GNOMON_FUZZ)
     set(unit_libraries PkgConfig::check Threads::Threads)
 endif()
 
+# Of the layer machine. Some compress, which takes libraries; some have guests in assembler.
+set(unit_without_cross decompress loader_linux)
+set(unit_with_guests machine report snapshot)
+if(GNOMON_CROSS)
+    find_program(GUEST_CC NAMES x86_64-linux-gnu-gcc gcc)
+    if(GUEST_CC AND CMAKE_HOST_SYSTEM_PROCESSOR STREQUAL "x86_64")
+        enable_language(ASM)
+        set(guests ${CMAKE_BINARY_DIR}/guests.S)
+        add_custom_command(OUTPUT ${guests}
+            COMMAND ${CMAKE_SOURCE_DIR}/tests/portable/guests.sh ${GUEST_CC} ${CMAKE_SOURCE_DIR}
+                    ${guests}
+            DEPENDS ${CMAKE_SOURCE_DIR}/tests/portable/guests.sh
+                    ${CMAKE_SOURCE_DIR}/tests/unit/machine/guests.h
+            COMMENT "Assembling the guests of the machine's tests" VERBATIM)
+        add_library(portable_guests STATIC ${guests})
+        set_target_properties(portable_guests PROPERTIES LINKER_LANGUAGE C)
+    else()
+        list(APPEND unit_without_cross ${unit_with_guests})
+    endif()
+endif()
+
 if(unit_libraries)
     file(GLOB unit_tests CONFIGURE_DEPENDS RELATIVE ${CMAKE_SOURCE_DIR}/tests/unit
          ${CMAKE_SOURCE_DIR}/tests/unit/*/*_test.c)
@@ -62,11 +83,21 @@ if(unit_libraries)
         string(REGEX MATCH "^([^/]+)/(.+)_test\\.c$" matched ${file})
         set(layer ${CMAKE_MATCH_1})
         set(subject ${CMAKE_MATCH_2})
+        if(GNOMON_CROSS AND subject IN_LIST unit_without_cross)
+            continue()
+        endif()
         if(TARGET gnomon_${layer})
             gnomon_test_program(unit_${layer}_${subject} ${CMAKE_SOURCE_DIR}/tests/unit/${file}
                                 LIBRARIES gnomon_${layer} ${unit_libraries})
-            gnomon_test(unit/${layer}/${subject} LABEL unit
+            set(label unit)
+            if(GNOMON_CROSS AND layer MATCHES "devices|machine")
+                list(APPEND label full)
+            endif()
+            gnomon_test(unit/${layer}/${subject} LABEL "${label}"
                         COMMAND unit_${layer}_${subject})
+            if(TARGET portable_guests AND subject IN_LIST unit_with_guests)
+                target_link_libraries(unit_${layer}_${subject} PRIVATE portable_guests)
+            endif()
         elseif(NOT GNOMON_CROSS)
             message(WARNING "tests/unit/${file}: the layer ${layer} has no sources yet")
         endif()
@@ -74,14 +105,14 @@ if(unit_libraries)
 endif()
 
 # Firmware tables, as the tools of others read them.
-if(TARGET unit_machine_acpi AND TARGET unit_machine_smbios)
+if(NOT GNOMON_CROSS AND TARGET unit_machine_acpi AND TARGET unit_machine_smbios)
     gnomon_test(unit/machine/acpi_iasl LABEL unit
                 COMMAND tests/unit/machine/acpi_iasl.sh $<TARGET_FILE:unit_machine_acpi>)
     gnomon_test(unit/machine/smbios_dmidecode LABEL unit
                 COMMAND tests/unit/machine/smbios_dmidecode.sh $<TARGET_FILE:unit_machine_smbios>)
 endif()
 
-if(NOT GNOMON_CROSS)
+if(NOT GNOMON_CROSS OR emulator)
     file(GLOB fuzz_harnesses CONFIGURE_DEPENDS RELATIVE ${CMAKE_SOURCE_DIR}/tests/fuzz
          ${CMAKE_SOURCE_DIR}/tests/fuzz/*_fuzz.c)
     if(TARGET gnomon_machine)
@@ -96,7 +127,13 @@ if(NOT GNOMON_CROSS)
     foreach(file IN LISTS fuzz_harnesses)
         string(REGEX REPLACE "_fuzz\\.c$" "" name ${file})
         set(own_libraries)
+        if(GNOMON_CROSS)
+            set(own_libraries -static)
+        endif()
         if(name STREQUAL "decode")
+            if(GNOMON_CROSS)
+                continue() # tests/portable/decode_sum.c stands for it
+            endif()
             set(own_libraries PkgConfig::capstone)
         elseif(name STREQUAL "gdb")
             set(own_libraries gnomon_frontend)
@@ -113,13 +150,21 @@ if(NOT GNOMON_CROSS)
             gnomon_test_program(fuzz_${name} ${CMAKE_SOURCE_DIR}/tests/fuzz/${file}
                                 LIBRARIES ${fuzz_libraries} ${own_libraries})
             target_sources(fuzz_${name} PRIVATE ${CMAKE_SOURCE_DIR}/tests/fuzz/replay.c)
-            gnomon_test(replay/${name} LABEL fuzz COMMAND fuzz_${name} ${corpus})
+            if(GNOMON_CROSS)
+                gnomon_test(replay/${name} LABEL "fuzz;full" COMMAND fuzz_${name} ${corpus})
+            else()
+                gnomon_test(replay/${name} LABEL fuzz COMMAND fuzz_${name} ${corpus})
+            endif()
         endif()
     endforeach()
 endif()
 
-if(NOT GNOMON_CROSS AND NOT GNOMON_FUZZ)
-    foreach(folder IN ITEMS lint guest diff decode boot bench)
+if(NOT GNOMON_FUZZ)
+    set(folders portable guest)
+    if(NOT GNOMON_CROSS)
+        list(APPEND folders lint diff decode boot bench)
+    endif()
+    foreach(folder IN LISTS folders)
         if(EXISTS ${CMAKE_SOURCE_DIR}/tests/${folder}/CMakeLists.txt)
             add_subdirectory(${CMAKE_SOURCE_DIR}/tests/${folder} tests/${folder})
         endif()

@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "cpu/decode.h"
 #include "cpu/mode.h"
+#include "cpu/special.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -28,8 +29,11 @@ struct block_cache {
     struct code_frame *frames[FRAME_SIZE];
     uint8_t *arena;
     size_t used; /* bytes of the arena */
+    struct special *special;
     struct vcpu *cpu;
 };
+
+const struct block block_nowhere = {.chain_cost = BLOCK_STALE};
 
 static unsigned hash_slot(uint64_t address, uint32_t mode)
 {
@@ -186,6 +190,7 @@ struct block_cache *block_cache_create(struct vcpu *cpu)
     struct block_cache *c = host_alloc_lazy(sizeof(*c));
 
     c->arena = host_alloc_lazy(ARENA_SIZE);
+    c->special = special_create();
     c->cpu = cpu;
     cpu->lookup = c->lookup;
     forget_lookups(c);
@@ -200,6 +205,7 @@ void block_cache_destroy(struct block_cache *c)
     if (c == NULL)
         return;
     host_free_lazy(c->arena, ARENA_SIZE);
+    special_destroy(c->special);
     host_free_lazy(c, sizeof(*c));
 }
 
@@ -312,6 +318,8 @@ static void decode_block(struct vcpu *cpu, struct block *b, const struct source 
             break;
     }
     b->length = (uint16_t)(offset - b->start);
+    if (!(b->mode & MODE_SINGLE))
+        special_apply(cpu->blocks->special, b->insns, b->count);
     b->insns[b->count - 1].flags |= INSN_LAST;
     b->insns[b->count] = (struct insn){
         .op = op_block_end,
@@ -336,6 +344,7 @@ static struct block *block_create(struct vcpu *cpu, const struct source *s, uint
         .second = UINT64_MAX,
         .mode = mode,
         .start = s->where.v & 0xfff,
+        .chain = {&block_nowhere, &block_nowhere},
     };
     b->debug = debug_exec_at(cpu, b->start);
     decode_block(cpu, b, s);
@@ -415,6 +424,23 @@ const struct block *block_find(struct vcpu *cpu, uint32_t extra)
     l->key = l->block->debug || cpu->trace_blocks ? BLOCK_NO_KEY : block_key(cpu, mode);
     return l->block;
 }
+
+#if defined(GNOMON_THREADED)
+
+void block_chain_stop(struct vcpu *cpu, unsigned slot, uint64_t offset)
+{
+    struct block *b = (struct block *)cpu->block;
+
+    if (offset >= PAGE_SIZE) {
+        block_jump(cpu, cpu->gpr[GPR_IP_BASE] + offset);
+        return;
+    }
+    cpu->rip = cpu->gpr[GPR_IP_BASE] + offset;
+    if (!(b->mode & MODE_SINGLE) && b->chain[slot]->chain_cost == BLOCK_STALE)
+        cpu->chain_slot = &b->chain[slot];
+}
+
+#endif
 
 uint64_t cpu_insn_start(const struct vcpu *cpu, const struct insn *i)
 {

@@ -14,7 +14,7 @@
 #include "cpu/mode.h"
 
 #define BLOCK_MAX_INSNS 64
-#define BLOCK_STALE     INT64_MAX /* no budget is that large */
+#define BLOCK_STALE     (INT64_MAX / 2) /* no budget is that large */
 
 /* Linear look-up: follows the TLB through mmu.code_epoch. */
 struct block_lookup {
@@ -37,21 +37,22 @@ struct block {
     uint16_t length;      /* bytes */
     bool debug;           /* an execution point may lie at its start; cpu/debug.h */
     int64_t chain_cost;   /* count; BLOCK_STALE once invalidated, so that no chain enters it */
-    /* Where a direct branch within the page goes: 0 not taken (or only way), 1 taken. NULL: unknown
-     * yet. Valid wherever the block is mapped, since both lie in the same frame. */
-    struct block *chain[2];
+    /* Where a direct branch within the page goes: 0 not taken (or only way), 1 taken. Valid
+     * wherever the block is mapped, since both lie in the same frame. block_nowhere: unknown yet,
+     * or out of the page. */
+    const struct block *chain[2];
     struct block *hash_next;
     struct block *frame_next[2]; /* other blocks of the same frame: first, second */
     struct insn insns[]; /* count + 1: the last is op_block_end */
 };
 
-/* Accounts for a block that is about to run, and remembers it for crash reports. */
-FORCE_INLINE void block_account(struct vcpu *cpu, const struct block *b)
+/* What nothing can enter: its chain_cost is BLOCK_STALE. */
+extern const struct block block_nowhere;
+
+/* Remembers for crash reports that a block at rip is entered. */
+FORCE_INLINE void block_remember(struct vcpu *cpu, uint64_t rip)
 {
-    cpu->budget -= b->count;
-    cpu->block = b;
-    cpu->recent[cpu->recent_count++ % ARRAY_SIZE(cpu->recent)] =
-        cpu->gpr[GPR_IP_BASE] + b->start;
+    cpu->recent[cpu->recent_count++ % ARRAY_SIZE(cpu->recent)] = rip;
 }
 
 struct block_cache *block_cache_create(struct vcpu *cpu);
@@ -71,7 +72,7 @@ static inline void block_link(struct vcpu *cpu, const struct block *next)
         /* What the second page of a straddling block maps to can change, and breakpoints are for
          * the run loop: always looked up. */
         if (next->second == UINT64_MAX && !next->debug && !cpu->trace_blocks)
-            *cpu->chain_slot = (struct block *)next;
+            *cpu->chain_slot = next;
         cpu->chain_slot = NULL;
     }
 }
@@ -87,58 +88,76 @@ FORCE_INLINE struct block_lookup *block_lookup_slot(const struct vcpu *cpu, uint
     return &cpu->lookup[(linear ^ (linear >> 12)) & (BLOCK_LOOKUP_SIZE - 1)];
 }
 
-/* May this block run next without the run loop's having a look at the world? */
-FORCE_INLINE bool block_may_follow(const struct vcpu *cpu, const struct block *next)
+/* May this block run next without the run loop's having a look at the world? Then it is accounted
+ * for. */
+FORCE_INLINE bool block_enter(struct vcpu *cpu, const struct block *next)
 {
-    return likely(next->chain_cost <= cpu->budget) &&
-           likely((atomic_load_explicit(&cpu->pending, memory_order_relaxed) | cpu->attention) ==
-                  0);
+    int64_t left = cpu->budget - next->chain_cost;
+
+    if (unlikely(left < 0) ||
+        unlikely(atomic_load_explicit(&cpu->wanted, memory_order_relaxed) != 0))
+        return false;
+    cpu->budget = left;
+    cpu->block = next;
+    return true;
 }
 
 /* In builds where a call in tail position is a jump, blocks follow each other without a return to
- * the run loop; in others everything returns there. */
+ * the run loop. */
 #if defined(GNOMON_THREADED)
 
-/* 64-bit mode: continues at rip, whatever page it is in; in the run loop if that is not simple. */
-FORCE_INLINE void block_jump(struct vcpu *cpu, uint64_t rip)
+/* 64-bit mode: the block at rip, whatever page it is in, accounted for; NULL if that is not simple.
+ * What it finds has been fetched: rip is canonical. */
+FORCE_INLINE const struct block *block_follow(struct vcpu *cpu, uint64_t rip)
 {
     const struct block_lookup *l = block_lookup_slot(cpu, rip);
+    const struct block *b = l->block;
 
     if (likely(l->linear == rip) && likely(l->key == block_key(cpu, cpu->mode)) &&
-        block_may_follow(cpu, l->block)) {
+        block_enter(cpu, b)) {
         cpu->gpr[GPR_IP_BASE] = rip & PAGE_MASK;
-        block_account(cpu, l->block);
-        l->block->insns[0].op(cpu, &l->block->insns[0]);
-        return;
+        block_remember(cpu, rip);
+        return b;
     }
-    cpu->rip = rip;
+    return NULL;
 }
+
+/* 64-bit mode: continues at rip; in the run loop if that is not simple. */
+FORCE_INLINE void block_jump(struct vcpu *cpu, uint64_t rip)
+{
+    const struct block *b = block_follow(cpu, rip);
+
+    if (likely(b != NULL))
+        b->insns[0].op(cpu, &b->insns[0]);
+    else
+        cpu->rip = rip;
+}
+
+/* What block_chain does when it cannot go on by itself. */
+__attribute__((noinline)) void block_chain_stop(struct vcpu *cpu, unsigned slot, uint64_t offset);
 
 /*
  * 64-bit mode: leaves a block by a direct branch to `offset` from GPR_IP_BASE: straight into the
  * following block when it is known, lies in the same page, fits the budget and nothing is pending;
- * else back to the run loop, which finds it and links it.
+ * else by way of the look-up, or back to the run loop, which finds it and links it.
  */
 FORCE_INLINE void block_chain(struct vcpu *cpu, unsigned slot, uint64_t offset)
 {
-    struct block *b = (struct block *)cpu->block, *next;
+    const struct block *next = cpu->block->chain[slot];
 
-    if (unlikely(offset >= PAGE_SIZE)) {
-        block_jump(cpu, cpu->gpr[GPR_IP_BASE] + offset);
-        return;
-    }
-    next = b->chain[slot];
-    if (likely(next != NULL) && block_may_follow(cpu, next)) {
-        block_account(cpu, next);
+    if (block_enter(cpu, next))
         next->insns[0].op(cpu, &next->insns[0]);
-        return;
-    }
-    cpu->rip = cpu->gpr[GPR_IP_BASE] + offset;
-    if (!(b->mode & MODE_SINGLE) && (next == NULL || next->chain_cost == BLOCK_STALE))
-        cpu->chain_slot = &b->chain[slot];
+    else
+        block_chain_stop(cpu, slot, offset);
 }
 
 #else
+
+FORCE_INLINE const struct block *block_follow(struct vcpu *cpu __attribute__((unused)),
+                                              uint64_t rip __attribute__((unused)))
+{
+    return NULL;
+}
 
 FORCE_INLINE void block_jump(struct vcpu *cpu, uint64_t rip)
 {

@@ -262,8 +262,9 @@ struct cpu_model;
 struct vcpu {
     /* --- Hot: what op functions touch all the time --- */
     uint64_t gpr[GPR_SLOT_COUNT];
-    uint64_t flags_result; /* lazy status flags, cpu/flags.h */
+    uint64_t flags_result; /* lazy status flags, cpu/flags_lazy.h */
     uint32_t flags_aux;
+    uint16_t flags_word;   /* or these: the host's, cpu/flags_host.h */
     uint32_t eflags;       /* all but the status flags; bit 1 set */
     uint64_t rip;          /* of the next instruction, at block boundaries */
     const struct insn *current;   /* the instruction that took a slow path */
@@ -271,10 +272,15 @@ struct vcpu {
     struct block_lookup *lookup;  /* blocks by linear address, cpu/block.h */
     struct segment seg[SEG_COUNT];
     int64_t budget;        /* instructions left in this slice, this block already taken off */
-    struct block **chain_slot; /* where the run loop links the next block to; NULL: nowhere */
+    const struct block **chain_slot; /* where the run loop links the next block to; NULL: nowhere */
     uint64_t slice_end;    /* instruction count at which budget is 0 */
-    _Atomic uint32_t pending; /* enum vcpu_pending */
-    uint32_t attention;    /* enum vcpu_attention: own reasons to leave the fast loop */
+    union {
+        struct {
+            _Atomic uint32_t pending; /* enum vcpu_pending */
+            uint32_t attention; /* enum vcpu_attention: own reasons to leave the fast loop */
+        };
+        _Atomic uint64_t wanted; /* both, for one look: not 0 if the run loop is */
+    };
     uint32_t mode;         /* cpu/mode.h: what decoding depends on */
     uint64_t ip_mask;      /* 0xffffffff or all ones, by mode */
     uint32_t code_limit;   /* CS.limit as mode_update last saw it */
@@ -328,8 +334,10 @@ struct vcpu {
         uint32_t error_code;
     } raised; /* what cpu_raise carries to the landing point */
     struct debug debug;
-    uint64_t recent[64];    /* RIP of the last blocks, for crash reports */
-    unsigned recent_count;  /* blocks ever entered; the newest is recent[(count - 1) % 64] */
+    /* For crash reports: RIP of the last blocks, but those that a direct branch within its page
+     * led to. */
+    uint64_t recent[64];
+    unsigned recent_count;  /* ever noted; the newest is recent[(count - 1) % 64] */
     struct exception_record recent_exceptions[8];
     unsigned recent_exception_count; /* ever raised; the newest as for recent */
     bool trace_blocks;      /* the log wants every block that runs: none is chained */

@@ -83,7 +83,9 @@ bool vcpu_wakeable(const struct vcpu *cpu)
 /* Runs the instructions of a block. */
 FORCE_INLINE void block_run(struct vcpu *cpu, const struct block *b)
 {
-    block_account(cpu, b);
+    cpu->budget -= b->count;
+    cpu->block = b;
+    block_remember(cpu, cpu->gpr[GPR_IP_BASE] + b->start);
 #if defined(GNOMON_THREADED)
     b->insns[0].op(cpu, &b->insns[0]);
 #else
@@ -219,7 +221,7 @@ static enum vcpu_exit run_loop(struct vcpu *cpu)
     for (;;) {
         const struct block *b;
 
-        if (unlikely(atomic_load_explicit(&cpu->pending, memory_order_relaxed) | cpu->attention)) {
+        if (unlikely(atomic_load_explicit(&cpu->wanted, memory_order_relaxed) != 0)) {
             if (!attend(cpu, &exit))
                 return exit;
             if (cpu->attention != 0) {

@@ -1,6 +1,6 @@
 /*
  * The floating-point functions that only AVX-512 has, in integers, single and double precision: bit
- * for bit and flag for flag. As in cpu/softfloat.h, values are passed as their bits, a single in the
+ * for bit and flag for flag. As in cpu/softfloat.h, values are passed as bits, a single in the
  * lower half. Source: Intel SDM volume 2C, each by the name of its instruction.
  */
 #ifndef CPU_SOFTFLOAT_AVX512_H

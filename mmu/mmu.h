@@ -230,12 +230,22 @@ FORCE_INLINE struct tlb_entry *tlb_slot(const struct mmu_context *m, uint64_t ad
     return &m->table[(address >> PAGE_SHIFT) & (TLB_SIZE - 1)];
 }
 
+/* Never NULL, and the compiler knows. */
+FORCE_INLINE void *tlb_host(const struct tlb_entry *e, uint64_t address)
+{
+    void *p = (void *)(uintptr_t)(address + e->addend);
+
+    if (p == NULL)
+        __builtin_unreachable();
+    return p;
+}
+
 /* Host address of [address, + size), or NULL: take the slow way. size is 1 to 64. */
 FORCE_INLINE void *tlb_find_read(const struct mmu_context *m, uint64_t address, unsigned size)
 {
     const struct tlb_entry *e = tlb_slot(m, address);
     if (likely(((address + size - 1) & PAGE_MASK) == e->read_tag))
-        return (void *)(uintptr_t)(address + e->addend);
+        return tlb_host(e, address);
     return NULL;
 }
 
@@ -243,7 +253,7 @@ FORCE_INLINE void *tlb_find_write(const struct mmu_context *m, uint64_t address,
 {
     const struct tlb_entry *e = tlb_slot(m, address);
     if (likely(((address + size - 1) & PAGE_MASK) == e->write_tag))
-        return (void *)(uintptr_t)(address + e->addend);
+        return tlb_host(e, address);
     return NULL;
 }
 

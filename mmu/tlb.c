@@ -191,7 +191,10 @@ void tlb_enter_view(struct mmu_context *m, enum tlb_view view)
 
 static uint32_t *large_live(struct tlb *t, uint64_t address, unsigned shift)
 {
-    return &t->large_live[large_kind(shift)][address >> shift & (TLB_LARGE_LIVE - 1)];
+    /* Hashed, for a kernel's direct map is a run of such pages as long as any table. */
+    uint64_t key = (address >> shift) * 0x9e3779b97f4a7c15u;
+
+    return &t->large_live[large_kind(shift)][key >> 32 & (TLB_LARGE_LIVE - 1)];
 }
 
 /* Empties a slot that holds something. Returns true if it could be executed from. */

@@ -63,7 +63,7 @@ struct mmu_space {
 #define TLB_SECOND_SIZE 4096u /* 4 KiB translations */
 #define TLB_LARGE_SIZE  64u   /* translations per large page size */
 #define TLB_LARGE_KINDS 3u    /* 2 MiB, 4 MiB, 1 GiB */
-#define TLB_LARGE_LIVE  256u
+#define TLB_LARGE_LIVE  8192u
 
 struct tlb_second {
     uint64_t page;       /* linear address of the page, aligned to its size */

@@ -14,6 +14,7 @@
 #ifndef CPU_OPS_ALU_H
 #define CPU_OPS_ALU_H
 
+#include "cpu/ops/fast.h"
 #include "cpu/ops/ops.h"
 
 /* Byte registers with a fixed name, as byte offsets in vcpu.gpr. */
@@ -57,7 +58,13 @@
         } while (!mem_rmw_commit##bits(cpu, i, &m, &a, r));                                        \
         name##_flags##bits(cpu, a, b, r);                                                          \
     }                                                                                              \
-    ALU_FORMS(name, bits)
+    static inline void name##_to_host##bits(struct vcpu *cpu, void *p, uint##bits##_t b)           \
+    {                                                                                              \
+        uint##bits##_t a = guest_load##bits(p), r = name##_value##bits(cpu, a, b);                 \
+        guest_store##bits(p, r);                                                                   \
+        name##_flags##bits(cpu, a, b, r);                                                          \
+    }                                                                                              \
+    ALU_FORMS(name, bits, FAST_WRITE)
 
 #define ALU_READ_FORMS(name, bits)                                                                 \
     static inline void name##_to_reg##bits(struct vcpu *cpu, unsigned n, uint##bits##_t b)         \
@@ -71,9 +78,14 @@
         uint##bits##_t a = mem_read##bits(cpu, i);                                                 \
         name##_flags##bits(cpu, a, b, name##_value##bits(cpu, a, b));                              \
     }                                                                                              \
-    ALU_FORMS(name, bits)
+    static inline void name##_to_host##bits(struct vcpu *cpu, const void *p, uint##bits##_t b)     \
+    {                                                                                              \
+        uint##bits##_t a = guest_load##bits(p);                                                    \
+        name##_flags##bits(cpu, a, b, name##_value##bits(cpu, a, b));                              \
+    }                                                                                              \
+    ALU_FORMS(name, bits, FAST_READ)
 
-#define ALU_FORMS(name, bits)                                                                      \
+#define ALU_FORMS(name, bits, fast)                                                                \
     OP(name##_EG_r##bits)                                                                          \
     {                                                                                              \
         name##_to_reg##bits(cpu, i->rm, reg_get##bits(cpu, i->reg));                               \
@@ -108,7 +120,11 @@
     {                                                                                              \
         name##_to_reg##bits(cpu, ACCUMULATOR_##bits, (uint##bits##_t)i->imm);                      \
         NEXT;                                                                                      \
-    }
+    }                                                                                              \
+    fast(name##_EG_m##bits, bits / 8, name##_to_host##bits(cpu, p, reg_get##bits(cpu, i->reg)))    \
+    fast(name##_EI_m##bits, bits / 8, name##_to_host##bits(cpu, p, (uint##bits##_t)i->imm))        \
+    FAST_READ(name##_GE_m##bits, bits / 8,                                                         \
+              name##_to_reg##bits(cpu, i->reg, guest_load##bits(p)))
 
 /* The forms of a one-operand instruction (NOT, NEG, INC, DEC): name_value(cpu, a) and
  * name_flags(cpu, a, r) make op_name_r32, op_name_m32. */
@@ -130,7 +146,14 @@
         } while (!mem_rmw_commit##bits(cpu, i, &m, &a, r));                                        \
         name##_flags##bits(cpu, a, r);                                                             \
         NEXT;                                                                                      \
-    }
+    }                                                                                              \
+    static inline void name##_in_host##bits(struct vcpu *cpu, void *p)                             \
+    {                                                                                              \
+        uint##bits##_t a = guest_load##bits(p), r = name##_value##bits(a);                         \
+        guest_store##bits(p, r);                                                                   \
+        name##_flags##bits(cpu, a, r);                                                             \
+    }                                                                                              \
+    FAST_WRITE(name##_m##bits, bits / 8, name##_in_host##bits(cpu, p))
 
 /* m(name, bits) for every width. */
 #define ALU_ALL(m, name) m(name, 8) m(name, 16) m(name, 32) m(name, 64)

@@ -46,23 +46,22 @@ ARITH_VALUES(16)
 ARITH_VALUES(32)
 ARITH_VALUES(64)
 
-/* The carries of a + b + c follow from a, b and the result alone: one flags function for both. */
 #define add_flags8  flags_add8
 #define add_flags16 flags_add16
 #define add_flags32 flags_add32
 #define add_flags64 flags_add64
-#define adc_flags8  flags_add8
-#define adc_flags16 flags_add16
-#define adc_flags32 flags_add32
-#define adc_flags64 flags_add64
+#define adc_flags8  flags_adc8
+#define adc_flags16 flags_adc16
+#define adc_flags32 flags_adc32
+#define adc_flags64 flags_adc64
 #define sub_flags8  flags_sub8
 #define sub_flags16 flags_sub16
 #define sub_flags32 flags_sub32
 #define sub_flags64 flags_sub64
-#define sbb_flags8  flags_sub8
-#define sbb_flags16 flags_sub16
-#define sbb_flags32 flags_sub32
-#define sbb_flags64 flags_sub64
+#define sbb_flags8  flags_sbb8
+#define sbb_flags16 flags_sbb16
+#define sbb_flags32 flags_sbb32
+#define sbb_flags64 flags_sbb64
 #define cmp_flags8  flags_sub8
 #define cmp_flags16 flags_sub16
 #define cmp_flags32 flags_sub32

@@ -200,6 +200,63 @@ OP(ret_64)
     block_jump(cpu, target);
 }
 
+/* The same on a page that the TLB knows; else the general op does all of it, and these call nothing
+ * that returns (as in cpu/ops/fast.h). */
+OP(call_J_64_fast)
+{
+    uint64_t rsp = cpu->gpr[GPR_RSP] - 8;
+    void *p = tlb_find_write(&cpu->mmu, rsp, 8);
+
+    if (unlikely(p == NULL)) {
+        op_call_J_64(cpu, i);
+        return;
+    }
+    guest_store64(p, cpu->gpr[GPR_IP_BASE] + i->ip_next);
+    cpu->gpr[GPR_RSP] = rsp;
+    block_chain(cpu, 0, (uint64_t)i->imm);
+}
+
+/* Only where a block that follows is known, too: its address is canonical. The IP base has moved on
+ * by then. */
+OP(call_E_r64_fast)
+{
+    uint64_t rsp = cpu->gpr[GPR_RSP] - 8, from = cpu->gpr[GPR_IP_BASE] + i->ip_next;
+    void *p = tlb_find_write(&cpu->mmu, rsp, 8);
+    const struct block *b;
+
+    if (unlikely(p == NULL) || unlikely((b = block_follow(cpu, reg_get64(cpu, i->rm))) == NULL)) {
+        op_call_E_r64(cpu, i);
+        return;
+    }
+    guest_store64(p, from);
+    cpu->gpr[GPR_RSP] = rsp;
+    b->insns[0].op(cpu, &b->insns[0]);
+}
+
+OP(ret_64_fast)
+{
+    uint64_t rsp = cpu->gpr[GPR_RSP];
+    const void *p = tlb_find_read(&cpu->mmu, rsp, 8);
+    const struct block *b;
+
+    if (unlikely(p == NULL) || unlikely((b = block_follow(cpu, guest_load64(p))) == NULL)) {
+        op_ret_64(cpu, i);
+        return;
+    }
+    cpu->gpr[GPR_RSP] = rsp + 8 + (uint64_t)i->imm;
+    b->insns[0].op(cpu, &b->insns[0]);
+}
+
+OP(jmp_E_r64_fast)
+{
+    const struct block *b = block_follow(cpu, reg_get64(cpu, i->rm));
+
+    if (likely(b != NULL))
+        b->insns[0].op(cpu, &b->insns[0]);
+    else
+        op_jmp_E_r64(cpu, i);
+}
+
 #define NEAR_LEGACY(bits)                                                                          \
     OP(jmp_E_r##bits)                                                                              \
     {                                                                                              \

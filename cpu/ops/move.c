@@ -58,7 +58,10 @@ static inline uint64_t moffs_linear(struct vcpu *cpu, const struct insn *i, unsi
         uint64_t linear = moffs_linear(cpu, i, bits / 8, MMU_WRITE);                               \
         mem_store##bits(cpu, i, linear, reg_get##bits(cpu, ACCUMULATOR_##bits));                   \
         NEXT;                                                                                      \
-    }
+    }                                                                                              \
+    FAST_READ(mov_GE_m##bits, bits / 8, reg_set##bits(cpu, i->reg, guest_load##bits(p)))           \
+    FAST_WRITE(mov_EG_m##bits, bits / 8, guest_store##bits(p, reg_get##bits(cpu, i->reg)))         \
+    FAST_WRITE(mov_EI_m##bits, bits / 8, guest_store##bits(p, (uint##bits##_t)i->imm))
 
 MOV_FORMS(8)
 MOV_FORMS(16)
@@ -76,7 +79,9 @@ MOV_FORMS(64)
     {                                                                                              \
         reg_set##to(cpu, i->reg, (uint##to##_t)(type)mem_read##from(cpu, i));                      \
         NEXT;                                                                                      \
-    }
+    }                                                                                              \
+    FAST_READ(name##_m##to, from / 8,                                                              \
+              reg_set##to(cpu, i->reg, (uint##to##_t)(type)guest_load##from(p)))
 
 EXTEND_FORMS(movzx_GEb, 8, 16, uint8_t)
 EXTEND_FORMS(movzx_GEb, 8, 32, uint8_t)
@@ -95,6 +100,13 @@ EXTEND_FORMS(movsxd_GE, 16, 16, uint16_t)
 EXTEND_FORMS(movsxd_GE, 32, 32, uint32_t)
 EXTEND_FORMS(movsxd_GE, 32, 64, int32_t)
 
+#define LEA_FORM(bits, kind)                                                                       \
+    OP(lea_m##bits##_##kind)                                                                       \
+    {                                                                                              \
+        reg_set##bits(cpu, i->reg, (uint##bits##_t)FAST_LINEAR_##kind);                            \
+        NEXT;                                                                                      \
+    }
+
 #define MOVBE_FORMS(bits)                                                                          \
     OP(movbe_GM_m##bits)                                                                           \
     {                                                                                              \
@@ -110,7 +122,8 @@ EXTEND_FORMS(movsxd_GE, 32, 64, int32_t)
     {                                                                                              \
         reg_set##bits(cpu, i->reg, (uint##bits##_t)insn_ea(cpu, i));                               \
         NEXT;                                                                                      \
-    }
+    }                                                                                              \
+    LEA_FORM(bits, b) LEA_FORM(bits, x)
 
 MOVBE_FORMS(16)
 MOVBE_FORMS(32)

@@ -16,7 +16,13 @@
 #include "cpu/mem.h"
 
 #if defined(GNOMON_THREADED)
-#define NEXT return i[1].op(cpu, i + 1)
+/* The empty asm keeps the compiler from computing the address twice. */
+#define NEXT                                                                                       \
+    do {                                                                                           \
+        const struct insn *next_ = i + 1;                                                          \
+        __asm__("" : "+r"(next_));                                                                 \
+        return next_->op(cpu, next_);                                                              \
+    } while (0)
 #else
 #define NEXT return
 #endif

@@ -91,15 +91,10 @@ VFP_OP_Y(round, pd, sse_fp_checked_2(cpu, i, sse_soft_roundpd, d, source, (unsig
 
 /* ---- Comparisons that set EFLAGS ---------------------------------------------------------- */
 
-/* ZF, PF and CF from the result of a comparison; the others are cleared. PF only comes with ZF. */
+/* ZF, PF and CF from the result of a comparison; the others are cleared. */
 static inline void set_flags(struct vcpu *cpu, union vec r)
 {
-    uint32_t f = (uint32_t)r.vq[0];
-
-    cpu->flags_result = !(f & EFLAGS_ZF);
-    cpu->flags_aux = (f & (EFLAGS_ZF | EFLAGS_PF)) == EFLAGS_ZF ? 1u << AUX_PF_SHIFT : 0;
-    if (f & EFLAGS_CF)
-        cpu->flags_aux |= AUX_CF | AUX_PO;
+    flags_set(cpu, (uint32_t)r.vq[0]);
 }
 
 #define FP_FLAGS(name, type)                                                                       \

@@ -88,6 +88,40 @@ PUSH_POP_FORMS(16)
 PUSH_POP_FORMS(32)
 PUSH_POP_FORMS(64)
 
+/* 64-bit stack operations on a page that the TLB knows; else the general op does all of it, and
+ * these call nothing that returns (as in cpu/ops/fast.h). */
+#define PUSH_FAST(stem, value)                                                                     \
+    OP(stem##_fast)                                                                                \
+    {                                                                                              \
+        uint64_t rsp = cpu->gpr[GPR_RSP] - 8;                                                      \
+        void *p = tlb_find_write(&cpu->mmu, rsp, 8);                                               \
+        if (unlikely(p == NULL)) {                                                                 \
+            op_##stem(cpu, i);                                                                     \
+            return;                                                                                \
+        }                                                                                          \
+        guest_store64(p, value);                                                                   \
+        cpu->gpr[GPR_RSP] = rsp;                                                                   \
+        NEXT;                                                                                      \
+    }
+
+PUSH_FAST(push_Z_64, reg_get64(cpu, i->rm))
+PUSH_FAST(push_E_r64, reg_get64(cpu, i->rm))
+PUSH_FAST(push_I_64, (uint64_t)i->imm)
+
+OP(pop_Z_64_fast)
+{
+    uint64_t rsp = cpu->gpr[GPR_RSP];
+    const void *p = tlb_find_read(&cpu->mmu, rsp, 8);
+
+    if (unlikely(p == NULL)) {
+        op_pop_Z_64(cpu, i);
+        return;
+    }
+    cpu->gpr[GPR_RSP] = rsp + 8;
+    reg_set64(cpu, i->rm, guest_load64(p));
+    NEXT;
+}
+
 /* PUSHA: every write is probed before the first is done. */
 static void push_all(struct vcpu *cpu, const struct insn *i, unsigned size)
 {

@@ -35,7 +35,8 @@ class Peer:
     def start(self, boot, environment):
         """Starts it; returns the process and the descriptor of its console."""
         append = " ".join(["console=ttyS0", "quiet", "panic=-1"] +
-                          [f"{name}={value}" for name, value in environment.items()])
+                          [f"{name}={value}" for name, value in environment.items()] +
+                          self.options.append)
         kernel = images.vmlinux(self.work) if boot == "pvh" else images.bzimage()
         process = subprocess.Popen(self.command(kernel, append), stdin=subprocess.DEVNULL,
                                    stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
@@ -105,7 +106,8 @@ class Bochs(Peer):
 
     def start(self, boot, environment):
         append = " ".join(["console=ttyS0", "quiet", "panic=-1"] +
-                          [f"{name}={value}" for name, value in environment.items()])
+                          [f"{name}={value}" for name, value in environment.items()] +
+                          self.options.append)
         cd = images.boot_cd(self.work, append)
         console = os.path.join(self.work, f"console.{os.getpid()}")
         rc = os.path.join(self.work, f"bochsrc.{os.getpid()}")

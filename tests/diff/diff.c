@@ -129,7 +129,7 @@ static void note_coverage(struct run *r, const struct diff_case *c, unsigned slo
 static void check_case(struct run *r, unsigned slot, const struct diff_result *native,
                        uint8_t *data, const uint8_t *image)
 {
-    const struct diff_case *c = &r->cases[slot];
+    struct diff_case *c = &r->cases[slot];
     struct diff_result host = *native, emulated;
     char text[4096];
 

@@ -152,6 +152,14 @@ struct diff_result {
     uint8_t *data; /* the data pages, only while two results are compared */
 };
 
+/* Quad q of vector register n. */
+static inline uint64_t *diff_quad(struct diff_state *s, unsigned n, unsigned q)
+{
+    if (n >= 16)
+        return &s->high[n - 16][q];
+    return q < 2 ? &s->xmm[n][q] : q < 4 ? &s->ymm[n][q - 2] : &s->zmm[n][q - 4];
+}
+
 static inline bool mode_is_long(const struct diff_case *c)
 {
     return c->mode == DIFF_64;
@@ -211,14 +219,6 @@ struct encoded {
 struct encoded encode_step(struct diff_case *c, unsigned row, unsigned slot, bool alone,
                            uint64_t *random);
 
-/* Quad q of vector register n. */
-static inline uint64_t *diff_quad(struct diff_state *s, unsigned n, unsigned q)
-{
-    if (n >= 16)
-        return &s->high[n - 16][q];
-    return q < 2 ? &s->xmm[n][q] : q < 4 ? &s->ymm[n][q - 2] : &s->zmm[n][q - 4];
-}
-
 /* generate.c */
 void generate_case(struct diff_case *c, unsigned row, enum diff_mode mode, uint64_t seed,
                    unsigned slot);
@@ -269,7 +269,7 @@ void guest_load(struct guest *g, const struct diff_case *cases, unsigned first, 
                 const uint8_t *image);
 /* soft: without the host's floating-point units. r->data then points into the guest's memory, until
  * guest_clean makes that good again. */
-void guest_run(struct guest *g, const struct diff_case *c, unsigned slot, bool soft,
+void guest_run(struct guest *g, struct diff_case *c, unsigned slot, bool soft,
                struct diff_result *r);
 void guest_clean(struct guest *g);
 

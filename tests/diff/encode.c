@@ -19,7 +19,7 @@ struct encoder {
     bool rex_w, prefix66, vex, evex;
     uint8_t rex;
     uint8_t vvvv, vex_l;
-    bool reg_high, v_high; /* EVEX.R', EVEX.V' */
+    uint8_t reg_high, v_high; /* EVEX.R', EVEX.V' */
     bool zeroing, b;
     uint8_t opmask;
     uint64_t target;             /* linear address of the memory operand, or 0 */
@@ -98,49 +98,41 @@ static void vector_index(struct encoder *e, unsigned index, unsigned scale)
     }
 }
 
+static bool one_in(struct encoder *e, unsigned n)
+{
+    return below(e, n) == 0;
+}
+
 /* The bits of EVEX that are not registers; now and then what is undefined. */
 static void evex_bits(struct encoder *e, bool memory)
 {
     uint32_t attrs = e->row->attrs, lengths = attrs & (A_VEX_L0 | A_VEX_L1);
     bool rounds = !memory && (attrs & (A_RC | A_SAE));
 
-    if (!(attrs & A_NO_MASK) || below(e, 64) == 0)
-        e->opmask = (uint8_t)(below(e, 3) == 0 ? 0 : below(e, 8));
-    if ((attrs & A_NEEDS_MASK) && below(e, 64) != 0)
+    if (!(attrs & A_NO_MASK) || one_in(e, 64))
+        e->opmask = (uint8_t)(one_in(e, 3) ? 0 : below(e, 8));
+    if ((attrs & A_NEEDS_MASK) && !one_in(e, 64))
         e->opmask |= 1;
     if (!(attrs & (A_NO_MASK | A_NO_ZEROING)) && !(memory && (attrs & A_WRITES)) && e->opmask != 0)
-        e->zeroing = below(e, 2);
-    e->zeroing ^= !(attrs & A_NO_MASK) && below(e, 64) == 0; /* AMD's ignore it there */
+        e->zeroing = one_in(e, 2);
+    e->zeroing ^= !(attrs & A_NO_MASK) && one_in(e, 64); /* AMD's ignore it there */
     e->b = (rounds || (memory && (e->row->size == SZ_FV || e->row->size == SZ_HV)))
-               ? below(e, 2)
-               : memory && below(e, 64) == 0;
+               ? one_in(e, 2)
+               : memory && one_in(e, 64);
     e->vex_l = (uint8_t)(lengths == A_VEX_L0   ? 0
                          : lengths == A_VEX_L1 ? 1 + below(e, 2)
                          : lengths != 0        ? 2
                                                : below(e, 3));
-    if ((rounds && e->b) || below(e, 64) == 0)
+    if ((rounds && e->b) || one_in(e, 64))
         e->vex_l = (uint8_t)below(e, 4);
 }
 
-/* What makes registers 16 to 31 of some. */
-static void evex_registers(struct encoder *e, bool memory)
-{
-    const char *operands = e->row->operands;
-
-    if (!e->is_long)
-        return;
-    if (strpbrk(operands, "V") != NULL || (strstr(operands, "Kg") == NULL && below(e, 64) == 0))
-        e->reg_high = below(e, 2);
-    if (!memory && strpbrk(operands, "UW") != NULL)
-        e->rex |= below(e, 2) ? 2 : 0;
-    if (e->row->attrs & A_VVVV)
-        e->v_high = below(e, 2);
-}
-
-/* What displacements of one byte count. */
+/* What an 8-bit displacement counts. */
 static int32_t disp8_scale(const struct encoder *e)
 {
-    return e->evex ? (int32_t)evex_memory_bytes(e->row, 16u << MIN(e->vex_l, 2), e->b) : 1;
+    if (!e->evex)
+        return 1;
+    return (int32_t)evex_memory_bytes(e->row, 16u << (e->vex_l < 3 ? e->vex_l : 2), e->b);
 }
 
 /* The offset that the target has in its segment. */
@@ -183,9 +175,7 @@ static void memory_operand16(struct encoder *e, unsigned reg)
     emit(e, disp, mod);
     if (!e->alone)
         return;
-    if (mod == 1)
-        disp *= (uint64_t)disp8_scale(e);
-    offset -= disp;
+    offset -= disp * (uint64_t)(mod == 1 ? disp8_scale(e) : 1);
     if (forms[rm].index != 0)
         offset -= e->c->in.gpr[forms[rm].index];
     set_low(e, forms[rm].base, offset);
@@ -229,7 +219,7 @@ static void memory_operand(struct encoder *e, unsigned reg)
     if (vsib || (sib && below(e, 2) == 0)) {
         index = below(e, !e->is_long ? 8 : vsib && e->evex ? 32 : 16);
         scale = below(e, 4);
-        e->v_high |= index >= 16;
+        e->v_high = vsib ? index & 16 : e->v_high;
         if (vsib)
             vector_index(e, index, scale);
         else if (index == base) /* it would move the target */
@@ -240,8 +230,7 @@ static void memory_operand(struct encoder *e, unsigned reg)
     if (sib)
         emit(e, scale << 6 | (index & 7) << 3 | (base & 7), 1);
     emit(e, (uint32_t)disp, mod == 2 ? 4 : mod);
-    if (mod == 1)
-        disp *= disp8_scale(e);
+    disp *= mod == 1 ? disp8_scale(e) : 1;
     address = target_offset(e) - (uint64_t)(int64_t)disp;
     if (index != 4 && !vsib)
         address -= e->c->in.gpr[index] << scale;
@@ -288,7 +277,10 @@ static void modrm(struct encoder *e)
         reg &= 7;
     if (e->evex) {
         evex_bits(e, memory);
-        evex_registers(e, memory);
+        if (e->is_long && (strstr(row->operands, "Vx") != NULL || one_in(e, 64)))
+            e->reg_high = one_in(e, 2);
+        if (e->is_long && !memory && strpbrk(row->operands, "UW") != NULL)
+            e->rex |= one_in(e, 2) ? 2 : 0;
     }
     if (row->modrm_class == MODRM_EXT || row->modrm_class == MODRM_MEM_EXT ||
         row->modrm_class == MODRM_REG_EXT)
@@ -394,6 +386,8 @@ static void vex_fields(struct encoder *e)
         e->vvvv = (uint8_t)any_register(e);
     if (strstr(row->operands, "Kv") != NULL)
         e->vvvv &= 7;
+    if (e->evex && e->is_long && (row->attrs & A_VVVV))
+        e->v_high = one_in(e, 2) ? 16 : 0;
 }
 
 /* Prefixes and operand size. Leaves room for REX, which is known at the end. */

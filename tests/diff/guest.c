@@ -241,10 +241,10 @@ static void install_segment(struct vcpu *cpu, enum segment_index n, uint16_t sel
     s->usable = true;
 }
 
-static void install(struct guest *g, const struct diff_case *c, unsigned slot)
+static void install(struct guest *g, struct diff_case *c, unsigned slot)
 {
     struct vcpu *cpu = g->cpu;
-    const struct diff_state *s = &c->in;
+    struct diff_state *s = &c->in;
 
     memcpy(cpu->gpr, s->gpr, 16 * sizeof(cpu->gpr[0]));
     cpu->rip = case_entry(c, slot);
@@ -256,12 +256,9 @@ static void install(struct guest *g, const struct diff_case *c, unsigned slot)
     cpu->seg[SEG_GS].base = s->gs_base;
     mode_update(cpu);
     vcpu_set_rflags(cpu, s->rflags);
-    for (unsigned n = 0; n < 16; n++) {
-        memcpy(cpu->vreg[n].q, s->xmm[n], sizeof(s->xmm[n]));
-        memcpy(cpu->vreg[n].q + 2, s->ymm[n], sizeof(s->ymm[n]));
-        memcpy(cpu->vreg[n].q + 4, s->zmm[n], sizeof(s->zmm[n]));
-        memcpy(cpu->vreg[16 + n].q, s->high[n], sizeof(s->high[n]));
-    }
+    for (unsigned n = 0; n < 32; n++)
+        for (unsigned q = 0; q < 8; q++)
+            cpu->vreg[n].q[q] = *diff_quad(s, n, q);
     memcpy(cpu->opmask, s->opmask, sizeof(cpu->opmask));
     fpu_mxcsr_write(cpu, s->mxcsr);
     cpu->x87.control = s->fcw;
@@ -298,7 +295,7 @@ static void read_frame(struct guest *g, struct diff_state *s)
     s->selector[SEG_SS] = (uint16_t)le64toh(frame[at + 4]);
 }
 
-void guest_run(struct guest *g, const struct diff_case *c, unsigned slot, bool soft,
+void guest_run(struct guest *g, struct diff_case *c, unsigned slot, bool soft,
                struct diff_result *r)
 {
     struct vcpu *cpu = g->cpu;

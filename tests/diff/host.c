@@ -23,6 +23,11 @@
 /* Where the standard format, which signal frames have, keeps the upper halves of YMM registers. */
 #define XSAVE_AVX_OFFSET 576
 
+/* And the three components of AVX-512, whose places processors of different makers differ in. */
+#define XSAVE_OPMASK 5
+#define XSAVE_ZMM    6
+#define XSAVE_HIGH   7
+
 #define UC_STRICT_RESTORE_SS 4 /* the kernel's: SS of the signal frame counts */
 
 /* Signal handlers start with the AC, NT and ID of what they interrupt. */
@@ -46,7 +51,7 @@ struct batch {
 static struct batch *batch;
 static const uint8_t *image;
 static bool running, fsgsbase, has_avx, has_avx512;
-static unsigned offsets[8]; /* of the components of the standard format: makers differ in them */
+static uint32_t component_offset[8]; /* in the standard format */
 static uint64_t fs_base;
 
 static const int greg_of[16] = {REG_RAX, REG_RCX, REG_RDX, REG_RBX, REG_RSP, REG_RBP,
@@ -76,6 +81,11 @@ static void install_x87(struct _libc_fpstate *fp, const struct diff_state *s)
     }
 }
 
+static char *component(struct _libc_fpstate *fp, unsigned number)
+{
+    return (char *)fp + component_offset[number];
+}
+
 static void install(ucontext_t *u, const struct diff_case *c, unsigned slot)
 {
     greg_t *g = u->uc_mcontext.gregs;
@@ -99,9 +109,9 @@ static void install(ucontext_t *u, const struct diff_case *c, unsigned slot)
     }
     if (has_avx512) {
         *xstate_bv |= 0xe0;
-        memcpy((char *)fp + offsets[5], c->in.opmask, sizeof(c->in.opmask));
-        memcpy((char *)fp + offsets[6], c->in.zmm, sizeof(c->in.zmm));
-        memcpy((char *)fp + offsets[7], c->in.high, sizeof(c->in.high));
+        memcpy(component(fp, XSAVE_OPMASK), c->in.opmask, sizeof(c->in.opmask));
+        memcpy(component(fp, XSAVE_ZMM), c->in.zmm, sizeof(c->in.zmm));
+        memcpy(component(fp, XSAVE_HIGH), c->in.high, sizeof(c->in.high));
     }
     for (unsigned n = 0; n < c->patch_count; n++)
         memcpy((char *)DATA_BASE + c->patch[n].offset, c->bytes + c->patch[n].bytes,
@@ -137,7 +147,7 @@ static void capture_data(struct diff_result *r)
 static void capture(const ucontext_t *u, const struct diff_case *c, struct diff_result *r)
 {
     const greg_t *g = u->uc_mcontext.gregs;
-    const struct _libc_fpstate *fp = u->uc_mcontext.fpregs;
+    struct _libc_fpstate *fp = u->uc_mcontext.fpregs;
     struct diff_state *s = &r->out;
 
     for (unsigned n = 0; n < 16; n++)
@@ -163,9 +173,9 @@ static void capture(const ucontext_t *u, const struct diff_case *c, struct diff_
     if (has_avx)
         memcpy(s->ymm, (const char *)fp + XSAVE_AVX_OFFSET, sizeof(s->ymm));
     if (has_avx512) {
-        memcpy(s->opmask, (const char *)fp + offsets[5], sizeof(s->opmask));
-        memcpy(s->zmm, (const char *)fp + offsets[6], sizeof(s->zmm));
-        memcpy(s->high, (const char *)fp + offsets[7], sizeof(s->high));
+        memcpy(s->opmask, component(fp, XSAVE_OPMASK), sizeof(s->opmask));
+        memcpy(s->zmm, component(fp, XSAVE_ZMM), sizeof(s->zmm));
+        memcpy(s->high, component(fp, XSAVE_HIGH), sizeof(s->high));
     }
     s->vector = (uint8_t)g[REG_TRAPNO];
     s->error_code = (uint32_t)g[REG_ERR];
@@ -259,10 +269,10 @@ struct diff_case *host_create(void)
     fsgsbase = (getauxval(AT_HWCAP2) & HWCAP2_FSGSBASE) != 0;
     has_avx = host_has_feature(FEATURE_AVX);
     has_avx512 = host_has_feature(FEATURE_AVX512F);
-    for (unsigned n = 5; has_avx512 && n < 8; n++) {
+    for (unsigned n = XSAVE_OPMASK; has_avx512 && n <= XSAVE_HIGH; n++) {
         uint32_t eax, ecx, edx;
 
-        __get_cpuid_count(13, n, &eax, &offsets[n], &ecx, &edx);
+        __get_cpuid_count(13, n, &eax, &component_offset[n], &ecx, &edx);
     }
     syscall(SYS_arch_prctl, ARCH_GET_FS, &fs_base);
     batch = mmap(NULL, sizeof(*batch), PROT_READ | PROT_WRITE,

@@ -60,6 +60,7 @@ static void op_write_entry(struct fuzz *f)
 
     TRACE(f, "entry at %#llx: %#llx, %u bytes\n", (unsigned long long)at, (unsigned long long)entry,
           size);
+    entry = htole64(entry);
     bus_write(f->r.bus, gpa(at), &entry, size);
     memcpy(f->mirror + at, &entry, size);
 }
@@ -76,9 +77,12 @@ struct request {
 
 static void apply(struct fuzz *f, const struct oracle_answer *a)
 {
-    for (unsigned i = 0; i < a->update_count; i++)
+    for (unsigned i = 0; i < a->update_count; i++) {
+        uint64_t value = htole64(a->update[i].value);
+
         if (machine_memory_kind(f->r.memory, mpa(a->update[i].physical)) == FRAME_RAM)
-            mirror_write(f, a->update[i].physical, &a->update[i].value, a->update[i].size);
+            mirror_write(f, a->update[i].physical, &value, a->update[i].size);
+    }
 }
 
 /* Does memory hold the bits that the walk sets? All or none of them are new. */

@@ -98,7 +98,7 @@ static inline uint64_t mirror_read(void *opaque, uint64_t physical, unsigned siz
     if (machine_memory_kind(f->r.memory, mpa(physical)) == FRAME_HOLE)
         return bus_mmio_read(f->r.bus, gpa(physical), size);
     memcpy(&value, f->mirror + physical, size);
-    return value;
+    return le64toh(value);
 }
 
 static inline void code_write(void *opaque, mpa_t address, unsigned length)
@@ -161,7 +161,7 @@ static inline void reset(struct fuzz *f)
     f->touched_count = 0;
     memset(f->mirror, 0, WINDOW);
     for (uint64_t i = TABLES * 512; i < FRAMES * 512; i++)
-        memcpy(f->mirror + i * 8, &(uint64_t){i * 0x0001000100010000}, 8);
+        memcpy(f->mirror + i * 8, &(uint64_t){htole64(i * 0x0001000100010000)}, 8);
     memcpy(f->r.memory->base, f->mirror, WINDOW);
     for (unsigned i = 0; i < FRAMES; i++)
         atomic_store(&machine_memory_frame(f->r.memory, mpa(i << 12))->watch, 0);
