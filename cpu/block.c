@@ -256,9 +256,10 @@ static void fetch_page(struct vcpu *cpu, uint64_t linear, const uint8_t **host, 
     }
 }
 
-/* Decodes the instruction that straddles this page and the next. */
+/* Decodes the instruction that straddles this page and the next; room: bytes of it that the segment
+ * limit allows. */
 static void decode_straddling(struct vcpu *cpu, struct block *b, const struct source *s,
-                              unsigned offset)
+                              unsigned offset, uint64_t room)
 {
     uint8_t bytes[INSN_MAX_LENGTH];
     unsigned first = PAGE_SIZE - offset;
@@ -270,7 +271,8 @@ static void decode_straddling(struct vcpu *cpu, struct block *b, const struct so
     memcpy(bytes, s->host + (offset - b->start), first);
     fetch_page(cpu, (s->linear & PAGE_MASK) + PAGE_SIZE, &host, &where);
     memcpy(bytes + first, host, INSN_MAX_LENGTH - first);
-    result = decode_insn(cpu, b->mode, bytes, INSN_MAX_LENGTH, offset, &b->insns[0], &attrs);
+    result = decode_insn(cpu, b->mode, bytes, (unsigned)MIN((uint64_t)INSN_MAX_LENGTH, room),
+                         offset, &b->insns[0], &attrs);
     if (result != DECODE_OK)
         cpu_raise_code(cpu, NULL, EXC_GP, 0);
     b->second = where.v & PAGE_MASK;
@@ -280,8 +282,8 @@ static void decode_straddling(struct vcpu *cpu, struct block *b, const struct so
 /* Bytes of code that may still be fetched before the segment limit cuts in. */
 static uint64_t limit_room(const struct vcpu *cpu, uint64_t rip)
 {
-    if (cpu->mode & MODE_64)
-        return UINT64_MAX;
+    if ((cpu->mode & MODE_64) || cpu->seg[SEG_CS].limit == UINT32_MAX)
+        return UINT64_MAX; /* addresses wrap at 4 GiB */
     if (rip > cpu->seg[SEG_CS].limit)
         return 0;
     return cpu->seg[SEG_CS].limit - rip + 1;
@@ -305,9 +307,9 @@ static void decode_block(struct vcpu *cpu, struct block *b, const struct source 
         if (result != DECODE_OK) {
             if (b->count > 0)
                 break;
-            if (result == DECODE_TOO_LONG || room - taken < PAGE_SIZE - offset)
+            if (result == DECODE_TOO_LONG || room - taken <= PAGE_SIZE - offset)
                 cpu_raise_code(cpu, NULL, EXC_GP, 0);
-            decode_straddling(cpu, b, s, offset);
+            decode_straddling(cpu, b, s, offset, room - taken);
             offset = b->insns[0].ip_next;
             break;
         }
@@ -381,9 +383,10 @@ static struct block *block_find_slow(struct vcpu *cpu, uint64_t linear, uint32_t
     struct block *b;
 
     cpu->block = NULL;
-    fetch_page(cpu, linear, &s.host, &s.where);
+    debug_exec_early(cpu, linear);
     if (limit_room(cpu, cpu->rip) == 0)
         cpu_raise_code(cpu, NULL, EXC_GP, 0);
+    fetch_page(cpu, linear, &s.host, &s.where);
     for (b = c->hash[hash_slot(s.where.v, mode)]; b != NULL; b = b->hash_next)
         if (b->address == s.where.v && b->mode == mode && second_page_fits(cpu, b, linear) &&
             limit_room(cpu, cpu->rip) >= b->length)

@@ -170,6 +170,34 @@ static bool in_context(const struct vcpu *cpu, const struct debug_point *p)
     return p->cr3 == DEBUG_ANY_CR3 || ((p->cr3 ^ cpu->mmu.cr3) & PAGE_MASK) == 0;
 }
 
+static void exec_hit(struct vcpu *cpu, uint32_t points)
+{
+    if (points == 0 || (cpu->eflags & EFLAGS_RF) || (cpu->attention & VCPU_ATTENTION_SHADOW_SS))
+        return;
+    cpu->dr[6] |= points;
+    cpu_raise(cpu, NULL, EXC_DB);
+}
+
+void debug_exec_early(struct vcpu *cpu, uint64_t linear)
+{
+    const struct debug *d = &cpu->debug;
+    uint32_t guest = 0;
+
+    if (likely(d->exec_count == 0))
+        return;
+    for (unsigned n = 0; n < d->count; n++) {
+        const struct debug_point *p = &d->points[n];
+
+        if (p->kind != DEBUG_EXEC)
+            continue;
+        if (p->owner == DEBUG_HOST)
+            return;
+        if (p->address == linear)
+            guest |= BIT(p->owner);
+    }
+    exec_hit(cpu, guest);
+}
+
 bool debug_exec(struct vcpu *cpu, const struct block *b)
 {
     struct debug *d = &cpu->debug;
@@ -195,10 +223,7 @@ bool debug_exec(struct vcpu *cpu, const struct block *b)
         d->stop = (struct debug_stop){DEBUG_EXEC, linear};
         return true;
     }
-    if (guest != 0 && !(cpu->eflags & EFLAGS_RF)) {
-        cpu->dr[6] |= guest;
-        cpu_raise(cpu, NULL, EXC_DB);
-    }
+    exec_hit(cpu, guest);
     return false;
 }
 

@@ -54,7 +54,6 @@ struct debug {
     unsigned exec_count, data_count, io_count;
     uint64_t *slow_pages; /* what mmu.slow_pages points to */
     uint32_t hits;        /* DR6 bits of the traps that the last instruction earned */
-    bool entered_gate;    /* it was a software interrupt: TF was cleared before its trap */
     struct debug_stop stop;
     uint64_t passed; /* instruction count at which host execution points were reported */
 };
@@ -71,6 +70,10 @@ void debug_destroy(struct vcpu *cpu);
 
 /* Does any execution point have this offset in its page? */
 bool debug_exec_at(const struct vcpu *cpu, unsigned offset);
+
+/* Raises #DB for a point of the guest's at this linear address: breakpoints come before all faults
+ * of fetching and decoding (SDM 3A table 6-2). Does nothing where a host point is, too. */
+void debug_exec_early(struct vcpu *cpu, uint64_t linear);
 
 /* The run loop is about to enter a block that begins at such an offset. Raises #DB for a point of
  * the guest's; returns true if a host point hits: vcpu_run returns. */

@@ -207,6 +207,7 @@ enum insn_size {
     X(FSGSBASE, "fsgsbase", 7, 0, EBX, 0)                                                          \
     X(BMI1, "bmi1", 7, 0, EBX, 3)                                                                  \
     X(AVX2, "avx2", 7, 0, EBX, 5)                                                                  \
+    X(TSC_ADJUST, "tsc_adjust", 7, 0, EBX, 1)                                                      \
     X(SMEP, "smep", 7, 0, EBX, 7)                                                                  \
     X(BMI2, "bmi2", 7, 0, EBX, 8)                                                                  \
     X(ERMS, "erms", 7, 0, EBX, 9)                                                                  \

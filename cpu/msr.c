@@ -1,6 +1,7 @@
 /* RDMSR and WRMSR, from the rows of cpu/msr.def. */
 #include "base/log.h"
 #include "cpu/cpu.h"
+#include "cpu/cpuid.h"
 #include "cpu/mode.h"
 #include "cpu/system.h"
 
@@ -12,7 +13,10 @@
      BIT64(15) | BIT64(20) | BIT64(24) | BIT64(26) | BIT64(27) | BIT64(62))
 
 #define MSR_APIC_BASE    0x1bu
+#define MSR_TSC_ADJUST   0x3bu
 #define MSR_TSC_DEADLINE 0x6e0u
+#define MSR_XSS          0xda0u
+#define MSR_TSC_AUX      0xc0000103u
 #define MSR_X2APIC_FIRST 0x800u
 #define MSR_X2APIC_LAST  0x8ffu
 
@@ -49,14 +53,21 @@ static bool msr_pat_write(struct vcpu *cpu, uint64_t value)
     return true;
 }
 
-static bool msr_efer_write(struct vcpu *cpu, uint64_t value)
+uint64_t cpu_efer_known(const struct vcpu *cpu)
 {
-    uint64_t old = cpu->mmu.efer, known = 0;
+    uint64_t known = 0;
 
     known |= cpu_has(cpu, FEATURE_SYSCALL) ? EFER_SCE : 0;
     known |= cpu_has(cpu, FEATURE_LM) ? EFER_LME | EFER_LMA : 0;
     known |= cpu_has(cpu, FEATURE_NX) ? EFER_NXE : 0;
-    if (value & ~known)
+    return known;
+}
+
+static bool msr_efer_write(struct vcpu *cpu, uint64_t value)
+{
+    uint64_t old = cpu->mmu.efer;
+
+    if (value & ~cpu_efer_known(cpu))
         return false;
     if (((value ^ old) & EFER_LME) && (cpu->mmu.cr0 & CR0_PG))
         return false;
@@ -70,6 +81,37 @@ static bool msr_efer_write(struct vcpu *cpu, uint64_t value)
 static bool msr_xss_write(struct vcpu *cpu, uint64_t value)
 {
     return cpu_has(cpu, FEATURE_XSAVES) && value == 0;
+}
+
+/* ---- Memory type range registers (SDM 3A 12.11.2): reserved bits and types are refused ---- */
+
+static bool memory_type(uint64_t type)
+{
+    return type <= 6 && type != 2 && type != 3;
+}
+
+static bool mtrr_base(const struct vcpu *cpu, uint64_t value)
+{
+    return memory_type(value & 0xff) && (value & 0xf00) == 0 &&
+           value >> cpu->model->physical_bits == 0;
+}
+
+static bool mtrr_mask(const struct vcpu *cpu, uint64_t value)
+{
+    return (value & 0x7ff) == 0 && value >> cpu->model->physical_bits == 0;
+}
+
+static bool mtrr_fixed(uint64_t value)
+{
+    for (unsigned n = 0; n < 8; n++)
+        if (!memory_type(value >> (8 * n) & 0xff))
+            return false;
+    return true;
+}
+
+static bool mtrr_default(uint64_t value)
+{
+    return memory_type(value & 0xff) && (value & ~0xcffull) == 0;
 }
 
 struct msr_row {
@@ -106,8 +148,12 @@ struct msr_row {
         return true;                                                                               \
     }
 #define WRITE_ANY(name, f)     WRITE_BODY(name, true, cpu->f = value)
-#define WRITE_CANON(name, f)   WRITE_BODY(name, cpu_canonical(cpu, value), cpu->f = value)
+#define WRITE_CANON(name, f)   WRITE_BODY(name, cpu_canonical_base(cpu, value), cpu->f = value)
 #define WRITE_MASK(name, f, m) WRITE_BODY(name, (value & ~(uint64_t)(m)) == 0, cpu->f = value)
+#define WRITE_BASE(name, f)    WRITE_BODY(name, mtrr_base(cpu, value), cpu->f = value)
+#define WRITE_RANGE(name, f)   WRITE_BODY(name, mtrr_mask(cpu, value), cpu->f = value)
+#define WRITE_TYPES(name, f)   WRITE_BODY(name, mtrr_fixed(value), cpu->f = value)
+#define WRITE_DEFAULT(name, f) WRITE_BODY(name, mtrr_default(value), cpu->f = value)
 #define WRITE_CALL(name, fn)   WRITE_BODY(name, msr_##fn##_write(cpu, value), (void)0)
 #define WRITE_IGNORE_(name)    WRITE_BODY(name, true, (void)0)
 #define WRITE_REFUSE_(name)    WRITE_BODY(name, false, (void)0)
@@ -119,6 +165,10 @@ struct msr_row {
 #define ANY(f)                        ANY, f
 #define CANON(f)                      CANON, f
 #define MASK(f, m)                    MASK, f, m
+#define BASE(f)                       BASE, f
+#define RANGE(f)                      RANGE, f
+#define TYPES(f)                      TYPES, f
+#define DEFAULT(f)                    DEFAULT, f
 #define IGNORE                        IGNORE_
 #define REFUSE                        REFUSE_
 #define READ_EXPAND(name, kind, ...)  READ_##kind(name, __VA_ARGS__)
@@ -155,6 +205,21 @@ static const struct msr_row *msr_find(uint32_t index)
     return NULL;
 }
 
+/* MSRs that come with a CPUID feature. */
+static bool msr_there(const struct vcpu *cpu, uint32_t index)
+{
+    switch (index) {
+    case MSR_TSC_ADJUST:
+        return cpu_has(cpu, FEATURE_TSC_ADJUST);
+    case MSR_XSS:
+        return cpu_has(cpu, FEATURE_XSAVES);
+    case MSR_TSC_AUX:
+        return cpu_has(cpu, FEATURE_RDTSCP) || cpu_has(cpu, FEATURE_RDPID);
+    default:
+        return true;
+    }
+}
+
 static bool in_apic(uint32_t index)
 {
     return index == MSR_APIC_BASE || index == MSR_TSC_DEADLINE ||
@@ -168,7 +233,7 @@ bool cpu_read_msr(struct vcpu *cpu, uint32_t index, uint64_t *value)
     if (in_apic(index) && cpu->platform.apic_msr_read != NULL &&
         cpu->platform.apic_msr_read(cpu->platform.opaque, index, value))
         return true;
-    if (row == NULL) {
+    if (row == NULL || !msr_there(cpu, index)) {
         LOG(cpu->log, LOG_GUEST_ERROR, "cpu: RDMSR of unknown MSR %#x at %#llx\n", index,
             (unsigned long long)cpu->rip);
         return false;
@@ -184,7 +249,7 @@ bool cpu_write_msr(struct vcpu *cpu, uint32_t index, uint64_t value)
     if (in_apic(index) && cpu->platform.apic_msr_write != NULL &&
         cpu->platform.apic_msr_write(cpu->platform.opaque, index, value))
         return true;
-    if (row == NULL || !row->write(cpu, value)) {
+    if (row == NULL || !msr_there(cpu, index) || !row->write(cpu, value)) {
         LOG(cpu->log, LOG_GUEST_ERROR, "cpu: WRMSR %#x = %#llx refused at %#llx\n", index,
             (unsigned long long)value, (unsigned long long)cpu->rip);
         return false;

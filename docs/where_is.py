@@ -316,6 +316,8 @@ def msrs(tree):
             return {"CALL": f"`msr_{rest}_{kind}`", "FIELD": f"vcpu.{rest}", "CONST": rest,
                     "ANY": f"vcpu.{rest}", "CANON": f"vcpu.{rest}, canonical",
                     "MASK": f"vcpu.{rest.replace(', ', ', bits ')}", "IGNORE": "ignored",
+                    "BASE": f"vcpu.{rest}, checked", "RANGE": f"vcpu.{rest}, checked",
+                    "TYPES": f"vcpu.{rest}, checked", "DEFAULT": f"vcpu.{rest}, checked",
                     "REFUSE": "#GP"}[word]
         lines.append((f"{int(values[0], 0):X}h", values[1], how(values[2], "read"),
                       how(values[3], "write")))

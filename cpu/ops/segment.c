@@ -63,13 +63,19 @@ static void load_selector(struct vcpu *cpu, const struct insn *i, unsigned n, ui
 {
     cpu->current = i;
     segment_load(cpu, n, selector);
+}
+
+/* MOV SS and POP SS keep interrupts and debug exceptions back, LSS does not (SDM 3A 6.8.3). */
+static void shadow_after(struct vcpu *cpu, unsigned n)
+{
     if (n == SEG_SS)
-        cpu->attention |= VCPU_ATTENTION_SHADOW;
+        cpu->attention |= VCPU_ATTENTION_SHADOW | VCPU_ATTENTION_SHADOW_SS;
 }
 
 static void mov_to_segment(struct vcpu *cpu, const struct insn *i, uint16_t selector)
 {
     load_selector(cpu, i, i->reg & 7, selector);
+    shadow_after(cpu, i->reg & 7);
 }
 
 /* MOV to CS does not exist, nor do registers 6 and 7. */
@@ -112,6 +118,7 @@ static void pop_segment(struct vcpu *cpu, const struct insn *i, unsigned n, unsi
 
     load_selector(cpu, i, n, selector);
     /* POP SS: the pointer moves in the width of the old stack. */
+    shadow_after(cpu, n);
     cpu->gpr[GPR_RSP] =
         mask == 0xffff ? (rsp & ~mask) | ((rsp + size) & mask) : (rsp + size) & mask;
 }
@@ -225,7 +232,7 @@ OP(rdgsbase_64)
 static void write_base(struct vcpu *cpu, const struct insn *i, unsigned n, uint64_t base)
 {
     check_fsgsbase(cpu, i);
-    if (!cpu_canonical(cpu, base))
+    if (!cpu_canonical_base(cpu, base))
         cpu_raise_code(cpu, i, EXC_GP, 0);
     cpu->seg[n].base = base;
 }
@@ -294,7 +301,7 @@ static void load_table(struct vcpu *cpu, const struct insn *i, struct descriptor
         base = mem_load64(cpu, i, linear + 2);
     else
         base = mem_load32(cpu, i, linear + 2) & (short_base ? 0xffffff : UINT32_MAX);
-    if (!cpu_canonical(cpu, base))
+    if (!cpu_canonical_base(cpu, base))
         cpu_raise_code(cpu, i, EXC_GP, 0);
     *t = (struct descriptor_table){.base = base, .limit = limit};
 }
@@ -393,7 +400,7 @@ static void lldt(struct vcpu *cpu, const struct insn *i, uint16_t selector)
         cpu_raise_code(cpu, i, EXC_GP, selector & 0xfffcu);
     if (!(d.attributes & SEGMENT_PRESENT))
         cpu_raise_code(cpu, i, EXC_NP, selector & 0xfffcu);
-    if (!cpu_canonical(cpu, d.base))
+    if (!cpu_canonical_base(cpu, d.base))
         cpu_raise_code(cpu, i, EXC_GP, selector & 0xfffcu);
     segment_fill(&cpu->ldtr, selector, &d);
 }
@@ -426,7 +433,7 @@ static void ltr(struct vcpu *cpu, const struct insn *i, uint16_t selector)
         cpu_raise_code(cpu, i, EXC_GP, selector & 0xfffcu);
     if (!(d.attributes & SEGMENT_PRESENT))
         cpu_raise_code(cpu, i, EXC_NP, selector & 0xfffcu);
-    if (!cpu_canonical(cpu, d.base))
+    if (!cpu_canonical_base(cpu, d.base))
         cpu_raise_code(cpu, i, EXC_GP, selector & 0xfffcu);
     mem_store_system(cpu, d.address + 5, ((d.raw >> 40) & 0xff) | 2, 1);
     segment_fill(&cpu->tr, selector, &d);

@@ -121,11 +121,20 @@ static inline void rep_count_down(struct vcpu *cpu, const struct insn *i, uint64
     address_register_set(cpu, GPR_RCX, address_mask(i), cpu->gpr[GPR_RCX] - count);
 }
 
+/* Between two dispatches RF is set, so that a breakpoint at the instruction does not hit again and
+ * events push it (SDM 3B 17.3.1.1). */
+static inline void rep_again(struct vcpu *cpu, const struct insn *i)
+{
+    cpu->rip = cpu_insn_start(cpu, i);
+    cpu->eflags |= EFLAGS_RF;
+    cpu->attention |= VCPU_ATTENTION_RESUME;
+}
+
 /* Sets RIP: past the instruction if it is done or go_on is false, else back to its start. */
 static inline void rep_end(struct vcpu *cpu, const struct insn *i, bool go_on)
 {
     if (go_on && (cpu->gpr[GPR_RCX] & address_mask(i)) != 0)
-        cpu->rip = cpu_insn_start(cpu, i);
+        rep_again(cpu, i);
     else
         cpu->rip = cpu_insn_next(cpu, i);
 }

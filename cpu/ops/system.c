@@ -6,7 +6,10 @@
 #include "cpu/cpuid.h"
 #include "cpu/mode.h"
 #include "cpu/ops/ops.h"
+#include "cpu/smm.h"
 #include "cpu/v86.h"
+
+#define MSR_APIC_BASE 0x1bu
 
 /* ---- Interrupt flag and halt ---- */
 
@@ -37,6 +40,15 @@ OP(hlt)
 {
     cpu->attention |= VCPU_ATTENTION_HALTED;
     NEXT;
+}
+
+OP(rsm)
+{
+    if (!cpu->smm)
+        cpu_raise(cpu, i, EXC_UD);
+    smm_leave(cpu, i);
+    if (cpu->attention & VCPU_ATTENTION_ALONE)
+        cpu->attention |= VCPU_ATTENTION_STEPPED; /* a TF was the handler's */
 }
 
 OP(monitor)
@@ -165,6 +177,7 @@ static unsigned debug_register(struct vcpu *cpu, const struct insn *i)
     if (cpu->dr[7] & DR7_GD) {
         cpu->dr[6] |= DR6_BD;
         cpu->dr[7] &= ~DR7_GD;
+        cpu->eflags |= EFLAGS_RF; /* as every fault but the one of a breakpoint pushes it */
         cpu_raise(cpu, i, EXC_DB);
     }
     return n == 4 || n == 5 ? n + 2 : n;
@@ -188,7 +201,7 @@ OP(mov_DR)
     if (n >= 6 && value >> 32)
         cpu_raise_code(cpu, i, EXC_GP, 0);
     if (n == 6)
-        value = (value & 0x1e00full) | 0xfffe0ff0;
+        value = (value & 0xe00full) | DR6_RESET;
     if (n == 7)
         value = (value & 0xffff2bffull) | 0x400;
     cpu->dr[n] = value;
@@ -272,11 +285,21 @@ OP(rdpmc)
     cpu_raise_code(cpu, i, EXC_GP, 0);
 }
 
+static bool apic_disabled(struct vcpu *cpu)
+{
+    uint64_t base;
+
+    return cpu->platform.apic_msr_read != NULL && cpu_read_msr(cpu, MSR_APIC_BASE, &base) &&
+           !(base & BIT64(11));
+}
+
 static OP_BODY(identify)
 {
-    uint32_t out[4];
+    uint32_t out[4], leaf = (uint32_t)cpu->gpr[GPR_RAX];
 
-    cpu_cpuid(cpu, (uint32_t)cpu->gpr[GPR_RAX], (uint32_t)cpu->gpr[GPR_RCX], out);
+    cpu_cpuid(cpu, leaf, (uint32_t)cpu->gpr[GPR_RCX], out);
+    if (leaf == 1 && apic_disabled(cpu))
+        out[3] &= ~BIT(9); /* SDM 3A 11.4.3 */
     cpu->gpr[GPR_RAX] = out[0];
     cpu->gpr[GPR_RBX] = out[1];
     cpu->gpr[GPR_RCX] = out[2];
@@ -353,7 +376,7 @@ OP(invpcid)
     uint64_t descriptor[2];
 
     mem_read128(cpu, i, descriptor);
-    if (type > 3 || (type < 2 && (descriptor[0] >> 12) != 0))
+    if (type > 3 || (descriptor[0] >> 12) != 0)
         cpu_raise_code(cpu, i, EXC_GP, 0);
     if (type < 2 && descriptor[0] != 0 && !(cpu->mmu.cr4 & CR4_PCIDE))
         cpu_raise_code(cpu, i, EXC_GP, 0);
