@@ -49,16 +49,12 @@ _Static_assert(FEATURE_COUNT > 64 && FEATURE_COUNT <= 128, "the model table has 
     FEATURES_V3(F) FEATURES_SYSTEM(F) F(RDSEED) F(SMAP) F(UMIP) F(RDPID) F(CLFLUSHOPT) F(CLWB)     \
     F(PREFETCHW) F(ADX) F(SHA) F(GFNI) F(VAES) F(VPCLMULQDQ) F(MOVDIRI) F(MOVDIR64B) F(SERIALIZE)  \
     F(XSAVEC) F(XGETBV1) F(XSAVES)
-<<<<<<< HEAD
 #define FEATURES_V4_ONLY(F) F(AVX512F) F(AVX512BW) F(AVX512CD) F(AVX512DQ) F(AVX512VL)
 #define FEATURES_V4(F)      FEATURES_V3(F) FEATURES_V4_ONLY(F)
 #define FEATURES_MAX(F)                                                                            \
-    FEATURES_GNOMON(F) F(PCID) F(INVPCID) F(PKU) F(LA57) F(WBNOINVD) FEATURES_V4_ONLY(F)           \
+    FEATURES_GNOMON(F) F(PCID) F(INVPCID) F(PKU) F(LA57) F(WBNOINVD) F(TSC_ADJUST)                 \
+    FEATURES_V4_ONLY(F)                                                                            \
     F(AVX512IFMA) F(AVX512VBMI) F(AVX512VBMI2) F(AVX512VNNI) F(AVX512BITALG) F(AVX512VPOPCNTDQ)
-=======
-#define FEATURES_MAX(F)                                                                            \
-    FEATURES_GNOMON(F) F(PCID) F(INVPCID) F(PKU) F(LA57) F(WBNOINVD) F(TSC_ADJUST)
->>>>>>> eb3dc97b998a17f54b991e7c3fc3183873777240
 #define FEATURES_QEMU64(F)  FEATURES_V1(F) F(SSE3) F(CX16) F(LAHF64)
 #define FEATURES_HASWELL(F) FEATURES_V3(F) FEATURES_SYSTEM(F) F(PCID) F(INVPCID)
 #define FEATURES_SKYLAKE(F)                                                                        \
