@@ -49,13 +49,18 @@ _Static_assert(FEATURE_COUNT > 64 && FEATURE_COUNT <= 128, "the model table has 
     FEATURES_V3(F) FEATURES_SYSTEM(F) F(RDSEED) F(SMAP) F(UMIP) F(RDPID) F(CLFLUSHOPT) F(CLWB)     \
     F(PREFETCHW) F(ADX) F(SHA) F(GFNI) F(VAES) F(VPCLMULQDQ) F(MOVDIRI) F(MOVDIR64B) F(SERIALIZE)  \
     F(XSAVEC) F(XGETBV1) F(XSAVES)
+#define FEATURES_V4_ONLY(F) F(AVX512F) F(AVX512BW) F(AVX512CD) F(AVX512DQ) F(AVX512VL)
+#define FEATURES_V4(F)      FEATURES_V3(F) FEATURES_V4_ONLY(F)
 #define FEATURES_MAX(F)                                                                            \
-    FEATURES_GNOMON(F) F(PCID) F(INVPCID) F(PKU) F(LA57) F(WBNOINVD) F(TSC_ADJUST)
+    FEATURES_GNOMON(F) F(PCID) F(INVPCID) F(PKU) F(LA57) F(WBNOINVD) F(TSC_ADJUST)                 \
+    FEATURES_V4_ONLY(F)                                                                            \
+    F(AVX512IFMA) F(AVX512VBMI) F(AVX512VBMI2) F(AVX512VNNI) F(AVX512BITALG) F(AVX512VPOPCNTDQ)
 #define FEATURES_QEMU64(F)  FEATURES_V1(F) F(SSE3) F(CX16) F(LAHF64)
 #define FEATURES_HASWELL(F) FEATURES_V3(F) FEATURES_SYSTEM(F) F(PCID) F(INVPCID)
 #define FEATURES_SKYLAKE(F)                                                                        \
     FEATURES_HASWELL(F)                                                                            \
     F(RDSEED) F(ADX) F(SMAP) F(CLFLUSHOPT) F(PREFETCHW) F(XSAVEC) F(XGETBV1) F(XSAVES)
+#define FEATURES_SKYLAKE_SERVER(F) FEATURES_SKYLAKE(F) FEATURES_V4_ONLY(F) F(CLWB) F(PKU)
 #define FEATURES_EPYC(F)                                                                           \
     FEATURES_V3(F)                                                                                 \
     FEATURES_SYSTEM(F) F(RDSEED) F(ADX) F(SMAP) F(CLFLUSHOPT) F(PREFETCHW) F(SHA) F(XSAVEC)        \
@@ -76,10 +81,14 @@ const struct cpu_model cpu_models[] = {
      FEATURE_WORDS(FEATURES_V2)},
     {"x86-64-v3", "x86-64-v3: AVX2, BMI2, FMA, F16C, MOVBE", INTEL, BRAND, 0x000306c3u, 40,
      FEATURE_WORDS(FEATURES_V3)},
+    {"x86-64-v4", "x86-64-v4: AVX-512 F, BW, CD, DQ, VL", INTEL, BRAND, 0x00050654u, 46,
+     FEATURE_WORDS(FEATURES_V4)},
     {"Haswell", "Intel, 2013: AVX2, FMA", INTEL, "Intel Core Processor (Haswell)", 0x000306c3u, 39,
      FEATURE_WORDS(FEATURES_HASWELL)},
     {"Skylake-Client", "Intel, 2015: Haswell with SMAP, ADX, XSAVES", INTEL,
      "Intel Core Processor (Skylake)", 0x000506e3u, 39, FEATURE_WORDS(FEATURES_SKYLAKE)},
+    {"Skylake-Server", "Intel, 2017: Skylake with AVX-512", INTEL,
+     "Intel Xeon Processor (Skylake)", 0x00050654u, 46, FEATURE_WORDS(FEATURES_SKYLAKE_SERVER)},
     {"EPYC", "AMD, 2017: AVX2, SHA", AMD, "AMD EPYC Processor", 0x00800f12u, 48,
      FEATURE_WORDS(FEATURES_EPYC)},
     {"max", "everything that is implemented", INTEL, BRAND, SIGNATURE, 46,
@@ -261,17 +270,20 @@ static void leaf_d(struct vcpu *cpu, uint32_t subleaf, uint32_t out[4])
     case 0:
         out[EAX] = (uint32_t)supported;
         out[EDX] = (uint32_t)(supported >> 32);
-        out[EBX] = fpu_xsave_size(cpu->xcr0);
-        out[ECX] = fpu_xsave_size(supported);
+        out[EBX] = fpu_xsave_size(cpu->xcr0, false);
+        out[ECX] = fpu_xsave_size(supported, false);
         break;
     case 1: /* the features in EAX, and what XSAVES would write now */
         if (cpu_has(cpu, FEATURE_XSAVEC))
-            out[EBX] = fpu_xsave_size(cpu->xcr0 | cpu->xss);
+            out[EBX] = fpu_xsave_size(cpu->xcr0 | cpu->xss, true);
         break;
-    case 2:
-        if (supported & XSTATE_AVX) {
-            out[EAX] = XSAVE_AVX_SIZE;
-            out[EBX] = XSAVE_AVX_OFFSET;
+    case XSAVE_AVX:
+    case XSAVE_OPMASK:
+    case XSAVE_ZMM_HI256:
+    case XSAVE_HI16_ZMM:
+        if (supported >> subleaf & 1) {
+            out[EAX] = fpu_xsave_component_size(subleaf);
+            out[EBX] = fpu_xsave_offset(subleaf, 0);
         }
         break;
     }

@@ -227,12 +227,44 @@ void fpu_x87_init(struct vcpu *cpu)
 
 uint64_t fpu_xcr0_supported(const struct vcpu *cpu)
 {
-    return XSTATE_X87 | XSTATE_SSE | (cpu_has(cpu, FEATURE_AVX) ? XSTATE_AVX : 0);
+    return XSTATE_X87 | XSTATE_SSE | (cpu_has(cpu, FEATURE_AVX) ? XSTATE_AVX : 0) |
+           (cpu_has(cpu, FEATURE_AVX512F) ? XSTATE_AVX512 : 0);
 }
 
-unsigned fpu_xsave_size(uint64_t components)
+/* The standard format, as Intel's have it; 3 and 4 were MPX. */
+static const struct {
+    uint16_t offset, size;
+} components_standard[XSAVE_COMPONENT_COUNT] = {
+    [XSAVE_AVX] = {576, 256},
+    [XSAVE_OPMASK] = {1088, 64},
+    [XSAVE_ZMM_HI256] = {1152, 512},
+    [XSAVE_HI16_ZMM] = {1664, 1024},
+};
+
+unsigned fpu_xsave_component_size(unsigned n)
 {
-    return components & XSTATE_AVX ? XSAVE_AVX_OFFSET + XSAVE_AVX_SIZE : XSAVE_HEADER_END;
+    return components_standard[n].size;
+}
+
+unsigned fpu_xsave_offset(unsigned n, uint64_t layout)
+{
+    unsigned offset = XSAVE_HEADER_END;
+
+    if (layout == 0)
+        return components_standard[n].offset;
+    for (unsigned k = XSAVE_AVX; k < n; k++)
+        offset += layout >> k & 1 ? components_standard[k].size : 0;
+    return offset;
+}
+
+unsigned fpu_xsave_size(uint64_t components, bool compacted)
+{
+    unsigned size = XSAVE_HEADER_END;
+
+    for (unsigned n = XSAVE_AVX; n < XSAVE_COMPONENT_COUNT; n++)
+        if (components >> n & 1)
+            size = fpu_xsave_offset(n, compacted ? components : 0) + components_standard[n].size;
+    return size;
 }
 
 static void serialize_x87(struct x87 *x, struct state *s)

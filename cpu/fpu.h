@@ -94,15 +94,27 @@ static inline void fpu_mmx_enter(struct vcpu *cpu, const struct insn *i)
 /* FNINIT: control, status, tags and pointers of x87; the registers keep their contents. */
 void fpu_x87_init(struct vcpu *cpu);
 
-/* Components that XCR0 may name, by CPUID; and how many bytes an XSAVE area with these components
- * has, the header included (SDM 1 13.4; the compacted format is no smaller for any set of these).
- */
+/* Components that XCR0 may name, by CPUID. */
 uint64_t fpu_xcr0_supported(const struct vcpu *cpu);
-unsigned fpu_xsave_size(uint64_t components);
+
+/* Where an XSAVE area has component n, 2 to 7, and how many bytes it takes (SDM 1 13.4). In the
+ * compacted format, where the area holds `layout`, a set of components; else layout is 0. */
+unsigned fpu_xsave_offset(unsigned n, uint64_t layout);
+unsigned fpu_xsave_component_size(unsigned n);
+
+/* How many bytes an area with these components has, the header included. */
+unsigned fpu_xsave_size(uint64_t components, bool compacted);
 
 #define XSAVE_HEADER_END 576u
-#define XSAVE_AVX_OFFSET 576u /* upper halves of YMM0 to YMM15 */
-#define XSAVE_AVX_SIZE   256u
+
+/* Numbers of the components beyond the legacy region. */
+enum xsave_component {
+    XSAVE_AVX = 2, /* upper halves of YMM0 to YMM15 */
+    XSAVE_OPMASK = 5,
+    XSAVE_ZMM_HI256 = 6, /* upper halves of ZMM0 to ZMM15 */
+    XSAVE_HI16_ZMM = 7,  /* ZMM16 to ZMM31 */
+    XSAVE_COMPONENT_COUNT,
+};
 
 /* FPU part of a snapshot: x87, vector registers, MXCSR, XCR0. */
 void fpu_serialize(struct vcpu *cpu, struct state *s);

@@ -45,6 +45,7 @@ struct evex_kernel {
     uint8_t lane;   /* bytes of an element of the result: what one bit of the mask governs */
     uint8_t source; /* bytes of memory that belong to it; 0: the mask suppresses no faults */
     uint8_t wide;   /* there are length / wide lanes; 0: one, the rest of 128 bits is that of H */
+    bool keeps;     /* or of the destination */
     uint8_t to;     /* enum evex_to */
     bool aligned;   /* #GP(0) unless the memory operand is aligned to its size */
     bool general;   /* the register form of W is a general register */
@@ -113,6 +114,21 @@ void evex_run(struct vcpu *cpu, const struct insn *i, const struct evex_kernel *
     }                                                                                              \
     EVEX_OP(name, .run = run_##name, .lane = bytes, .source = bytes, .wide = bytes,                \
             .to = EVEX_TO_K)
+
+/* A kernel of a function on 16-byte values: r of a (H) and b (W), for each 128 bits. bytes: what
+ * the mask governs; from: as above. */
+#define EVEX_128(name, bytes, from, expression)                                                    \
+    static void run_##name(struct evex *e)                                                         \
+    {                                                                                              \
+        for (unsigned n = 0; n < e->length / 8; n += 2) {                                          \
+            union vec a = vec_from64(e->a.q[n], e->a.q[n + 1]);                                    \
+            union vec b = vec_from64(e->b.q[n], e->b.q[n + 1]);                                    \
+            union vec r = expression;                                                              \
+            e->r.q[n] = r.q[0];                                                                    \
+            e->r.q[n + 1] = r.q[1];                                                                \
+        }                                                                                          \
+    }                                                                                              \
+    EVEX_OP(name, .run = run_##name, .lane = bytes, .source = from, .wide = bytes)
 
 /* The result is the W operand (evex_run does the rest): moves. */
 evex_fn evex_move;

@@ -135,8 +135,8 @@ static void load_operand(struct evex *e, const struct evex_kernel *kernel)
         load_selected(e, kernel->source, kernel->repeats);
 }
 
-/* Elements that the mask selects. All are probed before any is stored. */
-static void store_operand(struct evex *e, const struct evex_kernel *kernel)
+/* Makes the stores of store_operand certain to succeed, or raises. */
+static void probe_operand(struct evex *e, const struct evex_kernel *kernel)
 {
     unsigned bytes = kernel->lane;
     uint64_t linear;
@@ -156,6 +156,14 @@ static void store_operand(struct evex *e, const struct evex_kernel *kernel)
                 mem_probe_write(e->cpu, e->i, linear, bytes);
         }
     }
+}
+
+/* Elements that the mask selects. */
+static void store_operand(struct evex *e, const struct evex_kernel *kernel)
+{
+    unsigned bytes = kernel->lane;
+
+    probe_operand(e, kernel);
     for (unsigned n = 0; n < e->lanes; n++)
         if (e->mask >> n & 1)
             store_element(e, &e->r, n, bytes, element_linear(e, n * bytes, bytes, MMU_WRITE));
@@ -194,14 +202,12 @@ static void set_register(struct evex *e, const struct evex_kernel *kernel, unsig
 
     if (!mask_is_full(e))
         merge(e, kernel->lane);
-    if (kernel->wide == 0) { /* the rest of 128 bits is that of H */
-        if (bytes < 8) {
-            uint64_t low = BIT64(8 * bytes) - 1;
+    if (kernel->wide == 0) {
+        const uint64_t *rest = kernel->keeps ? e->d.q : e->a.q;
+        uint64_t low = bytes < 8 ? BIT64(8 * bytes) - 1 : UINT64_MAX;
 
-            e->r.q[0] = (e->r.q[0] & low) | (e->a.q[0] & ~low);
-        }
-        if (bytes < 16)
-            e->r.q[1] = e->a.q[1];
+        e->r.q[0] = (e->r.q[0] & low) | (rest[0] & ~low);
+        e->r.q[1] = rest[1];
         bytes = 16;
     }
     if (bytes % 8 != 0)
@@ -307,8 +313,11 @@ __attribute__((noinline)) void evex_run(struct vcpu *cpu, const struct insn *i,
     find_environment(&e);
     find_operands(&e, kernel);
     kernel->run(&e);
-    if (e.env.flags != 0 && !e.quiet)
+    if (e.env.flags != 0 && !e.quiet) {
+        if (kernel->to == EVEX_TO_W && (i->flags & INSN_MEM))
+            probe_operand(&e, kernel); /* its faults come first */
         sse_fp_report(cpu, i, e.env.flags);
+    }
     finish(&e, kernel);
 }
 

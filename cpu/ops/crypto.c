@@ -2,7 +2,7 @@
  * AES, carry-less multiplication, SHA and GFNI, in plain integers. Source: Intel SDM volume 2, each
  * by its name; FIPS 197 (AES), FIPS 180-4 (SHA).
  */
-#include "cpu/sse_vec.h"
+#include "cpu/ops/avx512.h"
 
 /* Functions of two vectors that are too long to be part of their op functions: vec_<name> calls
  * <name>_run. Bare vectors travel in registers. */
@@ -386,3 +386,14 @@ VEC_IMM_X(gf2p8affineqb)
 VEC_IMM_X(gf2p8affineinvqb)
 VEX_IMM(gf2p8affineqb, 0)
 VEX_IMM(gf2p8affineinvqb, 0)
+
+/* ---- EVEX --------------------------------------------------------------------------------- */
+
+EVEX_128(vaesenc, 8, 0, vec_aesenc(a, b, 16))
+EVEX_128(vaesenclast, 8, 0, vec_aesenclast(a, b, 16))
+EVEX_128(vaesdec, 8, 0, vec_aesdec(a, b, 16))
+EVEX_128(vaesdeclast, 8, 0, vec_aesdeclast(a, b, 16))
+EVEX_128(vpclmulqdq, 8, 0, vec_pclmulqdq(a, b, e->imm, 16))
+EVEX_128(vgf2p8mulb, 1, 1, vec_gf2p8mulb(a, b, 16))
+EVEX_128(vgf2p8affineqb, 1, 0, vec_gf2p8affineqb(a, b, e->imm, 16))
+EVEX_128(vgf2p8affineinvqb, 1, 0, vec_gf2p8affineinvqb(a, b, e->imm, 16))

@@ -183,10 +183,6 @@ static void fxrstor(struct vcpu *cpu, const struct insn *i, bool wide)
 /* ---- Extended state ----------------------------------------------------------------------------
  */
 
-/*
- * Component 2 has its place and its code, so that AVX needs no change here: only its bit in the
- * mask, and CPUID leaf 0Dh.
- */
 static void check_enabled(struct vcpu *cpu, const struct insn *i)
 {
     if (!(cpu->mmu.cr4 & CR4_OSXSAVE))
@@ -225,42 +221,85 @@ static bool x87_initial(const struct x87 *x)
  * here, as a processor may have it. */
 static uint64_t in_use(struct vcpu *cpu)
 {
-    uint64_t xmm = 0, upper = 0, used = 0;
+    uint64_t xmm = 0, upper = 0, zmm = 0, high = 0, masks = 0, used = 0;
 
     for (unsigned n = 0; n < 16; n++) {
         xmm |= cpu->vreg[n].q[0] | cpu->vreg[n].q[1];
         upper |= cpu->vreg[n].q[2] | cpu->vreg[n].q[3];
+        for (unsigned q = 4; q < 8; q++)
+            zmm |= cpu->vreg[n].q[q];
+        for (unsigned q = 0; q < 8; q++)
+            high |= cpu->vreg[16 + n].q[q];
+        masks |= cpu->opmask[n % 8];
     }
     if (!x87_initial(&cpu->x87))
         used |= XSTATE_X87;
     if (xmm != 0 || fpu_mxcsr_read(cpu) != MXCSR_RESET)
         used |= XSTATE_SSE;
-    if (upper != 0)
-        used |= XSTATE_AVX;
+    used |= upper != 0 ? XSTATE_AVX : 0;
+    used |= masks != 0 ? XSTATE_OPMASK : 0;
+    used |= zmm != 0 ? XSTATE_ZMM_HI256 : 0;
+    used |= high != 0 ? XSTATE_HI16_ZMM : 0;
     return used;
 }
 
-static void ymm_store(const struct area *a)
+/* Which quads of which registers make up a component of vectors; in an area they follow each other.
+ * Outside 64-bit mode there are eight registers, whose places are the same. */
+struct vector_part {
+    unsigned first, count; /* registers */
+    unsigned low, quads;
+};
+
+static struct vector_part vector_part(const struct vcpu *cpu, unsigned component)
 {
-    for (unsigned n = 0; n < xmm_count(a->cpu); n++) {
-        put64(a, XSAVE_AVX_OFFSET + 16 * n, a->cpu->vreg[n].q[2]);
-        put64(a, XSAVE_AVX_OFFSET + 16 * n + 8, a->cpu->vreg[n].q[3]);
+    bool wide = cpu->mode & MODE_64;
+
+    switch (component) {
+    case XSAVE_AVX:
+        return (struct vector_part){0, wide ? 16 : 8, 2, 2};
+    case XSAVE_ZMM_HI256:
+        return (struct vector_part){0, wide ? 16 : 8, 4, 4};
+    default:
+        return (struct vector_part){16, wide ? 16 : 0, 0, 8};
     }
 }
 
-static void ymm_load(const struct area *a)
+static const uint8_t vector_components[] = {XSAVE_AVX, XSAVE_ZMM_HI256, XSAVE_HI16_ZMM};
+
+/* Stores the components of `written` in an area of that layout (0: the standard format). */
+static void extended_store(const struct area *a, uint64_t written, uint64_t layout)
 {
-    for (unsigned n = 0; n < xmm_count(a->cpu); n++) {
-        a->cpu->vreg[n].q[2] = get64(a, XSAVE_AVX_OFFSET + 16 * n);
-        a->cpu->vreg[n].q[3] = get64(a, XSAVE_AVX_OFFSET + 16 * n + 8);
+    for (unsigned k = 0; k < ARRAY_SIZE(vector_components); k++) {
+        unsigned component = vector_components[k], at = fpu_xsave_offset(component, layout);
+        struct vector_part p = vector_part(a->cpu, component);
+
+        for (unsigned n = 0; (written >> component & 1) && n < p.count * p.quads; n++)
+            put64(a, at + 8 * n, a->cpu->vreg[p.first + n / p.quads].q[p.low + n % p.quads]);
     }
+    for (unsigned n = 0; (written & XSTATE_OPMASK) && n < 8; n++)
+        put64(a, fpu_xsave_offset(XSAVE_OPMASK, layout) + 8 * n, a->cpu->opmask[n]);
+}
+
+/* Loads the components of `wanted` that are `present`, and clears the others. */
+static void extended_load(const struct area *a, uint64_t wanted, uint64_t present, uint64_t layout)
+{
+    for (unsigned k = 0; k < ARRAY_SIZE(vector_components); k++) {
+        unsigned component = vector_components[k], at = fpu_xsave_offset(component, layout);
+        struct vector_part p = vector_part(a->cpu, component);
+
+        for (unsigned n = 0; (wanted >> component & 1) && n < p.count * p.quads; n++)
+            a->cpu->vreg[p.first + n / p.quads].q[p.low + n % p.quads] =
+                present >> component & 1 ? get64(a, at + 8 * n) : 0;
+    }
+    for (unsigned n = 0; (wanted & XSTATE_OPMASK) && n < 8; n++)
+        a->cpu->opmask[n] =
+            present & XSTATE_OPMASK ? get64(a, fpu_xsave_offset(XSAVE_OPMASK, layout) + 8 * n) : 0;
 }
 
 enum save_form {
     SAVE_PLAIN,     /* XSAVE */
     SAVE_OPTIMISED, /* XSAVEOPT: components in their initial state are left out */
-    SAVE_COMPACTED, /* XSAVEC, XSAVES: likewise; MXCSR belongs to SSE. The only component beyond the
-                       legacy region has the same place in either format */
+    SAVE_COMPACTED, /* XSAVEC, XSAVES: likewise; MXCSR belongs to SSE */
 };
 
 static void xsave(struct vcpu *cpu, const struct insn *i, bool wide, enum save_form form,
@@ -270,7 +309,7 @@ static void xsave(struct vcpu *cpu, const struct insn *i, bool wide, enum save_f
     struct area a;
 
     check_enabled(cpu, i);
-    a = area_open(cpu, i, fpu_xsave_size(wanted), 64, MMU_WRITE);
+    a = area_open(cpu, i, fpu_xsave_size(wanted, form == SAVE_COMPACTED), 64, MMU_WRITE);
     old = form == SAVE_COMPACTED ? 0 : get64(&a, AREA_XSTATE_BV);
     written = form == SAVE_PLAIN ? wanted : wanted & used;
     if (written & XSTATE_X87)
@@ -279,17 +318,16 @@ static void xsave(struct vcpu *cpu, const struct insn *i, bool wide, enum save_f
         mxcsr_store(&a);
     if (written & XSTATE_SSE)
         xmm_store(&a);
-    if (written & XSTATE_AVX)
-        ymm_store(&a);
+    extended_store(&a, written, form == SAVE_COMPACTED ? XCOMP_COMPACTED | wanted : 0);
     put64(&a, AREA_XSTATE_BV, (old & ~wanted) | (used & wanted));
     if (form == SAVE_COMPACTED)
         put64(&a, AREA_XCOMP_BV, XCOMP_COMPACTED | wanted);
 }
 
-static void clear_lanes(struct vcpu *cpu, unsigned low)
+static void xmm_clear(struct vcpu *cpu)
 {
     for (unsigned n = 0; n < xmm_count(cpu); n++)
-        cpu->vreg[n].q[low] = cpu->vreg[n].q[low + 1] = 0;
+        cpu->vreg[n].q[0] = cpu->vreg[n].q[1] = 0;
 }
 
 static void x87_clear(struct vcpu *cpu)
@@ -312,21 +350,35 @@ static bool header_valid(const struct area *a, uint64_t enabled, bool compacted)
            !(layout & ~(enabled | XCOMP_COMPACTED)) && !(present & ~(layout & ~XCOMP_COMPACTED));
 }
 
+/* Where the last of these components ends. */
+static unsigned area_end(uint64_t components, uint64_t layout)
+{
+    unsigned end = XSAVE_HEADER_END;
+
+    for (unsigned n = XSAVE_AVX; n < XSAVE_COMPONENT_COUNT; n++)
+        if (components >> n & 1)
+            end = fpu_xsave_offset(n, layout) + fpu_xsave_component_size(n);
+    return end;
+}
+
 /* XRSTOR and (supervisor) XRSTORS, which takes the compacted format only. */
 static void xrstor(struct vcpu *cpu, const struct insn *i, bool wide, bool supervisor)
 {
     uint64_t enabled = supervisor ? cpu->xcr0 | cpu->xss : cpu->xcr0;
-    uint64_t wanted = enabled & component_mask(cpu), present;
+    uint64_t wanted = enabled & component_mask(cpu), present, layout;
     uint32_t mxcsr = MXCSR_RESET;
     bool compacted, loads_mxcsr;
     struct area a;
 
     check_enabled(cpu, i);
-    a = area_open(cpu, i, fpu_xsave_size(wanted), 64, MMU_READ);
-    compacted = get64(&a, AREA_XCOMP_BV) & XCOMP_COMPACTED;
+    a = area_open(cpu, i, XSAVE_HEADER_END, 64, MMU_READ);
+    layout = get64(&a, AREA_XCOMP_BV);
+    compacted = layout & XCOMP_COMPACTED;
     if ((supervisor && !compacted) || !header_valid(&a, enabled, compacted))
         cpu_raise_code(cpu, i, EXC_GP, 0);
     present = wanted & get64(&a, AREA_XSTATE_BV);
+    a = area_open(cpu, i, area_end(compacted ? present : wanted, compacted ? layout : 0), 64,
+                  MMU_READ);
     /* In the standard format MXCSR comes from memory even where the SSE state is to be the initial
      * one; in the compacted one it is part of that state. */
     loads_mxcsr = compacted ? wanted & XSTATE_SSE : wanted & (XSTATE_SSE | XSTATE_AVX);
@@ -339,11 +391,8 @@ static void xrstor(struct vcpu *cpu, const struct insn *i, bool wide, bool super
     if (present & XSTATE_SSE)
         xmm_load(&a);
     else if (wanted & XSTATE_SSE)
-        clear_lanes(cpu, 0);
-    if (present & XSTATE_AVX)
-        ymm_load(&a);
-    else if (wanted & XSTATE_AVX)
-        clear_lanes(cpu, 2);
+        xmm_clear(cpu);
+    extended_load(&a, wanted, present, compacted ? layout : 0);
     if (loads_mxcsr)
         fpu_mxcsr_write(cpu, mxcsr);
 }
@@ -421,7 +470,9 @@ OP(xsetbv)
         cpu_raise(cpu, i, EXC_UD);
     valid = cpu_cpl(cpu) == 0 && reg_get32(cpu, GPR_RCX) == 0 && (value & XSTATE_X87) &&
             !(value & ~fpu_xcr0_supported(cpu));
-    /* AVX state is unthinkable without SSE state. */
+    /* AVX state is unthinkable without SSE state, and so on; that of AVX-512 is one. */
+    if (value & XSTATE_AVX512)
+        valid = valid && (value & XSTATE_AVX) && (value & XSTATE_AVX512) == XSTATE_AVX512;
     if (!valid || (value & (XSTATE_SSE | XSTATE_AVX)) == XSTATE_AVX)
         cpu_raise_code(cpu, i, EXC_GP, 0);
     cpu->xcr0 = value;

@@ -285,7 +285,7 @@ static void gather_masks(const struct diff_case *c, const struct diff_result *ho
     const char *end = strrchr(row_of(c)->mnemonic, '\0') - 1;
     bool dwords = *end == 's' || (*end == 'd' && end[-1] != 'p');
 
-    if (!is_memory_fault(host->out.vector))
+    if (!is_memory_fault(host->out.vector) || (row_of(c)->attrs & A_AVX512))
         return;
     for (unsigned n = 0; n < 64; n++) {
         const uint64_t *x = n / 32 ? host->out.ymm[n % 16] : host->out.xmm[n % 16];
@@ -516,6 +516,65 @@ static void null_base(const struct diff_case *c, const struct diff_result *host,
         ours->out.gs_base = host->out.gs_base;
 }
 
+/* A gather that faults: what lies above its vector may have been cleared or not. */
+static void gather_rest(const struct diff_case *c, const struct diff_result *host,
+                        struct diff_result *ours)
+{
+    struct diff_state theirs = host->out;
+    struct diff_state before = c->in;
+
+    if (!is_memory_fault(host->out.vector))
+        return;
+    for (unsigned n = 0; n < 32 * 8; n++) {
+        uint64_t x = *diff_quad(&theirs, n / 8, n % 8);
+        uint64_t *y = diff_quad(&ours->out, n / 8, n % 8);
+
+        if (n % 8 > 0 && (*y == 0 || x == 0) && x + *y == *diff_quad(&before, n / 8, n % 8))
+            *y = x;
+    }
+}
+
+/* VREDUCE: the result is exact, but where rounding was not, the precision exception is reported
+ * (SDM 2C "VREDUCEPS"), but not by AMD's. */
+static void reduction(const struct diff_case *c, const struct diff_result *host,
+                      struct diff_result *ours)
+{
+    if (!(host->out.mxcsr & ~c->in.mxcsr & MXCSR_PE) && (ours->out.mxcsr & MXCSR_PE)) {
+        ours->out.mxcsr &= ~(MXCSR_PE & ~c->in.mxcsr);
+        if (ours->out.vector == VECTOR_XM)
+            ours->out = host->out;
+    }
+}
+
+/* Both within 2^-14 of what they approximate. */
+static bool approximates_14(double host, double ours)
+{
+    return fabs(host - ours) <= fabs(host) * 0x1p-13;
+}
+
+static void approximation_14(const struct diff_case *c, const struct diff_result *host,
+                             struct diff_result *ours)
+{
+    struct diff_state theirs = host->out;
+    bool doubles = row_of(c)->attrs & A_VEX_W1;
+
+    for (unsigned n = 0; n < 32 * 8; n++) {
+        const uint64_t *x = diff_quad(&theirs, n / 8, n % 8);
+        uint64_t *y = diff_quad(&ours->out, n / 8, n % 8);
+        double a[2];
+        float b[2][2];
+
+        memcpy(a, x, 8);
+        memcpy(a + 1, y, 8);
+        memcpy(b[0], x, 8);
+        memcpy(b[1], y, 8);
+        if (doubles ? approximates_14(a[0], a[1])
+                    : (memcmp(&b[0][0], &b[1][0], 4) == 0 || approximates_14(b[0][0], b[1][0])) &&
+                          (memcmp(&b[0][1], &b[1][1], 4) == 0 || approximates_14(b[0][1], b[1][1])))
+            *y = *x;
+    }
+}
+
 static const struct allowance {
     const char *name;
     const char *mnemonic; /* how it begins, or all of it with a $ at its end; "" for all rows */
@@ -556,8 +615,15 @@ static const struct allowance {
     {"last place of FYL2X, FYL2XP1", "fyl2x", A_X87, transcendental},
     {"FYL2XP1 out of range", "fyl2xp1", A_X87, fyl2xp1},
     {"approximation of a reciprocal", "rcp", A_SSE, approximation},
-    {"approximation of a reciprocal", "vrcp", A_AVX, approximation},
-    {"approximation of a reciprocal root", "vrsqrt", A_AVX, approximation},
+    {"approximation of a reciprocal", "vrcps", A_AVX, approximation},
+    {"approximation of a reciprocal", "vrcpp", A_AVX, approximation},
+    {"approximation of a reciprocal root", "vrsqrts", A_AVX, approximation},
+    {"approximation of a reciprocal root", "vrsqrtp", A_AVX, approximation},
+    {"approximation of a reciprocal to 14 bits", "vrcp14", A_AVX512, approximation_14},
+    {"approximation of a reciprocal root to 14 bits", "vrsqrt14", A_AVX512, approximation_14},
+    {"rest of the register of a gather that faults", "vgather", A_AVX512, gather_rest},
+    {"rest of the register of a gather that faults", "vpgather", A_AVX512, gather_rest},
+    {"precision exception of VREDUCE", "vreduce", 0, reduction},
     {"approximation of a reciprocal root", "rsqrt", A_SSE, approximation},
     {"alignment of operands of SHA", "sha", 0, sha_alignment},
     {"masks of a gather that faults", "vgather", 0, gather_masks},
