@@ -48,6 +48,7 @@
 #define DR6_BD     BIT(13)
 #define DR6_BS     BIT(14)
 #define DR6_BT     BIT(15)
+#define DEBUGCTL_BTF BIT64(1) /* single-step on branches */
 #define DR6_RESET  0xffff0ff0ull /* what reads as one */
 #define DR7_LOCALS 0x155ull /* L0-L3, LE */
 #define DR7_GD     BIT64(13)
@@ -191,6 +192,7 @@ struct vcpu_msrs {
     uint64_t mcg_status;
     uint64_t feature_control;
     uint64_t microcode_rev;
+    uint64_t debugctl;
 };
 
 /* Reasons to look up from running blocks; polled at block boundaries. */
@@ -223,7 +225,7 @@ enum vcpu_exit {
     VCPU_EXIT_BUDGET,   /* all instructions of the budget retired */
     VCPU_EXIT_HALTED,   /* HLT or MWAIT: nothing to do until something is pending */
     VCPU_EXIT_REQUEST,  /* VCPU_PENDING_EXIT or _RESET was set (the bits are cleared) */
-    VCPU_EXIT_SHUTDOWN, /* triple fault */
+    VCPU_EXIT_SHUTDOWN, /* vcpu.shutdown says why */
     VCPU_EXIT_DEBUG,    /* a point of a debugger on the host: vcpu.debug.stop */
 };
 
@@ -238,6 +240,11 @@ struct vcpu_platform {
     bool (*apic_msr_write)(void *opaque, uint32_t msr, uint64_t value);
     uint8_t (*cr8_read)(void *opaque);
     void (*cr8_write)(void *opaque, uint8_t value);
+    /* FERR# rises: the machine interrupts, and sets x87_ignore (IGNNE#) when the handler asks for
+     * it. NULL: errors with CR0.NE = 0 are ignored. */
+    void (*ferr)(void *opaque);
+    /* SMIACT#: the processor enters or leaves system management mode. */
+    void (*smm)(void *opaque, bool active);
     /* Device lock around port and MMIO accesses. */
     void (*lock)(void *opaque);
     void (*unlock)(void *opaque);
@@ -254,6 +261,13 @@ struct exception_record {
     uint8_t vector;
     bool nested;          /* raised while `during` was being delivered (SDM 3A 6.15, #DF) */
     uint8_t during;
+};
+
+/* The last I/O instruction, for SMM's I/O instruction restart: registers from before it. */
+struct smm_io {
+    uint64_t rip, rcx, rsi, rdi;
+    uint64_t end;  /* how many instructions have retired with it */
+    uint32_t info; /* I/O trap information of the save area (AMD APM 2 10.2.4) */
 };
 
 struct block;
@@ -313,10 +327,15 @@ struct vcpu {
     uint64_t monitor_address; /* armed by MONITOR; ~0: not */
     uint8_t cr8_shadow;       /* when there is no platform */
     bool nmi_blocked;         /* until IRET */
+    bool smm;                 /* in system management mode */
+    uint32_t smbase;
+    uint64_t smi_count;
+    struct smm_io io;
     bool delivering;          /* an exception or interrupt is being delivered */
     uint8_t delivering_vector;
     uint8_t event_ext;        /* ERROR_EXT while an event from outside is being delivered */
-    bool x87_error_pin;       /* FERR# for CR0.NE = 0 (not wired yet) */
+    bool x87_error_pin;       /* FERR#, with CR0.NE = 0 */
+    bool x87_ignore;          /* IGNNE#: set by the chipset, falls with FERR# */
     uint64_t instructions;    /* retired, at block boundaries; inside: vcpu_instructions */
     uint64_t tsc_offset;      /* TSC = clock * tsc_hz + this */
     uint64_t random_state;    /* RDRAND: seeded, deterministic */
@@ -336,6 +355,7 @@ struct vcpu {
         uint8_t vector;
         uint32_t error_code;
     } raised; /* what cpu_raise carries to the landing point */
+    const char *shutdown; /* why, with VCPU_EXIT_SHUTDOWN */
     struct debug debug;
     /* For crash reports: RIP of the last blocks, but those that a direct branch within its page
      * led to. */
@@ -436,6 +456,13 @@ _Noreturn void cpu_raise_code(struct vcpu *cpu, const struct insn *i, enum excep
 
 /* Abandons instruction i and runs it again as the only one of its block: exact mode. */
 _Noreturn void cpu_restart(struct vcpu *cpu, const struct insn *i);
+
+/* Instruction i waits for an interrupt and is tried again afterwards; it has changed nothing. */
+_Noreturn void cpu_wait(struct vcpu *cpu, const struct insn *i);
+
+/* Instruction i puts the processor into shutdown: vcpu_run returns VCPU_EXIT_SHUTDOWN. `why` is a
+ * string that lasts. */
+_Noreturn void cpu_shutdown(struct vcpu *cpu, const struct insn *i, const char *why);
 
 /* For instructions whose single-step trap depends on EFLAGS.TF as they leave it (INT n, SYSCALL,
  * SYSRET), not as they found it: call when the flags are loaded. */

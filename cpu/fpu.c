@@ -133,18 +133,22 @@ void fpu_mxcsr_write(struct vcpu *cpu, uint32_t value)
     load_mxcsr(cpu);
 }
 
-/* ES and B are the summary of the unmasked flags. */
-static void update_summary(struct x87 *x)
+/* ES and B are the summary of the unmasked flags; FERR# falls with them, and IGNNE# with it. */
+static void update_summary(struct vcpu *cpu)
 {
+    struct x87 *x = &cpu->x87;
+
     x->status &= (uint16_t) ~(SW_ES | SW_B);
     if (x->status & ~x->control & SW_EXCEPTIONS)
         x->status |= SW_ES | SW_B;
+    else
+        cpu->x87_error_pin = cpu->x87_ignore = false;
 }
 
 void fpu_x87_set_control(struct vcpu *cpu, uint16_t value)
 {
     cpu->x87.control = (value & CW_WRITABLE) | CW_RESERVED;
-    update_summary(&cpu->x87);
+    update_summary(cpu);
     load_x87(cpu);
 }
 
@@ -152,7 +156,7 @@ void fpu_x87_set_status(struct vcpu *cpu, uint16_t value)
 {
     cpu->x87.status = value & (uint16_t)~SW_TOP;
     cpu->x87.top = (value & SW_TOP) >> SW_TOP_SHIFT;
-    update_summary(&cpu->x87);
+    update_summary(cpu);
     load_x87(cpu);
 }
 
@@ -186,19 +190,24 @@ void fpu_x87_set_tags(struct vcpu *cpu, uint16_t tags)
 }
 
 /*
- * CR0.NE = 0, the PC-AT way: the processor drives FERR#, the chip set turns it into IRQ 13, and a
- * write to port F0h answers with IGNNE#. NONE OF THAT IS WIRED YET: the pin is only recorded, and
- * the instruction goes on as if IGNNE# were asserted. A program of that age that expects the
- * interrupt does not get it; the log says so.
+ * CR0.NE = 0, the PC-AT way (SDM 1 8.7.2 and D.2): the processor drives FERR# and stops in front of
+ * the instruction, the chipset turns FERR# into IRQ 13, and the handler's write to port F0h answers
+ * with IGNNE#, which lets x87 instructions run in spite of the error.
  */
 void fpu_raise_pending(struct vcpu *cpu, const struct insn *i)
 {
     if (cpu->mmu.cr0 & CR0_NE)
         cpu_raise(cpu, i, EXC_MF);
-    if (!cpu->x87_error_pin && cpu->log != NULL)
-        LOG(cpu->log, LOG_UNIMP, "cpu%u: x87 exception with CR0.NE = 0: IRQ 13 is not wired\n",
-            cpu->index);
-    cpu->x87_error_pin = true;
+    if (cpu->platform.ferr == NULL || cpu->x87_ignore)
+        return;
+    if (!cpu->x87_error_pin) {
+        if (cpu->mmu.exact && !cpu->mmu.exact_point)
+            cpu_restart(cpu, i); /* devices are touched at exact points only */
+        cpu_sync_time(cpu, i);
+        cpu->x87_error_pin = true;
+        cpu->platform.ferr(cpu->platform.opaque);
+    }
+    cpu_wait(cpu, i);
 }
 
 void fpu_x87_init(struct vcpu *cpu)
@@ -212,7 +221,7 @@ void fpu_x87_init(struct vcpu *cpu)
     x->opcode = 0;
     x->ip = x->dp = 0;
     x->cs = x->ds = 0;
-    cpu->x87_error_pin = false;
+    cpu->x87_error_pin = cpu->x87_ignore = false;
     load_x87(cpu);
 }
 
@@ -251,6 +260,7 @@ void fpu_serialize(struct vcpu *cpu, struct state *s)
     state_section(s, "fpu", 3);
     serialize_x87(&cpu->x87, s);
     state_bool(s, &cpu->x87_error_pin);
+    state_bool(s, &cpu->x87_ignore);
     for (unsigned n = 0; n < ARRAY_SIZE(cpu->vreg); n++)
         for (unsigned k = 0; k < ARRAY_SIZE(cpu->vreg[n].q); k++)
             state_u64(s, &cpu->vreg[n].q[k]);
@@ -266,7 +276,7 @@ void fpu_serialize(struct vcpu *cpu, struct state *s)
         return;
     cpu->x87.control = (cpu->x87.control & (CW_WRITABLE | CW_RESERVED));
     cpu->x87.top &= 7;
-    update_summary(&cpu->x87);
+    update_summary(cpu);
     load_x87(cpu);
     fpu_mxcsr_write(cpu, mxcsr & MXCSR_WRITE_MASK);
 }

@@ -76,8 +76,8 @@ uint16_t fpu_x87_tags(const struct vcpu *cpu);
 void fpu_x87_set_tags(struct vcpu *cpu, uint16_t tags);
 
 /* What waiting x87 and MMX instructions do first while SW_ES is set: #MF at i (SDM 1 8.7.1). With
- * CR0.NE = 0 a processor asks for help through FERR# and an interrupt (SDM 1 8.7.2) instead; then
- * vcpu.x87_error_pin is set and the call returns. */
+ * CR0.NE = 0 the processor asks for help through FERR# and waits for an interrupt instead (SDM 1
+ * 8.7.2); under IGNNE# the call returns. */
 void fpu_raise_pending(struct vcpu *cpu, const struct insn *i);
 
 /* Start of every MMX instruction but EMMS's last part, when nothing else in it can fault any more:

@@ -21,6 +21,7 @@ static void device_unlock(struct vcpu *cpu)
  * one of either kind. */
 static bool is_stack_access(const struct vcpu *cpu, const struct insn *i, uint64_t linear)
 {
+    uint64_t distance = linear - cpu->gpr[GPR_RSP] + 8;
     bool stack;
 
     if (i == NULL || i->row >= insn_row_count)
@@ -28,7 +29,7 @@ static bool is_stack_access(const struct vcpu *cpu, const struct insn *i, uint64
     stack = insn_rows[i->row].attrs & A_STACK;
     if (!(i->flags & INSN_MEM))
         return stack;
-    if (stack && linear - cpu->gpr[GPR_RSP] + 8 <= 16)
+    if (stack && (cpu->mode & MODE_64 ? distance : (uint32_t)distance) <= 16)
         return true;
     if (!(cpu->mode & MODE_64))
         return i->seg == SEG_SS;

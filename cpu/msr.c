@@ -53,14 +53,21 @@ static bool msr_pat_write(struct vcpu *cpu, uint64_t value)
     return true;
 }
 
-static bool msr_efer_write(struct vcpu *cpu, uint64_t value)
+uint64_t cpu_efer_known(const struct vcpu *cpu)
 {
-    uint64_t old = cpu->mmu.efer, known = 0;
+    uint64_t known = 0;
 
     known |= cpu_has(cpu, FEATURE_SYSCALL) ? EFER_SCE : 0;
     known |= cpu_has(cpu, FEATURE_LM) ? EFER_LME | EFER_LMA : 0;
     known |= cpu_has(cpu, FEATURE_NX) ? EFER_NXE : 0;
-    if (value & ~known)
+    return known;
+}
+
+static bool msr_efer_write(struct vcpu *cpu, uint64_t value)
+{
+    uint64_t old = cpu->mmu.efer;
+
+    if (value & ~cpu_efer_known(cpu))
         return false;
     if (((value ^ old) & EFER_LME) && (cpu->mmu.cr0 & CR0_PG))
         return false;
@@ -141,7 +148,7 @@ struct msr_row {
         return true;                                                                               \
     }
 #define WRITE_ANY(name, f)     WRITE_BODY(name, true, cpu->f = value)
-#define WRITE_CANON(name, f)   WRITE_BODY(name, cpu_canonical(cpu, value), cpu->f = value)
+#define WRITE_CANON(name, f)   WRITE_BODY(name, cpu_canonical_base(cpu, value), cpu->f = value)
 #define WRITE_MASK(name, f, m) WRITE_BODY(name, (value & ~(uint64_t)(m)) == 0, cpu->f = value)
 #define WRITE_BASE(name, f)    WRITE_BODY(name, mtrr_base(cpu, value), cpu->f = value)
 #define WRITE_RANGE(name, f)   WRITE_BODY(name, mtrr_mask(cpu, value), cpu->f = value)

@@ -7,11 +7,18 @@
 #include "cpu/exception.h"
 #include "cpu/fpu.h"
 #include "cpu/mode.h"
+#include "cpu/smm.h"
 
 #define SHADOWS (VCPU_ATTENTION_SHADOW | VCPU_ATTENTION_SHADOW_SS)
 
 /* Values that longjmp carries to the landing point. */
-enum landing { LANDING_NONE, LANDING_RAISED, LANDING_RESTART };
+enum landing {
+    LANDING_NONE,
+    LANDING_RAISED,
+    LANDING_RESTART,
+    LANDING_WAIT,
+    LANDING_SHUTDOWN,
+};
 
 /* Takes the state back to the start of the current instruction: nothing of it has happened. */
 static void unwind(struct vcpu *cpu, const struct insn *i)
@@ -48,6 +55,25 @@ _Noreturn void cpu_restart(struct vcpu *cpu, const struct insn *i)
     _longjmp(cpu->landing, LANDING_RESTART);
 }
 
+_Noreturn void cpu_wait(struct vcpu *cpu, const struct insn *i)
+{
+    unwind(cpu, i);
+    cpu->budget--; /* as one that faults */
+    cpu->mmu.exact_point = false;
+    cpu->attention &= ~(VCPU_ATTENTION_SHADOW | VCPU_ATTENTION_SINGLE | VCPU_ATTENTION_ALONE);
+    cpu->attention |= VCPU_ATTENTION_HALTED;
+    _longjmp(cpu->landing, LANDING_WAIT);
+}
+
+_Noreturn void cpu_shutdown(struct vcpu *cpu, const struct insn *i, const char *why)
+{
+    unwind(cpu, i);
+    cpu->budget--; /* the instruction counts, as one that faults does */
+    cpu->mmu.exact_point = false;
+    cpu->shutdown = why;
+    _longjmp(cpu->landing, LANDING_SHUTDOWN);
+}
+
 void cpu_sync_time(struct vcpu *cpu, const struct insn *i)
 {
     cpu->current = i;
@@ -77,7 +103,7 @@ bool vcpu_wakeable(const struct vcpu *cpu)
 
     if ((pending & VCPU_PENDING_NMI) && !cpu->nmi_blocked)
         return true;
-    if (pending & VCPU_PENDING_INIT)
+    if ((pending & (VCPU_PENDING_INIT | VCPU_PENDING_SMI)) && !cpu->smm)
         return true;
     return (pending & VCPU_PENDING_INTR) && (cpu->eflags & EFLAGS_IF);
 }
@@ -100,11 +126,19 @@ FORCE_INLINE void block_run(struct vcpu *cpu, const struct block *b)
 #endif
 }
 
+/* Does TF trap behind the instruction? With BTF only behind a branch (SDM 3B 17.4.3). One to the
+ * next instruction does not count, nor one to itself, which looks like REP between two steps. */
+static bool single_steps(const struct vcpu *cpu, uint64_t start, uint64_t next)
+{
+    return likely(!(cpu->msr.debugctl & DEBUGCTL_BTF)) || (cpu->rip != next && cpu->rip != start);
+}
+
 /* Runs one instruction, with everything that asks for one at a time. */
 static void run_single(struct vcpu *cpu)
 {
     uint32_t before = cpu->attention;
     const struct block *b = block_find(cpu, MODE_SINGLE);
+    uint64_t start = cpu->rip, next = (start + b->length) & cpu->ip_mask;
 
     if (unlikely(b->debug) && debug_exec(cpu, b))
         return;
@@ -121,7 +155,8 @@ static void run_single(struct vcpu *cpu)
     cpu->block = NULL;
     cpu->attention &= ~((before & (SHADOWS | VCPU_ATTENTION_SINGLE)) | VCPU_ATTENTION_ALONE);
     if ((before & VCPU_ATTENTION_TRAP) &&
-        !(cpu->attention & (VCPU_ATTENTION_SHADOW_SS | VCPU_ATTENTION_STEPPED))) {
+        !(cpu->attention & (VCPU_ATTENTION_SHADOW_SS | VCPU_ATTENTION_STEPPED)) &&
+        single_steps(cpu, start, next)) {
         cpu->debug.hits |= DR6_BS;
         cpu->attention |= VCPU_ATTENTION_DEBUG;
     }
@@ -210,7 +245,10 @@ static bool attend(struct vcpu *cpu, enum vcpu_exit *exit)
         *exit = VCPU_EXIT_REQUEST;
         return false;
     }
-    if (pending & VCPU_PENDING_INIT) {
+    /* SMM latches an SMI and an INIT until RSM (SDM 3C 32.3, APM 2 10.3.3). */
+    if ((pending & VCPU_PENDING_SMI) && !cpu->smm && !(cpu->attention & VCPU_ATTENTION_SHADOW))
+        smm_enter(cpu);
+    if ((pending & VCPU_PENDING_INIT) && !cpu->smm) {
         vcpu_signal(cpu, 0, VCPU_PENDING_INIT);
         vcpu_reset(cpu, true);
     }
@@ -302,6 +340,7 @@ static bool deliver_raised(struct vcpu *cpu)
     switch (fault_merge(cpu->delivering, cpu->delivering_vector, e.vector)) {
     case MERGE_SHUTDOWN:
         cpu->delivering = false;
+        cpu->shutdown = "triple fault: an exception while a double fault was being delivered";
         return false;
     case MERGE_DOUBLE_FAULT:
         e.vector = EXC_DF;
@@ -316,6 +355,8 @@ static bool deliver_raised(struct vcpu *cpu)
         (unsigned long long)cpu->cr2, (unsigned long long)vcpu_instructions(cpu));
     cpu->budget--; /* time passes for a guest that does nothing but fault, too */
     cpu->exceptions[e.vector & 31]++;
+    if (e.vector == EXC_DB)
+        cpu->msr.debugctl &= ~DEBUGCTL_BTF; /* SDM 3B 17.4.3 */
     cpu->delivering = true;
     cpu->delivering_vector = e.vector;
     cpu->mmu.exact_point = true; /* between two instructions */
@@ -356,10 +397,14 @@ enum vcpu_exit vcpu_run(struct vcpu *cpu, uint64_t instructions)
             break;
         exit = run_loop(cpu);
         break;
+    case LANDING_SHUTDOWN:
+        exit = VCPU_EXIT_SHUTDOWN;
+        break;
     case LANDING_RESTART:
         cpu->attention |= VCPU_ATTENTION_SINGLE;
         exit = run_loop(cpu);
         break;
+    case LANDING_WAIT:
     default:
         exit = run_loop(cpu);
         break;

@@ -58,15 +58,19 @@ static uint64_t efer_after_cr0(struct vcpu *cpu, uint64_t value)
     return efer;
 }
 
+uint64_t cpu_cr0_known(void)
+{
+    return CR0_PE | CR0_MP | CR0_EM | CR0_TS | CR0_ET | CR0_NE | CR0_WP | CR0_AM | CR0_NW | CR0_CD |
+           CR0_PG;
+}
+
 void cpu_write_cr0(struct vcpu *cpu, uint64_t value)
 {
-    const uint64_t known = CR0_PE | CR0_MP | CR0_EM | CR0_TS | CR0_ET | CR0_NE | CR0_WP | CR0_AM |
-                           CR0_NW | CR0_CD | CR0_PG;
     uint64_t old = cpu->mmu.cr0, efer;
 
     if (value >> 32)
         raise_gp(cpu);
-    value = (value & known) | CR0_ET;
+    value = (value & cpu_cr0_known()) | CR0_ET;
     if ((value & CR0_PG) && !(value & CR0_PE))
         raise_gp(cpu);
     if ((value & CR0_NW) && !(value & CR0_CD))
@@ -100,7 +104,7 @@ void cpu_write_cr3(struct vcpu *cpu, uint64_t value)
     mmu_set_cr3(&cpu->mmu, value, keep);
 }
 
-static uint64_t cr4_known(const struct vcpu *cpu)
+uint64_t cpu_cr4_known(const struct vcpu *cpu)
 {
     static const struct {
         uint64_t bit;
@@ -123,7 +127,7 @@ void cpu_write_cr4(struct vcpu *cpu, uint64_t value)
 {
     uint64_t old = cpu->mmu.cr4, changed = value ^ old;
 
-    if (value & ~cr4_known(cpu))
+    if (value & ~cpu_cr4_known(cpu))
         raise_gp(cpu);
     if ((cpu->mode & MODE_LONG) && (!(value & CR4_PAE) || (changed & CR4_LA57)))
         raise_gp(cpu);

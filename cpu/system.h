@@ -11,6 +11,11 @@
 void cpu_write_cr0(struct vcpu *cpu, uint64_t value);
 void cpu_write_cr3(struct vcpu *cpu, uint64_t value);
 void cpu_write_cr4(struct vcpu *cpu, uint64_t value);
+/* The bits that exist in CR0, and in CR4 and EFER of this model. */
+uint64_t cpu_cr0_known(void);
+uint64_t cpu_cr4_known(const struct vcpu *cpu);
+uint64_t cpu_efer_known(const struct vcpu *cpu);
+
 uint64_t cpu_read_cr8(struct vcpu *cpu);
 void cpu_write_cr8(struct vcpu *cpu, uint64_t value);
 
@@ -31,6 +36,13 @@ bool cpu_write_msr(struct vcpu *cpu, uint32_t index, uint64_t value);
 static inline bool cpu_canonical(const struct vcpu *cpu, uint64_t address)
 {
     return sign_extend(address, cpu->mmu.cr4 & CR4_LA57 ? 56 : 47) == address;
+}
+
+/* True if a segment or table base, or an MSR that holds an address, may be this: canonical for the
+ * widest paging that the processor has, whatever CR4.LA57 says (SDM 3A 3.4.4.1, 4.5.1). */
+static inline bool cpu_canonical_base(const struct vcpu *cpu, uint64_t address)
+{
+    return sign_extend(address, cpu_has(cpu, FEATURE_LA57) ? 56 : 47) == address;
 }
 
 #endif

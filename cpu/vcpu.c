@@ -10,6 +10,7 @@
 #include "cpu/flags.h"
 #include "cpu/fpu.h"
 #include "cpu/mode.h"
+#include "cpu/smm.h"
 #include "cpu/system.h"
 
 #include <inttypes.h>
@@ -44,11 +45,15 @@ static void reset_power_on(struct vcpu *cpu)
     cpu->msr.misc_enable = BIT(0); /* fast strings */
     cpu->msr.mtrr_def_type = 0;
     cpu->tsc_offset = 0;
+    cpu->smm = false;
+    cpu->smbase = SMM_BASE_RESET;
+    cpu->smi_count = 0;
     memset(cpu->vreg, 0, sizeof(cpu->vreg));
     memset(cpu->opmask, 0, sizeof(cpu->opmask));
     memset(&cpu->x87, 0, sizeof(cpu->x87));
     cpu->x87.control = 0x40;
     cpu->x87.valid = 0xff;
+    cpu->x87_error_pin = cpu->x87_ignore = false;
     cpu->mxcsr = MXCSR_RESET;
     cpu->xcr0 = 1;
 }
@@ -213,6 +218,19 @@ static void serialize_msrs(struct vcpu *cpu, struct state *s)
         state_u64(s, &words[n]);
 }
 
+static void serialize_smm(struct vcpu *cpu, struct state *s)
+{
+    state_bool(s, &cpu->smm);
+    state_u32(s, &cpu->smbase);
+    state_u64(s, &cpu->smi_count);
+    state_u64(s, &cpu->io.rip);
+    state_u64(s, &cpu->io.rcx);
+    state_u64(s, &cpu->io.rsi);
+    state_u64(s, &cpu->io.rdi);
+    state_u64(s, &cpu->io.end);
+    state_u32(s, &cpu->io.info);
+}
+
 /* After the registers: hits that MOV SS keeps back lie in the upper bits of the word. */
 static void restore_attention(struct vcpu *cpu, uint32_t attention)
 {
@@ -235,7 +253,7 @@ void vcpu_serialize(struct vcpu *cpu, struct state *s)
     uint32_t attention = cpu->attention & ~(VCPU_ATTENTION_SINGLE | VCPU_ATTENTION_RESUME);
 
     attention |= cpu->debug.hits << ATTENTION_HITS_SHIFT;
-    state_section(s, "vcpu", 1);
+    state_section(s, "vcpu", 3);
     for (unsigned n = 0; n < 16; n++)
         state_u64(s, &cpu->gpr[n]);
     state_u64(s, &cpu->rip);
@@ -256,6 +274,7 @@ void vcpu_serialize(struct vcpu *cpu, struct state *s)
     state_u64(s, &cpu->monitor_address);
     state_u8(s, &cpu->cr8_shadow);
     state_bool(s, &cpu->nmi_blocked);
+    serialize_smm(cpu, s);
     state_u64(s, &cpu->instructions);
     state_u64(s, &cpu->tsc_offset);
     state_u64(s, &cpu->random_state);

@@ -17,10 +17,10 @@
 #define RC_STORED_BITS (PCI_RESET_HARD | PCI_RESET_CPU | RC_FULL)
 
 /* 440FX configuration registers, 82441FX datasheet 3.2 */
-#define PAM0       0x59
-#define PAM_COUNT  7
-#define SMRAM      0x72
-#define SMRAM_OPEN 0x40
+#define PAM0           0x59
+#define PAM_COUNT      7
+#define SMRAM          0x72
+#define SMRAM_WRITABLE (PCI_SMRAM_OPEN | PCI_SMRAM_CLOSE | PCI_SMRAM_LOCK | PCI_SMRAM_ENABLE)
 
 /* PIIX3 configuration registers, 82371SB datasheet 2.2 */
 #define IORT   0x4c
@@ -62,10 +62,32 @@ static void update_shadow(struct pci_host *h)
     }
 }
 
+/* Serves the lock, and tells the machine about the register if it changed. */
+static void update_smram(struct pci_host *h)
+{
+    uint8_t *reg = &h->bridge.config[SMRAM];
+
+    if (*reg & PCI_SMRAM_LOCK) {
+        *reg &= (uint8_t)~PCI_SMRAM_OPEN;
+        h->bridge.writable[SMRAM] = PCI_SMRAM_CLOSE;
+    }
+    if (*reg == h->smram)
+        return;
+    h->smram = *reg;
+    if (h->wiring.smram != NULL)
+        h->wiring.smram(h->wiring.opaque, h->smram);
+}
+
+/* After a reset, or before a load, the lock is open. */
+static void unlock_smram(struct pci_host *h)
+{
+    h->bridge.writable[SMRAM] = SMRAM_WRITABLE;
+}
+
 static void bridge_written(struct pci_function *f, unsigned offset, unsigned size)
 {
-    if (offset <= SMRAM && offset + size > SMRAM && (f->config[SMRAM] & SMRAM_OPEN))
-        LOG(f->log, LOG_UNIMP, "pci: SMRAM is opened, but there is no system management mode\n");
+    if (offset <= SMRAM && offset + size > SMRAM)
+        update_smram(f->host);
     update_shadow(f->host);
 }
 
@@ -186,7 +208,7 @@ static void init_bridge(struct pci_function *f)
     pci_set_u8(f, PAM0, 0, 0x30);
     for (unsigned i = 1; i < PAM_COUNT; i++)
         pci_set_u8(f, PAM0 + i, 0, 0x33);
-    pci_set_u8(f, SMRAM, 0x02, 0x78);
+    pci_set_u8(f, SMRAM, 0x02, SMRAM_WRITABLE);
     f->config_written = bridge_written;
 }
 
@@ -233,7 +255,9 @@ void pci_reset(struct pci_host *h)
         if (h->functions[n] != NULL)
             pci_function_reset(h->functions[n]);
     }
+    unlock_smram(h);
     update_shadow(h);
+    update_smram(h);
 }
 
 void pci_destroy(struct pci_host *h)
@@ -259,8 +283,13 @@ void pci_serialize(struct pci_host *h, struct state *s)
         state_bool(s, &h->irq_level[i]);
     for (unsigned i = 0; i < ARRAY_SIZE(h->pirq_level); i++)
         state_bool(s, &h->pirq_level[i]);
+    if (state_is_loading(s))
+        unlock_smram(h);
     pci_function_serialize(&h->bridge, s);
     pci_function_serialize(&h->isa, s);
-    if (state_is_loading(s) && !state_failed(s))
+    if (!state_is_loading(s))
+        return;
+    update_smram(h);
+    if (!state_failed(s))
         update_shadow(h);
 }

@@ -63,6 +63,12 @@
 #define PCI_STATUS_CAP_LIST  0x0010
 #define PCI_STATUS_ERRORS    0xf900 /* the bits that a write of one clears */
 
+/* SMRAM, system management RAM control, 82441FX datasheet 3.2.22 */
+#define PCI_SMRAM_OPEN   0x40 /* seen outside of SMM, too */
+#define PCI_SMRAM_CLOSE  0x20 /* data accesses go to the display even in SMM */
+#define PCI_SMRAM_LOCK   0x10 /* OPEN is off, all but CLOSE is read-only until reset */
+#define PCI_SMRAM_ENABLE 0x08
+
 #define PCI_DEVFN(device, function) ((uint8_t)((device) << 3 | (function)))
 
 #define PCI_CONFIG_SIZE 256
@@ -125,6 +131,8 @@ struct pci_wiring {
     /* PAM (59h-5Fh): reads and writes of [base, base + size) below 1 MiB now go to RAM (true) or to
      * the ROM behind the bridge (false). */
     void (*shadow)(void *opaque, uint32_t base, uint32_t size, bool read_ram, bool write_ram);
+    /* SMRAM (72h) now has this value: who sees the RAM at A0000h to BFFFFh. */
+    void (*smram)(void *opaque, uint8_t value);
     void *opaque;
 };
 
@@ -138,6 +146,7 @@ struct pci_host {
     bool pirq_level[4];                  /* what wiring.pirq was last told */
     uint8_t shadow[13];                  /* what wiring.shadow was last told, by PAM field:
                                             bit 0 reads, bit 1 writes go to RAM */
+    uint8_t smram;                       /* what wiring.smram was last told; 0: nothing yet */
     struct pci_function *functions[256]; /* by devfn; NULL: nobody answers, reads are all ones */
     struct pci_function bridge;          /* 00:00.0, the 440FX */
     struct pci_function isa;             /* 00:01.0, the PIIX3 */

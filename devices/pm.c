@@ -31,11 +31,10 @@ static const struct {
     uint8_t first;
     uint8_t count;
 } storage[] = {
-    {0x10, 4}, /* PCNTRL */
-    {0x20, 2}, /* GLBEN */
-    {0x28, 4}, /* GLBCTL */
-    {0x2c, 4}, /* DEVCTL */
-    {0x34, 4}, /* GPOREG */
+    {0x10, 4},                 /* PCNTRL */
+    {0x20, 2},                 /* GLBEN */
+    {PM_GLBCTL, 4}, {0x2c, 4}, /* DEVCTL */
+    {0x34, 4},                 /* GPOREG */
 };
 
 static uint64_t ticks_at(uint64_t ns)
@@ -154,6 +153,8 @@ static uint16_t read_word(struct pm *pm, unsigned offset, uint32_t timer)
         return pm->gpe_sts;
     case PM_GPEN:
         return pm->gpe_en;
+    case PM_GLBSTS:
+        return pm->glb_sts;
     default: /* other[] is 0 but for the storage; PLVL2 and PLVL3 read as 0, too */
         return (uint16_t)(pm->other[offset] | pm->other[offset + 1] << 8);
     }
@@ -184,6 +185,9 @@ static void write_word(struct pm *pm, unsigned offset, uint16_t value, uint16_t 
         break;
     case PM_GPSTS:
         pm->gpe_sts &= (uint16_t) ~(value & mask);
+        break;
+    case PM_GLBSTS:
+        pm->glb_sts &= (uint16_t) ~(value & mask);
         break;
     case PM_GPEN:
         pm->gpe_en = merge(pm->gpe_en, value, mask);
@@ -241,6 +245,12 @@ static uint64_t smi_read(void *device, uint64_t offset, unsigned size)
     return offset == 0 ? pm->apmc : pm->apms;
 }
 
+static bool smi_enabled(const struct pm *pm)
+{
+    return (pci_get_u32(&pm->f, DEVACTB) & DEVACTB_APMC) &&
+           (pm->other[PM_GLBCTL] & PM_GLBCTL_SMI_EN);
+}
+
 static void smi_write(void *device, uint64_t offset, uint64_t value, unsigned size)
 {
     struct pm *pm = device;
@@ -255,10 +265,14 @@ static void smi_write(void *device, uint64_t offset, uint64_t value, unsigned si
         pm->pm1_cnt |= PM1_CNT_SCI_EN;
     else if (value == PM_ACPI_DISABLE)
         pm->pm1_cnt &= (uint16_t)~PM1_CNT_SCI_EN;
-    else
-        LOG(pm->log, LOG_UNIMP, "pm: SMI command %02x: there is no system management mode\n",
-            (unsigned)value);
     update(pm);
+    if (smi_enabled(pm)) {
+        pm->glb_sts |= PM_GLBSTS_APM;
+        if (pm->wiring.smi != NULL)
+            pm->wiring.smi(pm->wiring.opaque);
+    } else {
+        LOG(pm->log, LOG_DEVICE, "pm: command %02x while SMIs are off\n", (unsigned)value);
+    }
 }
 
 static const struct bus_region_ops pm_ops = {"pm", pm_read, pm_write, 4};
@@ -305,7 +319,7 @@ static void init_function(struct pm *pm)
     pci_set_u32(f, PMBASE, pm->default_base | 1u, PMBASE_MASK);
     for (unsigned offset = CNTA; offset < PMREGMISC; offset += 4)
         pci_set_u32(f, offset, 0, 0xffffffff);
-    pci_set_u32(f, DEVACTB, DEVACTB_APMC, 0xffffffff);
+    pci_set_u32(f, DEVACTB, pm->default_base != 0 ? DEVACTB_APMC : 0, 0xffffffff);
     pci_set_u8(f, PMREGMISC, pm->default_base != 0 ? PMREGMISC_PMI : 0, PMREGMISC_PMI);
     pci_set_u32(f, SMBBA, 1, 0xfff0);
     pci_set_u8(f, SMBHSTCFG, 0, 0x0f);
@@ -320,6 +334,7 @@ static void reset_registers(struct pm *pm)
     pm->pm1_cnt = 0;
     pm->gpe_sts = 0;
     pm->gpe_en = 0;
+    pm->glb_sts = 0;
     pm->apmc = 0;
     pm->apms = 0;
     memset(pm->other, 0, sizeof(pm->other));
@@ -385,7 +400,7 @@ void pm_destroy(struct pm *pm)
 
 void pm_serialize(struct pm *pm, struct state *s)
 {
-    state_section(s, "pm", 1);
+    state_section(s, "pm", 2);
     pci_function_serialize(&pm->f, s);
     state_bool(s, &pm->sci_level);
     state_u16(s, &pm->pm1_sts);
@@ -393,6 +408,8 @@ void pm_serialize(struct pm *pm, struct state *s)
     state_u16(s, &pm->pm1_cnt);
     state_u16(s, &pm->gpe_sts);
     state_u16(s, &pm->gpe_en);
+    state_u16(s, &pm->glb_sts);
+    state_check(s, !(pm->glb_sts & ~PM_GLBSTS_APM), "GLBSTS has reserved bits");
     state_u8(s, &pm->apmc);
     state_u8(s, &pm->apms);
     state_bytes(s, pm->other, sizeof(pm->other));

@@ -10,9 +10,10 @@
  *
  * What tables must say: PM1a_EVT PMBASE (4), PM1a_CNT PMBASE + 4 (2), PM_TMR PMBASE + 8 (4), GPE0
  * PMBASE + 0Ch (4), SCI 9 level, active high as the ISA pin of the PIC, SMI_CMD B2h, ACPI_ENABLE
- * F1h, ACPI_DISABLE F0h, \_S5 type 0. There is no system management mode: this device itself does
- * what an SMI handler would (ACPI_ENABLE sets SCI_EN), and DEVACTB.APMC_EN reads 1 so that firmware
- * believes SMIs to be set up. S3 (type 1) and the other sleeps wake at once. Not hardware-reduced.
+ * F1h, ACPI_DISABLE F0h, \_S5 type 0. ACPI_ENABLE sets SCI_EN here: no SMI handler has to. A write
+ * to APMC makes an SMI when DEVACTB.APMC_EN and GLBCTL.SMI_EN are set; EOS is not looked at. Where
+ * there is no firmware (PMBASE is set after reset), APMC_EN reads 1 from the start, SMI_EN 0. S3
+ * (type 1) and the other sleeps wake at once. Not hardware-reduced.
  * Callers hold the device lock.
  */
 #ifndef DEVICES_PM_H
@@ -49,6 +50,11 @@
 #define PM_TMR   0x08
 #define PM_GPSTS 0x0c
 #define PM_GPEN  0x0e
+#define PM_GLBSTS 0x18
+#define PM_GLBCTL 0x28
+
+#define PM_GLBSTS_APM    0x0020 /* a write to APMC made an SMI */
+#define PM_GLBCTL_SMI_EN 0x01
 
 /* PM1_STS, PM1_EN */
 #define PM1_TMR    0x0001 /* bit 23 of the timer changed */
@@ -69,6 +75,8 @@ struct pm_wiring {
     struct irq_line sci; /* to IRQ9; a level */
     /* S5. Called from inside the write; the machine stops after the instruction. May be NULL. */
     void (*power_off)(void *opaque);
+    /* A write to APMC while SMIs are on. Called from inside the write. May be NULL. */
+    void (*smi)(void *opaque);
     void *opaque;
 };
 
@@ -88,6 +96,7 @@ struct pm {
     uint16_t pm1_cnt;
     uint16_t gpe_sts;
     uint16_t gpe_en;
+    uint16_t glb_sts;
     uint8_t apmc;
     uint8_t apms;
     uint8_t other[PM_PORT_COUNT]; /* registers without effect, by offset: PCNTRL, GLBCTL, ... */

@@ -13,6 +13,7 @@
 #include "cpu/cpu.h"
 #include "cpu/cpuid.h"
 #include "devices/debugport.h"
+#include "devices/ferr.h"
 #include "devices/hpet.h"
 #include "devices/i8042.h"
 #include "devices/ioapic.h"
@@ -39,7 +40,7 @@
 #define RAM_LOW_END    0xc0000000ull
 #define RAM_HIGH_START 0x100000000ull
 
-/* No RAM here: display memory. */
+/* No RAM here but SMRAM: display memory. */
 #define LEGACY_HOLE_START 0xa0000ull
 #define LEGACY_HOLE_END   0xc0000ull
 
@@ -60,6 +61,7 @@
     X(pm, pm, pm)                                                                                  \
     X(pci_host, pci, pci)                                                                          \
     X(i8042, i8042, i8042)                                                                         \
+    X(ferr, ferr, ferr)                                                                            \
     X(port92, port92, port92)                                                                      \
     X(uart, uart, com1)                                                                            \
     X(uart, uart, com2)                                                                            \
@@ -116,6 +118,7 @@ struct machine {
 
     uint8_t irq_sources[16]; /* bit enum irq_source: who drives the wire high */
     uint8_t a20_sources;     /* bit enum a20_source: who holds it open */
+    uint8_t smram;           /* register of the host bridge, PCI_SMRAM_* */
     uint64_t lapic_mapped;   /* where the local APIC's page is on the bus; 0: nowhere */
 
     pthread_mutex_t device_lock;
@@ -165,6 +168,9 @@ void machine_map_lapic(struct machine *m);
 
 /* The A20 gate as a20_sources say. */
 void machine_update_a20(struct machine *m);
+
+/* The processor sees SMRAM as the host bridge and SMM say. */
+void machine_update_smram(struct machine *m);
 
 /* --- report.c --- */
 

@@ -32,6 +32,12 @@ static void init_locks(struct machine *m)
     pthread_condattr_destroy(&attributes);
 }
 
+static bool add_smram(struct machine *m, struct error *err)
+{
+    return machine_memory_add(m->memory, mpa(LEGACY_HOLE_START),
+                              LEGACY_HOLE_END - LEGACY_HOLE_START, FRAME_SMRAM, err);
+}
+
 static bool add_ram(struct machine *m, uint64_t start, uint64_t end, struct error *err)
 {
     return machine_memory_add(m->memory, mpa(start), end - start, FRAME_RAM, err);
@@ -53,7 +59,8 @@ static bool create_memory(struct machine *m, struct error *err)
     if (m->memory == NULL)
         return false;
     m->bus = bus_create(m->memory, m->log);
-    return add_ram(m, 0, LEGACY_HOLE_START, err) && add_ram(m, LEGACY_HOLE_END, low, err) &&
+    return add_ram(m, 0, LEGACY_HOLE_START, err) && add_smram(m, err) &&
+           add_ram(m, LEGACY_HOLE_END, low, err) &&
            (high == 0 || add_ram(m, RAM_HIGH_START, end, err));
 }
 
@@ -166,6 +173,7 @@ bool machine_reset_locked(struct machine *m, struct error *err)
     machine_map_lapic(m);
     m->a20_sources |= BIT(A20_I8042); /* as firmware leaves it */
     machine_update_a20(m);
+    machine_update_smram(m);
     return machine_boot(m, err);
 }
 

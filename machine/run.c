@@ -382,8 +382,7 @@ static void triple_fault(struct machine *m)
         machine_request_reset_locked(m);
         return;
     }
-    machine_end_locked(m, MACHINE_END_TRIPLE_FAULT, 0,
-                       "triple fault: an exception while a double fault was being delivered");
+    machine_end_locked(m, MACHINE_END_TRIPLE_FAULT, 0, "%s", m->cpu->shutdown);
 }
 
 /* One slice and what follows from how it ended. The device lock is held outside the slice. */

@@ -88,6 +88,7 @@ bool machine_load(struct machine *m, struct state *s, struct error *err)
         vcpu_drop_derived(m->cpu);
         machine_map_lapic(m);
         machine_update_a20(m);
+        machine_update_smram(m);
         offer_input(m);
     }
     machine_unlock(m);

@@ -6,6 +6,7 @@
  *   HPET              -> I/O APIC pins 20 to 23; in legacy replacement mode to interrupts 0 and 8
  *   PIC INT           -> LINT0 of the local APIC -> INTR of the processor
  *   I/O APIC, IPIs    -> local APIC
+ *   FERR#             -> ISA interrupt 13; port F0h -> IGNNE#
  *   port 92h, 8042    -> A20 gate, reset
  */
 #include "machine/internal.h"
@@ -87,9 +88,7 @@ static void cpu_nmi(void *opaque)
 
 static void cpu_smi(void *opaque)
 {
-    struct machine *m = opaque;
-
-    LOG(m->log, LOG_UNIMP, "machine: an SMI is ignored: there is no system management mode\n");
+    cpu_signal_and_wake(opaque, VCPU_PENDING_SMI);
 }
 
 static void cpu_init(void *opaque)
@@ -154,9 +153,39 @@ static void guest_panicked(void *opaque, uint8_t events)
         LOG(m->log, LOG_DEVICE, "machine: pvpanic events %#x\n", events);
 }
 
+/* Port F0h: IGNNE# is active as long as FERR# is. */
+static void ignore_x87_error(void *opaque)
+{
+    struct machine *m = opaque;
+
+    m->cpu->x87_ignore = m->cpu->x87_error_pin;
+}
+
 void machine_update_a20(struct machine *m)
 {
-    mmu_set_a20(&m->cpu->mmu, m->a20_sources != 0);
+    mmu_set_a20(&m->cpu->mmu, m->a20_sources != 0 || m->cpu->smm);
+}
+
+/* 82441FX datasheet 3.2.22 */
+void machine_update_smram(struct machine *m)
+{
+    enum mmu_smram seen = MMU_SMRAM_HIDDEN;
+
+    if (!(m->smram & PCI_SMRAM_ENABLE))
+        seen = MMU_SMRAM_HIDDEN;
+    else if (m->smram & PCI_SMRAM_OPEN)
+        seen = MMU_SMRAM_OPEN;
+    else if (m->cpu->smm)
+        seen = m->smram & PCI_SMRAM_CLOSE ? MMU_SMRAM_CODE : MMU_SMRAM_OPEN;
+    mmu_set_smram(&m->cpu->mmu, seen);
+}
+
+static void smram_changed(void *opaque, uint8_t value)
+{
+    struct machine *m = opaque;
+
+    m->smram = value;
+    machine_update_smram(m);
 }
 
 static void a20_set(void *listener, unsigned pin, bool level)
@@ -239,6 +268,26 @@ static void platform_cr8_write(void *opaque, uint8_t value)
     machine_unlock(m);
 }
 
+static void platform_ferr(void *opaque)
+{
+    struct machine *m = opaque;
+
+    machine_lock(m);
+    ferr_raise(m->ferr);
+    machine_unlock(m);
+}
+
+static void platform_smm(void *opaque, bool active)
+{
+    struct machine *m = opaque;
+
+    (void)active; /* vcpu.smm says it, too */
+    machine_lock(m);
+    machine_update_smram(m);
+    machine_update_a20(m);
+    machine_unlock(m);
+}
+
 struct vcpu_platform machine_platform(struct machine *m)
 {
     return (struct vcpu_platform){
@@ -248,6 +297,8 @@ struct vcpu_platform machine_platform(struct machine *m)
         .apic_msr_write = platform_apic_msr_write,
         .cr8_read = platform_cr8_read,
         .cr8_write = platform_cr8_write,
+        .ferr = platform_ferr,
+        .smm = platform_smm,
         .lock = platform_lock,
         .unlock = platform_unlock,
         .trace_block = machine_trace_block,
@@ -346,10 +397,11 @@ static bool create_timers(struct machine *m, struct error *err)
 
 static bool create_chipset(struct machine *m, struct error *err)
 {
-    struct pci_wiring pci = {.reset = pci_reset_request, .opaque = m};
+    struct pci_wiring pci = {.reset = pci_reset_request, .smram = smram_changed, .opaque = m};
     const struct pm_wiring pm = {
         .sci = isa_irq(m, IRQ_SOURCE_SCI, PM_SCI_IRQ),
         .power_off = power_off,
+        .smi = cpu_smi,
         .opaque = m,
     };
 
@@ -362,6 +414,9 @@ static bool create_chipset(struct machine *m, struct error *err)
         return false;
     m->pm = pm_create(m->bus, m->log, &m->clock, m->pci, PM_DEVFN, PM_DEFAULT_BASE, &pm, err);
     if (m->pm == NULL)
+        return false;
+    m->ferr = ferr_create(m->bus, isa_irq(m, IRQ_SOURCE_ISA, FERR_IRQ), ignore_x87_error, m, err);
+    if (m->ferr == NULL)
         return false;
     m->port92 = port92_create(m->bus, m->log, (struct irq_line){a20_set, m, A20_PORT92},
                               reset_request, m, err);

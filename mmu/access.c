@@ -196,6 +196,40 @@ enum mmu_status mmu_probe_read(struct mmu_context *m, gva_t address, unsigned si
     return probe(m, address, size, MMU_READ, fault);
 }
 
+/* Bytes of [address, + size) up to the end of its page. */
+static unsigned page_part(gpa_t address, unsigned size)
+{
+    return MIN(size, PAGE_SIZE - (unsigned)(address.v & ~PAGE_MASK));
+}
+
+void mmu_read_physical(struct mmu_context *m, gpa_t address, void *buffer, unsigned size)
+{
+    uint8_t *out = buffer;
+
+    for (unsigned n; size > 0; size -= n, out += n, address.v += n) {
+        n = page_part(address, size);
+        if (mmu_frame_kind(m, address.v, MMU_READ) != FRAME_HOLE)
+            guest_copy_out(out, machine_memory_host(m->memory, mpa(address.v)), n);
+        else
+            bus_read(m->bus, address, out, n);
+    }
+}
+
+void mmu_write_physical(struct mmu_context *m, gpa_t address, const void *buffer, unsigned size)
+{
+    const uint8_t *in = buffer;
+
+    for (unsigned n; size > 0; size -= n, in += n, address.v += n) {
+        n = page_part(address, size);
+        if (mmu_frame_kind(m, address.v, MMU_WRITE) == FRAME_RAM) {
+            machine_memory_prepare_write(m->memory, mpa(address.v), n);
+            guest_copy_in(machine_memory_host(m->memory, mpa(address.v)), in, n);
+        } else {
+            bus_write(m->bus, address, in, n);
+        }
+    }
+}
+
 enum mmu_status mmu_compare_exchange(struct mmu_context *m, gva_t address, unsigned size,
                                      uint64_t *expected, uint64_t desired, struct mmu_fault *fault)
 {

@@ -95,9 +95,17 @@ static struct region *region_at(struct bus *bus, uint64_t address)
     return &bus->mmio[i];
 }
 
+/* What a device or DMA sees there: never SMRAM. */
+static enum frame_kind kind_at(const struct bus *bus, uint64_t address)
+{
+    enum frame_kind kind = machine_memory_kind(bus->memory, mpa(address));
+
+    return kind == FRAME_SMRAM ? FRAME_HOLE : kind;
+}
+
 static bool holds_memory(const struct bus *bus, uint64_t address)
 {
-    return machine_memory_kind(bus->memory, mpa(address)) != FRAME_HOLE;
+    return kind_at(bus, address) != FRAME_HOLE;
 }
 
 /* Does some frame of [base, base + size) hold RAM or ROM? */
@@ -108,7 +116,8 @@ static bool overlaps_memory(const struct bus *bus, uint64_t base, uint64_t size)
     for (unsigned i = 0; i < m->range_count; i++) {
         uint64_t start = m->ranges[i].start.v;
 
-        if (base < start + m->ranges[i].size && start < base + size)
+        if (m->ranges[i].kind != FRAME_SMRAM && base < start + m->ranges[i].size &&
+            start < base + size)
             return true;
     }
     return false;
@@ -258,7 +267,7 @@ static uint64_t hole_length(const struct bus *bus, uint64_t address, uint64_t le
     if (next < bus->mmio_count)
         length = MIN(length, bus->mmio[next].base - address);
     for (unsigned i = 0; i < m->range_count; i++)
-        if (m->ranges[i].start.v > address)
+        if (m->ranges[i].kind != FRAME_SMRAM && m->ranges[i].start.v > address)
             length = MIN(length, m->ranges[i].start.v - address);
     return length;
 }
@@ -337,7 +346,7 @@ static bool write_all(struct bus *bus, uint64_t a, const uint8_t *in, size_t len
     bool answered = left == length;
 
     for (; left > 0; a += n, in += n, left -= n) {
-        enum frame_kind kind = machine_memory_kind(bus->memory, mpa(a));
+        enum frame_kind kind = kind_at(bus, a);
         const struct region *r;
 
         if (kind != FRAME_HOLE) {

@@ -155,6 +155,14 @@ void mmu_set_a20(struct mmu_context *m, bool enabled)
     flush(m, true, MMU_CAUSE_A20);
 }
 
+void mmu_set_smram(struct mmu_context *m, enum mmu_smram smram)
+{
+    if (smram == m->smram)
+        return;
+    m->smram = smram;
+    flush(m, true, MMU_CAUSE_SMM);
+}
+
 void mmu_invlpg(struct mmu_context *m, gva_t address)
 {
     unsigned dropped = tlb_drop_page(m, address.v);

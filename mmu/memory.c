@@ -55,7 +55,7 @@ bool machine_memory_add(struct machine_memory *m, mpa_t start, uint64_t size, en
 {
     unsigned at = range_after(m, start.v);
 
-    CHECK(kind == FRAME_RAM || kind == FRAME_ROM);
+    CHECK(kind == FRAME_RAM || kind == FRAME_ROM || kind == FRAME_SMRAM);
     if (size == 0 || ((start.v | size) & ~PAGE_MASK) != 0 || start.v >= m->size ||
         size > m->size - start.v)
         return error_set(err,
@@ -92,7 +92,7 @@ bool machine_memory_contains(const struct machine_memory *m, mpa_t a, uint64_t l
     for (unsigned i = range_after(m, at); i < m->range_count; i++) {
         uint64_t end = m->ranges[i].start.v + m->ranges[i].size;
 
-        if (at < m->ranges[i].start.v)
+        if (at < m->ranges[i].start.v || m->ranges[i].kind == FRAME_SMRAM)
             return false;
         if (end - at >= length)
             return true;

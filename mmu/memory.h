@@ -26,7 +26,13 @@ enum frame_watch {
     FRAME_WATCH_IN_FLIGHT = 1 << 5, /* on its way in a message */
 };
 
-enum frame_kind { FRAME_HOLE, FRAME_RAM, FRAME_ROM };
+enum frame_kind {
+    FRAME_HOLE,
+    FRAME_RAM,
+    FRAME_ROM,
+    FRAME_SMRAM, /* RAM behind a device's window: for contexts with mmu_set_smram only, a hole to
+                    everybody else */
+};
 
 /* vCPUs of one machine: the width of the masks below. */
 #define MACHINE_VCPU_MAX 64
@@ -74,8 +80,8 @@ struct machine_memory {
 struct machine_memory *machine_memory_create(uint64_t size, struct error *err);
 void machine_memory_destroy(struct machine_memory *m);
 
-/* Makes [start, start + size) RAM or ROM, page aligned, previously a hole; it reads as zero. At
- * most MEMORY_RANGE_MAX times. Before any vCPU runs. */
+/* Makes [start, start + size) RAM, ROM or SMRAM, page aligned, previously a hole; it reads as zero.
+ * At most MEMORY_RANGE_MAX times. Before any vCPU runs. */
 bool machine_memory_add(struct machine_memory *m, mpa_t start, uint64_t size, enum frame_kind kind,
                         struct error *err);
 

@@ -90,6 +90,13 @@ enum tlb_view {
     TLB_VIEW_COUNT,
 };
 
+/* What a context sees of FRAME_SMRAM; the chipset decides. */
+enum mmu_smram {
+    MMU_SMRAM_HIDDEN, /* nothing: the window's device answers */
+    MMU_SMRAM_CODE,   /* instruction fetches only */
+    MMU_SMRAM_OPEN,   /* everything */
+};
+
 struct tlb;
 
 struct mmu_context {
@@ -105,6 +112,8 @@ struct mmu_context {
     uint8_t physical_bits;   /* MAXPHYADDR */
     bool gib_pages;          /* CPUID says that 1 GiB pages exist */
     uint64_t a20_mask;       /* ANDed with every physical address: all ones, or bit 20 clear */
+
+    enum mmu_smram smram;
 
     /* True if the current instruction may touch devices and change running code right now, because
      * it is the last of its block and the clock is exact. The vCPU loop sets it per block; while it
@@ -170,6 +179,9 @@ void mmu_set_slow_pages(struct mmu_context *m, const uint64_t *pages, unsigned c
 void mmu_set_all_slow(struct mmu_context *m, bool all_slow);
 void mmu_set_a20(struct mmu_context *m, bool enabled);
 
+/* Shows or hides SMRAM; drops everything when that changes. */
+void mmu_set_smram(struct mmu_context *m, enum mmu_smram smram);
+
 /* INVLPG: drops what is derived for the page of this address, large pages and globals included. */
 void mmu_invlpg(struct mmu_context *m, gva_t address);
 
@@ -193,6 +205,11 @@ enum mmu_status mmu_load_system(struct mmu_context *m, gva_t address, unsigned s
                                 uint64_t *value, struct mmu_fault *fault);
 enum mmu_status mmu_store_system(struct mmu_context *m, gva_t address, unsigned size,
                                  uint64_t value, struct mmu_fault *fault);
+
+/* Physical accesses of the processor itself, as the SMM state save: any size and alignment, through
+ * the context's view of SMRAM and with all watches served. Between instructions only. */
+void mmu_read_physical(struct mmu_context *m, gpa_t address, void *buffer, unsigned size);
+void mmu_write_physical(struct mmu_context *m, gpa_t address, const void *buffer, unsigned size);
 
 /* Makes sure that a following mmu_store (mmu_load) of [address, + size) cannot fault (size up to
  * 4096). In exact mode also that it will not answer MMU_RESTART. Reads nothing, writes nothing but

@@ -255,7 +255,7 @@ static void set_tags(struct mmu_context *m, enum tlb_view view, unsigned index)
 
     side->allowed = (uint8_t)mmu_rights_allowed(m, view, &side->to);
     e->read_tag = e->write_tag = TLB_NO_TAG;
-    if (side->backing != TLB_BACKING_IO && (side->allowed & BIT(MMU_READ)) &&
+    if (side->backing < TLB_BACKING_IO && (side->allowed & BIT(MMU_READ)) &&
         !is_slow_page(m, side->page))
         e->read_tag = side->page;
     grant_write(m, view, index);
@@ -267,13 +267,14 @@ static void set_tags(struct mmu_context *m, enum tlb_view view, unsigned index)
 
 static enum tlb_backing backing_of(const struct mmu_context *m, gpa_t page)
 {
-    switch (machine_memory_kind(m->memory, mpa(page.v))) {
+    switch (mmu_frame_kind(m, page.v, MMU_READ)) {
     case FRAME_RAM:
         return TLB_BACKING_RAM;
     case FRAME_ROM:
         return TLB_BACKING_ROM;
     default:
-        return TLB_BACKING_IO;
+        return mmu_frame_kind(m, page.v, MMU_FETCH) == FRAME_RAM ? TLB_BACKING_CODE
+                                                                 : TLB_BACKING_IO;
     }
 }
 
@@ -454,10 +455,12 @@ enum mmu_status tlb_translate(struct mmu_context *m, uint64_t address, enum mmu_
     if (access == MMU_FETCH && side->backing != TLB_BACKING_IO)
         table->entries[index].exec_tag = side->page;
     place->backing = side->backing;
+    if (unlikely(place->backing == TLB_BACKING_CODE))
+        place->backing = access == MMU_FETCH ? TLB_BACKING_RAM : TLB_BACKING_IO;
     place->gpa = gpa(side->to.page.v | offset);
     place->mpa = mpa(place->gpa.v);
     place->host = NULL;
-    if (side->backing != TLB_BACKING_IO)
+    if (place->backing != TLB_BACKING_IO)
         place->host = machine_memory_host(m->memory, place->mpa);
     return MMU_OK;
 }

@@ -25,7 +25,8 @@
 enum tlb_backing {
     TLB_BACKING_RAM,
     TLB_BACKING_ROM,
-    TLB_BACKING_IO, /* a device or nobody: never has a tag */
+    TLB_BACKING_IO,   /* a device or nobody: never has a tag */
+    TLB_BACKING_CODE, /* RAM for fetches, a device for data: MMU_SMRAM_CODE */
 };
 
 #define TLB_NO_SLOT UINT16_MAX

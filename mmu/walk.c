@@ -207,7 +207,7 @@ static bool must_wait(const struct mmu_context *m, enum mmu_access access)
 /* Reads the entry at l->address from memory, or, if `ask`, from whatever device is there. */
 static void read_entry(const struct mmu_context *m, struct walk_level *l, unsigned size, bool ask)
 {
-    enum frame_kind kind = machine_memory_kind(m->memory, mpa(l->address.v));
+    enum frame_kind kind = mmu_frame_kind(m, l->address.v, MMU_READ);
     uint64_t raw = UINT64_MAX;
 
     if (kind != FRAME_HOLE) {

@@ -91,6 +91,19 @@ struct mmu_walk {
 
 enum walk_mode mmu_walk_mode(const struct mmu_context *m);
 
+/* What an access by the context finds at a physical address: RAM, ROM or a hole. */
+static inline enum frame_kind mmu_frame_kind(const struct mmu_context *m, uint64_t physical,
+                                             enum mmu_access access)
+{
+    enum frame_kind kind = machine_memory_kind(m->memory, mpa(physical));
+
+    if (likely(kind != FRAME_SMRAM))
+        return kind;
+    return m->smram == MMU_SMRAM_OPEN || (m->smram == MMU_SMRAM_CODE && access == MMU_FETCH)
+               ? FRAME_RAM
+               : FRAME_HOLE;
+}
+
 /* True if the processor accepts the linear address at all (SDM 1 3.3.7.1). */
 bool mmu_address_canonical(const struct mmu_context *m, uint64_t address);
 

@@ -95,13 +95,27 @@ static inline uint64_t target_64(const struct vcpu *cpu, const struct insn *i)
     return cpu->gpr[GPR_IP_BASE] + (uint64_t)i->imm;
 }
 
+/* Targets of direct branches in 64-bit mode; within the page they are as canonical as the code. */
+static inline bool direct_is_canonical(const struct vcpu *cpu, const struct insn *i)
+{
+    return likely((uint64_t)i->imm < PAGE_SIZE) || cpu_canonical(cpu, target_64(cpu, i));
+}
+
+static inline void check_direct_64(struct vcpu *cpu, const struct insn *i)
+{
+    if (unlikely(!direct_is_canonical(cpu, i)))
+        cpu_raise_code(cpu, i, EXC_GP, 0);
+}
+
 #define JCC(name, cc)                                                                              \
     OP(j_##name##_64)                                                                              \
     {                                                                                              \
-        if (flags_condition(cpu, cc))                                                              \
+        if (flags_condition(cpu, cc)) {                                                            \
+            check_direct_64(cpu, i);                                                               \
             block_chain(cpu, 1, (uint64_t)i->imm);                                                 \
-        else                                                                                       \
+        } else {                                                                                   \
             block_chain(cpu, 0, i->ip_next);                                                       \
+        }                                                                                          \
     }                                                                                              \
     OP(j_##name##_32)                                                                              \
     {                                                                                              \
@@ -137,6 +151,7 @@ JCC(g, 15)
 
 OP(jmp_J_64)
 {
+    check_direct_64(cpu, i);
     block_chain(cpu, 0, (uint64_t)i->imm);
 }
 
@@ -168,6 +183,7 @@ OP(jmp_E_m64)
 
 OP(call_J_64)
 {
+    check_direct_64(cpu, i);
     push64(cpu, i, cpu->gpr[GPR_IP_BASE] + i->ip_next);
     block_chain(cpu, 0, (uint64_t)i->imm);
 }
@@ -207,7 +223,7 @@ OP(call_J_64_fast)
     uint64_t rsp = cpu->gpr[GPR_RSP] - 8;
     void *p = tlb_find_write(&cpu->mmu, rsp, 8);
 
-    if (unlikely(p == NULL)) {
+    if (unlikely(p == NULL) || unlikely(!direct_is_canonical(cpu, i))) {
         op_call_J_64(cpu, i);
         return;
     }
@@ -306,14 +322,16 @@ static uint64_t loop_counter(const struct vcpu *cpu, const struct insn *i)
 
 static void branch_short(struct vcpu *cpu, const struct insn *i, bool taken)
 {
-    if (!taken)
+    if (!taken) {
         cpu->rip = cpu_insn_next(cpu, i);
-    else if (cpu->mode & MODE_64)
+    } else if (cpu->mode & MODE_64) {
+        check_direct_64(cpu, i);
         cpu->rip = target_64(cpu, i);
-    else if (cpu->mode & MODE_CS32)
+    } else if (cpu->mode & MODE_CS32) {
         branch(cpu, i, (uint32_t)target_64(cpu, i));
-    else
+    } else {
         branch(cpu, i, (uint16_t)target_64(cpu, i));
+    }
 }
 
 static void loop_while(struct vcpu *cpu, const struct insn *i, bool condition)
@@ -371,8 +389,10 @@ OP(int3)
 OP(int_n)
 {
     if ((cpu->mode & MODE_V86) &&
-        v86_software_interrupt(cpu, i, (uint8_t)i->imm, cpu_insn_next(cpu, i)))
+        v86_software_interrupt(cpu, i, (uint8_t)i->imm, cpu_insn_next(cpu, i))) {
+        cpu_step_now(cpu);
         return;
+    }
     software_interrupt(cpu, i, EVENT_SOFTWARE, (uint8_t)i->imm);
 }
 

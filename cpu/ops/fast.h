@@ -18,26 +18,31 @@
 #define FAST_LINEAR_x (FAST_LINEAR_b + (cpu->gpr[i->index] << i->scale))
 #define FAST_LINEAR_s (FAST_LINEAR_x + cpu->seg[i->seg].base)
 
-#define FAST_FORM(stem, kind, pointer, find, bytes, ...)                                           \
+#define FAST_FORM(stem, kind, ready, pointer, find, bytes, ...)                                    \
     OP(stem##_##kind)                                                                              \
     {                                                                                              \
         uint64_t linear = FAST_LINEAR_##kind;                                                      \
         pointer p = find(&cpu->mmu, linear, bytes);                                                \
-        if (unlikely(p == NULL)) {                                                                 \
+        if (unlikely(p == NULL) || unlikely(!(ready))) {                                           \
             op_##stem(cpu, i);                                                                     \
             return;                                                                                \
         }                                                                                          \
         __VA_ARGS__;                                                                               \
         NEXT;                                                                                      \
     }
-#define FAST_FORMS(stem, pointer, find, bytes, ...)                                                \
-    FAST_FORM(stem, b, pointer, find, bytes, __VA_ARGS__)                                          \
-    FAST_FORM(stem, x, pointer, find, bytes, __VA_ARGS__)                                          \
-    FAST_FORM(stem, s, pointer, find, bytes, __VA_ARGS__)
+#define FAST_FORMS(stem, ...)                                                                      \
+    op_fn op_##stem;                                                                               \
+    FAST_FORM(stem, b, __VA_ARGS__)                                                                \
+    FAST_FORM(stem, x, __VA_ARGS__)                                                                \
+    FAST_FORM(stem, s, __VA_ARGS__)
 
-/* The rest are statements that use `p`, the host address of the operand, and `linear`. */
-#define FAST_READ(stem, bytes, ...)                                                                \
-    FAST_FORMS(stem, const void *, tlb_find_read, bytes, __VA_ARGS__)
-#define FAST_WRITE(stem, bytes, ...) FAST_FORMS(stem, void *, tlb_find_write, bytes, __VA_ARGS__)
+/* What follows `bytes` are statements that use `p`, the host address of the operand. ready: what
+ * must be true besides; it may use `linear`. */
+#define FAST_READ_IF(stem, ready, bytes, ...)                                                      \
+    FAST_FORMS(stem, ready, const void *, tlb_find_read, bytes, __VA_ARGS__)
+#define FAST_WRITE_IF(stem, ready, bytes, ...)                                                     \
+    FAST_FORMS(stem, ready, void *, tlb_find_write, bytes, __VA_ARGS__)
+#define FAST_READ(stem, bytes, ...)  FAST_READ_IF(stem, true, bytes, __VA_ARGS__)
+#define FAST_WRITE(stem, bytes, ...) FAST_WRITE_IF(stem, true, bytes, __VA_ARGS__)
 
 #endif

@@ -73,7 +73,9 @@
     OP(op##_j_##condition)                                                                         \
     {                                                                                              \
         OPERAND_##form(op, bits) DO_##what(condition, bits, a, b);                                 \
-        if (taken)                                                                                 \
+        if (unlikely(taken && (uint64_t)i[1].imm >= PAGE_SIZE))                                    \
+            i[1].op(cpu, &i[1]); /* the target may be not canonical */                             \
+        else if (taken)                                                                            \
             block_chain(cpu, 1, (uint64_t)i[1].imm);                                               \
         else                                                                                       \
             block_chain(cpu, 0, i[1].ip_next);                                                     \

@@ -2,6 +2,7 @@
  */
 #include "cpu/ops/alu.h"
 #include "cpu/ops/string.h"
+#include "cpu/smm.h"
 #include "cpu/system.h"
 
 static uint32_t port_read(struct vcpu *cpu, uint16_t port, unsigned size)
@@ -33,6 +34,7 @@ static inline uint32_t in(struct vcpu *cpu, const struct insn *i, uint16_t port,
 {
     cpu_check_io(cpu, i, port, size);
     cpu_sync_time(cpu, i);
+    smm_note_io(cpu, cpu_insn_start(cpu, i), port, size, SMM_IO_IN);
     return port_read(cpu, port, size);
 }
 
@@ -41,6 +43,7 @@ static inline void out(struct vcpu *cpu, const struct insn *i, uint16_t port, ui
 {
     cpu_check_io(cpu, i, port, size);
     cpu_sync_time(cpu, i);
+    smm_note_io(cpu, cpu_insn_start(cpu, i), port, size, 0);
     port_write(cpu, port, value, size);
 }
 
@@ -64,15 +67,16 @@ static inline void outs(struct vcpu *cpu, const struct insn *i, unsigned size)
     string_advance(cpu, i, GPR_RSI, 1, size);
 }
 
-static inline void io_begin(struct vcpu *cpu, const struct insn *i, unsigned size)
+static inline void io_begin(struct vcpu *cpu, const struct insn *i, unsigned size, unsigned how)
 {
     cpu_check_io(cpu, i, reg_get16(cpu, GPR_RDX), size);
     cpu_sync_time(cpu, i);
+    smm_note_io(cpu, cpu_insn_start(cpu, i), reg_get16(cpu, GPR_RDX), size, how | SMM_IO_STRING);
 }
 
 static inline void rep_ins(struct vcpu *cpu, const struct insn *i, unsigned size)
 {
-    io_begin(cpu, i, size);
+    io_begin(cpu, i, size, SMM_IO_IN | SMM_IO_REP);
     for (uint64_t n = rep_begin(cpu, i, STRING_DESTINATION, size); n > 0; n--) {
         ins(cpu, i, size);
         rep_count_down(cpu, i, 1);
@@ -82,7 +86,7 @@ static inline void rep_ins(struct vcpu *cpu, const struct insn *i, unsigned size
 
 static inline void rep_outs(struct vcpu *cpu, const struct insn *i, unsigned size)
 {
-    io_begin(cpu, i, size);
+    io_begin(cpu, i, size, SMM_IO_REP);
     for (uint64_t n = rep_begin(cpu, i, STRING_SOURCE, size); n > 0; n--) {
         outs(cpu, i, size);
         rep_count_down(cpu, i, 1);
@@ -118,13 +122,13 @@ static inline void rep_outs(struct vcpu *cpu, const struct insn *i, unsigned siz
     }                                                                                              \
     OP(ins_##form)                                                                                 \
     {                                                                                              \
-        io_begin(cpu, i, bits / 8);                                                                \
+        io_begin(cpu, i, bits / 8, SMM_IO_IN);                                                     \
         ins(cpu, i, bits / 8);                                                                     \
         NEXT;                                                                                      \
     }                                                                                              \
     OP(outs_##form)                                                                                \
     {                                                                                              \
-        io_begin(cpu, i, bits / 8);                                                                \
+        io_begin(cpu, i, bits / 8, 0);                                                             \
         outs(cpu, i, bits / 8);                                                                    \
         NEXT;                                                                                      \
     }                                                                                              \

@@ -232,7 +232,7 @@ OP(rdgsbase_64)
 static void write_base(struct vcpu *cpu, const struct insn *i, unsigned n, uint64_t base)
 {
     check_fsgsbase(cpu, i);
-    if (!cpu_canonical(cpu, base))
+    if (!cpu_canonical_base(cpu, base))
         cpu_raise_code(cpu, i, EXC_GP, 0);
     cpu->seg[n].base = base;
 }
@@ -301,7 +301,7 @@ static void load_table(struct vcpu *cpu, const struct insn *i, struct descriptor
         base = mem_load64(cpu, i, linear + 2);
     else
         base = mem_load32(cpu, i, linear + 2) & (short_base ? 0xffffff : UINT32_MAX);
-    if (!cpu_canonical(cpu, base))
+    if (!cpu_canonical_base(cpu, base))
         cpu_raise_code(cpu, i, EXC_GP, 0);
     *t = (struct descriptor_table){.base = base, .limit = limit};
 }
@@ -400,7 +400,7 @@ static void lldt(struct vcpu *cpu, const struct insn *i, uint16_t selector)
         cpu_raise_code(cpu, i, EXC_GP, selector & 0xfffcu);
     if (!(d.attributes & SEGMENT_PRESENT))
         cpu_raise_code(cpu, i, EXC_NP, selector & 0xfffcu);
-    if (!cpu_canonical(cpu, d.base))
+    if (!cpu_canonical_base(cpu, d.base))
         cpu_raise_code(cpu, i, EXC_GP, selector & 0xfffcu);
     segment_fill(&cpu->ldtr, selector, &d);
 }
@@ -433,7 +433,7 @@ static void ltr(struct vcpu *cpu, const struct insn *i, uint16_t selector)
         cpu_raise_code(cpu, i, EXC_GP, selector & 0xfffcu);
     if (!(d.attributes & SEGMENT_PRESENT))
         cpu_raise_code(cpu, i, EXC_NP, selector & 0xfffcu);
-    if (!cpu_canonical(cpu, d.base))
+    if (!cpu_canonical_base(cpu, d.base))
         cpu_raise_code(cpu, i, EXC_GP, selector & 0xfffcu);
     mem_store_system(cpu, d.address + 5, ((d.raw >> 40) & 0xff) | 2, 1);
     segment_fill(&cpu->tr, selector, &d);

@@ -6,9 +6,10 @@
 #include "cpu/cpuid.h"
 #include "cpu/mode.h"
 #include "cpu/ops/ops.h"
+#include "cpu/smm.h"
+#include "cpu/v86.h"
 
 #define MSR_APIC_BASE 0x1bu
-#include "cpu/v86.h"
 
 /* ---- Interrupt flag and halt ---- */
 
@@ -39,6 +40,15 @@ OP(hlt)
 {
     cpu->attention |= VCPU_ATTENTION_HALTED;
     NEXT;
+}
+
+OP(rsm)
+{
+    if (!cpu->smm)
+        cpu_raise(cpu, i, EXC_UD);
+    smm_leave(cpu, i);
+    if (cpu->attention & VCPU_ATTENTION_ALONE)
+        cpu->attention |= VCPU_ATTENTION_STEPPED; /* a TF was the handler's */
 }
 
 OP(monitor)
@@ -366,7 +376,7 @@ OP(invpcid)
     uint64_t descriptor[2];
 
     mem_read128(cpu, i, descriptor);
-    if (type > 3 || (type < 2 && (descriptor[0] >> 12) != 0))
+    if (type > 3 || (descriptor[0] >> 12) != 0)
         cpu_raise_code(cpu, i, EXC_GP, 0);
     if (type < 2 && descriptor[0] != 0 && !(cpu->mmu.cr4 & CR4_PCIDE))
         cpu_raise_code(cpu, i, EXC_GP, 0);

@@ -18,7 +18,6 @@ OP(fninit)
 OP(fnclex)
 {
     fpu_x87_set_status(cpu, fpu_x87_status(cpu) & (uint16_t) ~(SW_EXCEPTIONS | SW_SF));
-    cpu->x87_error_pin = false;
     NEXT;
 }
 

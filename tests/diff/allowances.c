@@ -124,9 +124,10 @@ static void movsxd(const struct diff_case *c, const struct diff_result *host,
                    struct diff_result *ours)
 {
     unsigned offset = c->target & 4095;
+    bool crosses = (offset == 4093 || offset == 4094) && host->out.vector == 14 &&
+                   host->out.cr2 == ((c->target + 3) & ~4095ull);
 
-    if ((offset == 4093 || offset == 4094) && host->out.vector == 14 && ours->out.vector == 3 &&
-        host->out.cr2 == ((c->target + 3) & ~4095ull))
+    if (ours->out.vector == 3 && (crosses || (host->out.vector == 17 && (c->target & 3) == 2)))
         ours->out = host->out;
 }
 

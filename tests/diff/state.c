@@ -92,11 +92,21 @@ static uint8_t random_tags(unsigned top, uint64_t *random)
     }
 }
 
-static void random_avx512(struct diff_state *s, const struct value_theme *theme, uint64_t *random)
+/* The upper parts of vector registers: what the lower ones hold somewhere, or 0. */
+static void random_upper(struct diff_state *s, unsigned from, unsigned to, unsigned first_high,
+                         uint64_t *random)
 {
-    for (unsigned n = 0; n < 32; n++)
-        for (unsigned q = n < 16 ? 4 : 0; q < 8; q++)
-            *diff_quad(s, n, q) = random_below(random, 16) == 0 ? 0 : value_lane(theme, random);
+    for (unsigned n = 0; n < (first_high < 8 ? 32u : 16u); n++) {
+        uint64_t v = random_next(random);
+
+        for (unsigned q = n < 16 ? from : first_high; q < (n < 16 ? to : 8u); q++, v >>= 7)
+            *diff_quad(s, n, q) = (v & 0x60) == 0x60 ? 0 : s->xmm[v & 15][v >> 4 & 1];
+    }
+}
+
+static void random_avx512(struct diff_state *s, uint64_t *random)
+{
+    random_upper(s, 4, 8, 0, random);
     /* Mostly a few of the low bits: those are the elements of small vectors. */
     for (unsigned n = 0; n < 8; n++)
         s->opmask[n] = random_below(random, 4) == 0 ? value_integer(random) : random_next(random);
@@ -108,11 +118,9 @@ static void random_fpu(struct diff_state *s, const struct value_theme *theme, ui
         for (unsigned k = 0; k < 2; k++)
             s->xmm[n][k] = value_lane(theme, random);
     if (host_has_feature(FEATURE_AVX))
-        for (unsigned n = 0; n < 16; n++)
-            for (unsigned k = 0; k < 2; k++)
-                s->ymm[n][k] = random_below(random, 16) == 0 ? 0 : value_lane(theme, random);
+        random_upper(s, 2, 4, 8, random);
     if (host_has_feature(FEATURE_AVX512F))
-        random_avx512(s, theme, random);
+        random_avx512(s, random);
     s->mxcsr = random_mxcsr(random);
     s->fcw = random_control(random);
     s->fsw = random_status(s->fcw, random);

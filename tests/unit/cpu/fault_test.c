@@ -188,6 +188,14 @@ START_TEST(a_pop_from_beyond_the_stack_is_a_stack_fault)
 }
 END_TEST
 
+START_TEST(a_push_that_wraps_at_the_end_of_the_stack_is_one_too)
+{
+    cpu->gpr[GPR_RSP] = 1;
+    cpu->gpr[GPR_RCX] = DATA;
+    check_fault(RUN("\x66\xff\x31"), EXC_SS, 0); /* push word [ecx] */
+}
+END_TEST
+
 START_TEST(a_pop_to_beyond_the_data_is_not)
 {
     cpu->gpr[GPR_RCX] = 0xfffffffe;
@@ -242,6 +250,7 @@ int main(void)
     tcase_add_test(t, arpl_faults_if_it_would_write);
     tcase_add_test(t, pending_x87_exceptions_come_before_the_limit_of_a_store);
     tcase_add_test(t, a_pop_from_beyond_the_stack_is_a_stack_fault);
+    tcase_add_test(t, a_push_that_wraps_at_the_end_of_the_stack_is_one_too);
     tcase_add_test(t, a_pop_to_beyond_the_data_is_not);
     tcase_add_test(t, masked_moves_check_no_alignment);
     tcase_add_test(t, gathers_check_no_alignment);

@@ -40,6 +40,7 @@ static inline struct rig *rig_create(void)
     memset(rig, 0, sizeof(*rig));
     rig->decoder = decoder_create();
     rig->block = calloc(1, sizeof(*rig->block) + 2 * sizeof(struct insn));
+    rig->block->chain[0] = rig->block->chain[1] = &block_nowhere;
     memset(cpu->features, 0xff, sizeof(cpu->features));
     cpu->lookup = calloc(BLOCK_LOOKUP_SIZE, sizeof(*cpu->lookup));
     cpu->decoder = rig->decoder;

@@ -28,6 +28,7 @@ struct board {
     unsigned shadow_count;
     uint32_t shadow_base, shadow_size;
     bool shadow_read, shadow_write;
+    uint8_t smram;
 };
 
 static uint64_t card_read(void *device, uint64_t offset, unsigned size)
@@ -103,10 +104,16 @@ static void board_shadow(void *opaque, uint32_t base, uint32_t size, bool read_r
     b->shadow_write = write_ram;
 }
 
+static void board_smram(void *opaque, uint8_t value)
+{
+    ((struct board *)opaque)->smram = value;
+}
+
 static struct board *board_create(void)
 {
     struct board *b = calloc(1, sizeof(*b));
-    struct pci_wiring wiring = {.reset = board_reset, .shadow = board_shadow, .opaque = b};
+    struct pci_wiring wiring = {
+        .reset = board_reset, .shadow = board_shadow, .smram = board_smram, .opaque = b};
 
     rig_create(&b->rig);
     for (unsigned i = 0; i < 16; i++)
@@ -485,6 +492,54 @@ START_TEST(pam_registers_tell_the_machine_what_changed)
 }
 END_TEST
 
+static void serialize_board(void *device, struct state *s)
+{
+    struct board *b = device;
+
+    pci_serialize(b->host, s);
+    pci_function_serialize(&b->card.f, s);
+}
+
+#define SMRAM 0x72
+
+START_TEST(smram_is_locked_until_a_reset)
+{
+    struct board *b = board_create();
+
+    config_out(b, 0, SMRAM, PCI_SMRAM_ENABLE | PCI_SMRAM_OPEN, 1);
+    ck_assert_uint_eq(b->smram, PCI_SMRAM_ENABLE | PCI_SMRAM_OPEN | 2);
+    config_out(b, 0, SMRAM, PCI_SMRAM_ENABLE | PCI_SMRAM_OPEN | PCI_SMRAM_LOCK, 1);
+    ck_assert_uint_eq(b->smram, PCI_SMRAM_ENABLE | PCI_SMRAM_LOCK | 2);
+    config_out(b, 0, SMRAM & 0xfc, 0x007f0000, 4);
+    ck_assert_uint_eq(config_in(b, 0, SMRAM, 1),
+                      PCI_SMRAM_ENABLE | PCI_SMRAM_LOCK | PCI_SMRAM_CLOSE | 2);
+    pci_reset(b->host);
+    ck_assert_uint_eq(b->smram, 2);
+    config_out(b, 0, SMRAM, PCI_SMRAM_ENABLE, 1);
+    ck_assert_uint_eq(b->smram, PCI_SMRAM_ENABLE | 2);
+    board_destroy(b);
+}
+END_TEST
+
+START_TEST(the_lock_of_smram_is_restored)
+{
+    struct board *from = board_create(), *to = board_create();
+
+    config_out(from, 0, SMRAM, PCI_SMRAM_ENABLE, 1);
+    config_out(to, 0, SMRAM, PCI_SMRAM_LOCK, 1);
+    ck_assert(rig_load(serialize_board, to, rig_save(serialize_board, from), 0));
+    ck_assert_uint_eq(to->smram, PCI_SMRAM_ENABLE | 2);
+    config_out(to, 0, SMRAM, PCI_SMRAM_OPEN, 1);
+    ck_assert_uint_eq(to->smram, PCI_SMRAM_OPEN | 2);
+    config_out(from, 0, SMRAM, PCI_SMRAM_LOCK, 1);
+    ck_assert(rig_load(serialize_board, to, rig_save(serialize_board, from), 0));
+    config_out(to, 0, SMRAM, PCI_SMRAM_OPEN, 1);
+    ck_assert_uint_eq(to->smram, PCI_SMRAM_LOCK | 2);
+    board_destroy(from);
+    board_destroy(to);
+}
+END_TEST
+
 START_TEST(reset_unmaps_and_releases)
 {
     struct board *b = board_create();
@@ -501,14 +556,6 @@ START_TEST(reset_unmaps_and_releases)
     board_destroy(b);
 }
 END_TEST
-
-static void serialize_board(void *device, struct state *s)
-{
-    struct board *b = device;
-
-    pci_serialize(b->host, s);
-    pci_function_serialize(&b->card.f, s);
-}
 
 START_TEST(a_restored_host_maps_and_routes_as_the_saved_one)
 {
@@ -583,6 +630,8 @@ int main(void)
     tcase_add_test(tc, interrupt_disable_releases_the_line_but_status_shows_it);
     tcase_add_test(tc, reset_control_resets_on_the_step_of_bit_2);
     tcase_add_test(tc, pam_registers_tell_the_machine_what_changed);
+    tcase_add_test(tc, smram_is_locked_until_a_reset);
+    tcase_add_test(tc, the_lock_of_smram_is_restored);
     tcase_add_test(tc, reset_unmaps_and_releases);
     tcase_add_test(tc, a_restored_host_maps_and_routes_as_the_saved_one);
     tcase_add_test(tc, a_truncated_state_is_refused);

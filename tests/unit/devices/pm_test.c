@@ -10,7 +10,7 @@ struct board {
     struct rig_irq irq;
     struct pci_host *host;
     struct pm *pm;
-    unsigned offs;
+    unsigned offs, smis;
 };
 
 static void count_power_off(void *opaque)
@@ -18,11 +18,16 @@ static void count_power_off(void *opaque)
     ((struct board *)opaque)->offs++;
 }
 
+static void count_smi(void *opaque)
+{
+    ((struct board *)opaque)->smis++;
+}
+
 static struct board *board_create_at(uint16_t base)
 {
     struct board *b = calloc(1, sizeof(*b));
     struct pci_wiring pci_wiring = {0};
-    struct pm_wiring wiring = {.power_off = count_power_off, .opaque = b};
+    struct pm_wiring wiring = {.power_off = count_power_off, .smi = count_smi, .opaque = b};
 
     rig_create(&b->rig);
     wiring.sci = rig_line(&b->irq, SCI);
@@ -149,6 +154,31 @@ START_TEST(the_power_button_interrupts_once_acpi_is_enabled)
     ck_assert(!b->irq.level[SCI]);
     rig_out(&b->rig, PM_SMI_CMD, PM_ACPI_DISABLE);
     ck_assert_uint_eq(in16(b, PM1_CNT), 0);
+    board_destroy(b);
+}
+END_TEST
+
+START_TEST(a_command_is_an_smi_once_both_switches_are_on)
+{
+    struct board *b = board_create();
+
+    rig_out(&b->rig, PM_SMI_CMD, 0x12);
+    ck_assert_uint_eq(b->smis, 0);
+    out16(b, PM_GLBCTL, PM_GLBCTL_SMI_EN);
+    rig_out(&b->rig, PM_SMI_CMD, 0x12);
+    ck_assert_uint_eq(b->smis, 1);
+    ck_assert_uint_eq(rig_in(&b->rig, PM_SMI_CMD), 0x12);
+    ck_assert_uint_eq(in16(b, PM_GLBSTS), PM_GLBSTS_APM);
+    out16(b, PM_GLBSTS, PM_GLBSTS_APM);
+    ck_assert_uint_eq(in16(b, PM_GLBSTS), 0);
+    rig_out(&b->rig, PM_SMI_CMD + 1, 0x34); /* the status port only keeps */
+    ck_assert_uint_eq(b->smis, 1);
+    rig_out(&b->rig, PM_SMI_CMD, PM_ACPI_ENABLE);
+    ck_assert_uint_eq(b->smis, 2);
+    ck_assert_uint_eq(in16(b, PM1_CNT), PM1_CNT_SCI_EN);
+    pci_config_write(&b->pm->f, 0x58, 0, 4); /* DEVACTB.APMC_EN */
+    rig_out(&b->rig, PM_SMI_CMD, 0x12);
+    ck_assert_uint_eq(b->smis, 2);
     board_destroy(b);
 }
 END_TEST
@@ -303,6 +333,7 @@ int main(void)
     tcase_add_test(tc, timer_status_is_set_whenever_bit_23_changes);
     tcase_add_test(tc, the_timer_interrupts_when_enabled);
     tcase_add_test(tc, the_power_button_interrupts_once_acpi_is_enabled);
+    tcase_add_test(tc, a_command_is_an_smi_once_both_switches_are_on);
     tcase_add_test(tc, status_bits_are_cleared_one_by_one);
     tcase_add_test(tc, a_general_purpose_event_interrupts);
     tcase_add_test(tc, sleep_type_0_powers_off);
