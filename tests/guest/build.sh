@@ -10,7 +10,7 @@ library=$(dirname "$0")/lib
 flags=(-std=gnu17 -O2 -g1 -Wall -Wextra -Werror -ffreestanding -fno-pic -fno-pie
        -fno-stack-protector -fcf-protection=none -fno-asynchronous-unwind-tables
        -fno-strict-aliasing -fno-delete-null-pointer-checks -mgeneral-regs-only -mno-red-zone -fno-tree-loop-distribute-patterns
-       -I"$library")
+       -I"$library" -I"$library/..")
 link=(-nostdlib -static -no-pie -Xlinker --build-id=none -z noexecstack -T)
 common=("$library/check.c" "$library/print.c")
 

@@ -276,7 +276,7 @@ static void wrapping(void)
 }
 #else
 /* Page faults in the middle of 64-bit moves. */
-#include "paging.h"
+#include "64/paging.h"
 
 static void faults(void)
 {
