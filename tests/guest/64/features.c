@@ -202,7 +202,10 @@ static void msrs(void)
     for (unsigned n = 0; n < COUNT(canonical); n++) {
         uint64_t old = rdmsr(canonical[n]);
 
-        WRITE_FAULTS(canonical[n], 0x800000000000);
+        /* As wide as the processor's addresses can be, whatever CR4.LA57 says. */
+        WRITE_FAULTS(canonical[n], 1ull << 56);
+        if (!HAS_7C(16))
+            WRITE_FAULTS(canonical[n], 0x800000000000);
         wrmsr(canonical[n], 0xffff800000000000);
         EXPECT_EQ(rdmsr(canonical[n]), 0xffff800000000000);
         wrmsr(canonical[n], old);
