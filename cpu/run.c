@@ -60,7 +60,7 @@ _Noreturn void cpu_wait(struct vcpu *cpu, const struct insn *i)
     unwind(cpu, i);
     cpu->budget--; /* as one that faults */
     cpu->mmu.exact_point = false;
-    cpu->attention &= ~(VCPU_ATTENTION_SHADOW | VCPU_ATTENTION_SINGLE | VCPU_ATTENTION_ALONE);
+    cpu->attention &= ~(SHADOWS | VCPU_ATTENTION_SINGLE | VCPU_ATTENTION_ALONE);
     cpu->attention |= VCPU_ATTENTION_HALTED;
     _longjmp(cpu->landing, LANDING_WAIT);
 }

@@ -259,7 +259,7 @@ static void restart_io(struct vcpu *cpu, const struct image *m)
 void smm_leave(struct vcpu *cpu, const struct insn *i)
 {
     struct area a = {.save = false};
-    struct image m;
+    struct image m = {0};
 
     cpu_sync_time(cpu, i);
     mmu_read_physical(&cpu->mmu, gpa((uint64_t)cpu->smbase + AREA), a.bytes, sizeof(a.bytes));
