@@ -158,6 +158,20 @@ static void probe_operand(struct evex *e, const struct evex_kernel *kernel)
     }
 }
 
+/* The same with #AC, which all elements share: for kernels that report exceptions of their own
+ * behind it. */
+static void probe_before_report(struct evex *e, const struct evex_kernel *kernel)
+{
+    unsigned n = 0;
+
+    probe_operand(e, kernel);
+    while (n < e->lanes && !(e->mask >> n & 1))
+        n++;
+    if (n < e->lanes)
+        mem_probe_write(e->cpu, e->i, element_linear(e, n * kernel->lane, kernel->lane, MMU_WRITE),
+                        kernel->lane);
+}
+
 /* Elements that the mask selects. */
 static void store_operand(struct evex *e, const struct evex_kernel *kernel)
 {
@@ -315,7 +329,7 @@ __attribute__((noinline)) void evex_run(struct vcpu *cpu, const struct insn *i,
     kernel->run(&e);
     if (e.env.flags != 0 && !e.quiet) {
         if (kernel->to == EVEX_TO_W && (i->flags & INSN_MEM))
-            probe_operand(&e, kernel); /* its faults come first */
+            probe_before_report(&e, kernel);
         sse_fp_report(cpu, i, e.env.flags);
     }
     finish(&e, kernel);

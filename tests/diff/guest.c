@@ -161,7 +161,7 @@ struct guest *guest_create(void)
     clock_init(&g->clock, CLOCK_DETERMINISTIC, 0);
     g->memory = machine_memory_create(RAM_SIZE, &err);
     if (g->memory == NULL || !machine_memory_add(g->memory, mpa(0), RAM_SIZE, FRAME_RAM, &err) ||
-        !cpu_model_parse("max", &model, &err)) {
+        !cpu_model_parse(host_has_feature(FEATURE_LA57) ? "max" : "max,-la57", &model, &err)) {
         fprintf(stderr, "diff: %s\n", err.text);
         exit(1);
     }
