@@ -274,6 +274,8 @@ static bool mode_fits(const struct parse *p, uint8_t modes)
         return p->mode & MODE_64;
     case IN_PROT:
         return p->mode & MODE_PROT;
+    case IN_PROT_NO64:
+        return (p->mode & (MODE_PROT | MODE_64)) == MODE_PROT;
     case IN_NO_B:
         return !(p->rex & REX_B);
     default:

@@ -135,10 +135,11 @@ enum insn_modrm_class {
 /* In which modes the row exists. */
 enum insn_modes {
     IN_ALL,
-    IN_NO64, /* not in 64-bit mode */
-    IN_64,   /* only in 64-bit mode */
-    IN_PROT, /* not in real-address or virtual-8086 mode */
-    IN_NO_B, /* not with REX.B: PAUSE */
+    IN_NO64,      /* not in 64-bit mode */
+    IN_64,        /* only in 64-bit mode */
+    IN_PROT,      /* not in real-address or virtual-8086 mode */
+    IN_PROT_NO64, /* nor in 64-bit mode */
+    IN_NO_B,      /* not with REX.B: PAUSE */
 };
 
 /* How the operand size is found; it selects the op function. */

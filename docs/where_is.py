@@ -158,7 +158,7 @@ def table(head, rows):
 INSN_COLUMNS = ("id", "mnemonic", "map", "opcode", "prefix", "modrm", "modes", "size", "operands",
                 "feature", "fr", "fw", "fu", "attrs", "ops", "policy", "manual")
 MODES = {"IN_ALL": "", "IN_NO64": "not 64-bit", "IN_64": "64-bit", "IN_PROT": "protected",
-         "IN_NO_B": "without REX.B"}
+         "IN_PROT_NO64": "protected, not 64-bit", "IN_NO_B": "without REX.B"}
 
 
 def insn_rows():

@@ -486,7 +486,7 @@ OP(sysenter)
     uint16_t selector = (uint16_t)cpu->msr.sysenter_cs & 0xfffc;
     bool long_mode = cpu->mode & MODE_LONG;
 
-    if (selector == 0)
+    if (selector == 0 || !(cpu->mmu.cr0 & CR0_PE))
         cpu_raise_code(cpu, i, EXC_GP, 0);
     cpu->rip = long_mode ? cpu->msr.sysenter_eip : (uint32_t)cpu->msr.sysenter_eip;
     cpu->gpr[GPR_RSP] = long_mode ? cpu->msr.sysenter_esp : (uint32_t)cpu->msr.sysenter_esp;
@@ -500,7 +500,7 @@ static void sysexit(struct vcpu *cpu, const struct insn *i, bool to_64)
     uint16_t selector = (uint16_t)(base + (to_64 ? 32 : 16));
     uint64_t rip = cpu->gpr[GPR_RDX], rsp = cpu->gpr[GPR_RCX];
 
-    if (base == 0)
+    if (base == 0 || !(cpu->mmu.cr0 & CR0_PE))
         cpu_raise_code(cpu, i, EXC_GP, 0);
     if (to_64 && (!cpu_canonical(cpu, rip) || !cpu_canonical(cpu, rsp)))
         cpu_raise_code(cpu, i, EXC_GP, 0);

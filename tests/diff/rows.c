@@ -23,7 +23,7 @@ enum row_class row_class(unsigned n, enum diff_mode mode)
 {
     const struct insn_row *row = &insn_rows[n];
 
-    if (row->modes == (mode == DIFF_64 ? IN_NO64 : IN_64))
+    if (mode == DIFF_64 ? row->modes == IN_NO64 || row->modes == IN_PROT_NO64 : row->modes == IN_64)
         return ROW_NO_MODE;
     if (is_one_of(row->mnemonic, excluded, ARRAY_SIZE(excluded)))
         return ROW_EXCLUDED;
