@@ -639,7 +639,8 @@ enum decode_result decode_insn(const struct vcpu *cpu, uint32_t mode, const uint
     if (p.overrun)
         return overrun_result(&p);
     if (n == NO_ENTRY) {
-        out->op = known || p.vex_bad ? op_ud : op_gap;
+        /* The one-byte map is complete: what it leaves out is undefined on every processor. */
+        out->op = known || p.vex_bad || p.map == MAP_1B ? op_ud : op_gap;
         /* All bytes that were looked at: a store to any of them may make it another instruction. */
         out->ip_next = (uint16_t)(offset + p.length + p.has_modrm);
         *attrs = A_JUMP;

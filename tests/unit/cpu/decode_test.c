@@ -164,8 +164,8 @@ END_TEST
 START_TEST(real_mode_has_no_vex)
 {
     ck_assert_str_eq(NAME_OF(BITS_32, 0xc4, 0xe2, 0x60, 0xf2, 0xc0), "andn");
-    ck_assert_ptr_eq(OP_OF(REAL, 0xc4, 0xe2, 0x60, 0xf2, 0xc0), op_gap); /* LES of a register */
-    ck_assert_ptr_eq(OP_OF(REAL | MODE_V86, 0xc5, 0xf8, 0x77), op_gap);  /* LDS of a register */
+    ck_assert_ptr_eq(OP_OF(REAL, 0xc4, 0xe2, 0x60, 0xf2, 0xc0), op_ud); /* LES of a register */
+    ck_assert_ptr_eq(OP_OF(REAL | MODE_V86, 0xc5, 0xf8, 0x77), op_ud);  /* LDS of a register */
     ck_assert_str_eq(NAME_OF(BITS_32, 0xc4, 0x03), "les");
     ck_assert_str_eq(NAME_OF(REAL, 0xc5, 0x07), "lds");
 }
