@@ -16,6 +16,7 @@
 #include "base/state.h"
 #include "cpu/debug.h"
 #include "cpu/insn.h"
+#include "cpu/mce.h"
 #include "mmu/mmu.h"
 
 #include <setjmp.h>
@@ -189,7 +190,9 @@ struct vcpu_msrs {
     uint64_t pat;
     uint64_t misc_enable;
     uint64_t mtrr_def_type, mtrr_fixed[11], mtrr_base[8], mtrr_mask[8];
-    uint64_t mcg_status;
+    uint64_t mcg_status, mcg_ctl;
+    uint64_t mcg_next; /* bits of mcg_status that come with the pending #MC */
+    struct mce_bank mc[MCE_BANK_COUNT];
     uint64_t feature_control;
     uint64_t microcode_rev;
     uint64_t debugctl;
@@ -204,6 +207,7 @@ enum vcpu_pending {
     VCPU_PENDING_RESET = 1 << 4, /* the machine wants vcpu_run to return: a reset was asked for */
     VCPU_PENDING_EXIT = 1 << 5,  /* vcpu_run returns at the next boundary: clock or user wants it */
     VCPU_PENDING_DROP = 1 << 6,  /* decoded blocks are to be dropped: breakpoints changed */
+    VCPU_PENDING_MCE = 1 << 7,   /* mce_inject */
 };
 
 /* The same, known to the vCPU's own thread only. */

@@ -101,7 +101,7 @@ bool vcpu_wakeable(const struct vcpu *cpu)
 {
     uint32_t pending = atomic_load(&cpu->pending);
 
-    if ((pending & VCPU_PENDING_NMI) && !cpu->nmi_blocked)
+    if ((pending & VCPU_PENDING_MCE) || ((pending & VCPU_PENDING_NMI) && !cpu->nmi_blocked))
         return true;
     if ((pending & (VCPU_PENDING_INIT | VCPU_PENDING_SMI)) && !cpu->smm)
         return true;
@@ -197,7 +197,6 @@ static void deliver_interrupt(struct vcpu *cpu, uint8_t vector)
 
     LOG(cpu->log, LOG_INT, "cpu%u: interrupt %#x at %#llx, instruction %llu\n", cpu->index, vector,
         (unsigned long long)cpu->rip, (unsigned long long)vcpu_instructions(cpu));
-    cpu->interrupts++;
     cpu->delivering = true;
     cpu->delivering_vector = vector;
     cpu->mmu.exact_point = true; /* between two instructions */
@@ -212,6 +211,7 @@ static void take_interrupts(struct vcpu *cpu, uint32_t pending)
     if ((pending & VCPU_PENDING_NMI) && !cpu->nmi_blocked) {
         vcpu_signal(cpu, 0, VCPU_PENDING_NMI);
         cpu->nmi_blocked = true;
+        cpu->interrupts++;
         deliver_interrupt(cpu, EXC_NMI);
     } else if ((pending & VCPU_PENDING_INTR) && (cpu->eflags & EFLAGS_IF) &&
                cpu->platform.acknowledge != NULL) {
@@ -219,9 +219,25 @@ static void take_interrupts(struct vcpu *cpu, uint32_t pending)
 
         cpu->clock->instructions = vcpu_instructions(cpu);
         vector = cpu->platform.acknowledge(cpu->platform.opaque);
-        if (vector >= 0)
+        if (vector >= 0) {
+            cpu->interrupts++;
             deliver_interrupt(cpu, (uint8_t)vector);
+        }
     }
+}
+
+/* #MC comes before everything else, and no shadow keeps it back. Returns false if it cannot be
+ * delivered. */
+static bool take_machine_check(struct vcpu *cpu)
+{
+    if (!mce_begin(cpu)) {
+        cpu->shutdown = "a machine check with CR4.MCE clear, or while another was handled";
+        return false;
+    }
+    cpu->attention &= ~(SHADOWS | VCPU_ATTENTION_HALTED);
+    cpu->exceptions[EXC_MC]++;
+    deliver_interrupt(cpu, EXC_MC);
+    return true;
 }
 
 /* Looks at everything that is not just running the next block. Returns false when vcpu_run has to
@@ -232,6 +248,10 @@ static bool attend(struct vcpu *cpu, enum vcpu_exit *exit)
 
     cpu->block = NULL;
     cpu->chain_slot = NULL;
+    if (unlikely(pending & VCPU_PENDING_MCE) && !take_machine_check(cpu)) {
+        *exit = VCPU_EXIT_SHUTDOWN;
+        return false;
+    }
     if (cpu->attention & VCPU_ATTENTION_DEBUG && debug_trap(cpu)) {
         *exit = VCPU_EXIT_DEBUG;
         return false;

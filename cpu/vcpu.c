@@ -40,7 +40,14 @@ static void reset_segments(struct vcpu *cpu)
 
 static void reset_power_on(struct vcpu *cpu)
 {
+    struct mce_bank banks[MCE_BANK_COUNT];
+
+    memcpy(banks, cpu->msr.mc, sizeof(banks));
     memset(&cpu->msr, 0, sizeof(cpu->msr));
+    for (unsigned n = 0; n < MCE_BANK_COUNT; n++) { /* a reset keeps the log */
+        cpu->msr.mc[n] = banks[n];
+        cpu->msr.mc[n].ctl = 0;
+    }
     cpu->msr.pat = PAT_RESET;
     cpu->msr.misc_enable = BIT(0); /* fast strings */
     cpu->msr.mtrr_def_type = 0;
@@ -253,7 +260,7 @@ void vcpu_serialize(struct vcpu *cpu, struct state *s)
     uint32_t attention = cpu->attention & ~(VCPU_ATTENTION_SINGLE | VCPU_ATTENTION_RESUME);
 
     attention |= cpu->debug.hits << ATTENTION_HITS_SHIFT;
-    state_section(s, "vcpu", 3);
+    state_section(s, "vcpu", 4);
     for (unsigned n = 0; n < 16; n++)
         state_u64(s, &cpu->gpr[n]);
     state_u64(s, &cpu->rip);

@@ -316,6 +316,7 @@ def msrs(tree):
             return {"CALL": f"`msr_{rest}_{kind}`", "FIELD": f"vcpu.{rest}", "CONST": rest,
                     "ANY": f"vcpu.{rest}", "CANON": f"vcpu.{rest}, canonical",
                     "MASK": f"vcpu.{rest.replace(', ', ', bits ')}", "IGNORE": "ignored",
+                    "ZERO_OR_ONES": f"vcpu.{rest}, 0 or all ones",
                     "BASE": f"vcpu.{rest}, checked", "RANGE": f"vcpu.{rest}, checked",
                     "TYPES": f"vcpu.{rest}, checked", "DEFAULT": f"vcpu.{rest}, checked",
                     "REFUSE": "#GP"}[word]

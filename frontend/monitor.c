@@ -215,6 +215,31 @@ static void run_step_interrupts(struct call *c)
     on_off(c, "interrupts in single steps", &c->monitor->step_interrupts);
 }
 
+/* mce BANK STATUS [ADDR [MISC [MCGSTATUS]]]; by default the program can go on. */
+static void run_mce(struct call *c)
+{
+    static const char *const outcomes[] = {
+        [MACHINE_ERROR_NO_BANK] = "there is no such bank",
+        [MACHINE_ERROR_LOGGED] = "logged; not reported",
+        [MACHINE_ERROR_RAISED] = "logged; #MC comes next",
+        [MACHINE_ERROR_SHUTDOWN] = "logged; the guest cannot take #MC: shutdown comes next",
+    };
+    uint64_t values[5] = {[4] = 1}; /* RIPV */
+    struct machine_error e;
+
+    for (unsigned n = 1; n < c->count; n++)
+        if (!number(c, c->words[n], &values[n - 1]))
+            return;
+    e = (struct machine_error){
+        .bank = values[0] < UINT32_MAX ? (unsigned)values[0] : UINT32_MAX,
+        .status = values[1],
+        .addr = values[2],
+        .misc = values[3],
+        .mcg_status = values[4],
+    };
+    fprintf(c->out, "%s\n", outcomes[machine_inject_error(c->monitor->machine, &e)]);
+}
+
 static void run_quit(struct call *c)
 {
     machine_quit(c->monitor->machine, MACHINE_END_QUIT, 0);
@@ -236,6 +261,8 @@ static const struct command commands[] = {
     {"physical", "[on|off]", "the debugger reads and writes physical memory", 0, 1, run_physical},
     {"step-interrupts", "[on|off]", "a single step takes interrupts first", 0, 1,
      run_step_interrupts},
+    {"mce", "BANK STATUS [ADDR [MISC [MCG]]]", "a hardware error, logged in a bank; may raise #MC",
+     2, 5, run_mce},
     {"quit", "", "ends the machine", 0, 0, run_quit},
 };
 

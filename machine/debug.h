@@ -96,6 +96,22 @@ const struct machine_register *machine_register_info(unsigned n);
 void machine_register_get(struct machine *m, unsigned n, uint8_t *bytes);
 bool machine_register_set(struct machine *m, unsigned n, const uint8_t *bytes);
 
+/* A hardware error happens now. */
+struct machine_error {
+    unsigned bank;
+    uint64_t status, addr, misc; /* as in the bank's registers (SDM 3B 16.3.2) */
+    uint64_t mcg_status;         /* RIPV, EIPV of IA32_MCG_STATUS */
+};
+
+enum machine_error_outcome {
+    MACHINE_ERROR_NO_BANK,
+    MACHINE_ERROR_LOGGED,
+    MACHINE_ERROR_RAISED,   /* the guest's next event is #MC */
+    MACHINE_ERROR_SHUTDOWN, /* it cannot take #MC: shutdown when it goes on */
+};
+
+enum machine_error_outcome machine_inject_error(struct machine *m, const struct machine_error *e);
+
 /* For people, as the monitor's commands print them. */
 void machine_print_registers(struct machine *m, FILE *out);
 void machine_print_walk(struct machine *m, FILE *out, uint64_t address);

@@ -85,18 +85,13 @@ enum string_operands {
 static inline uint64_t string_room(uint64_t offset, uint64_t base, uint64_t mask, bool down,
                                    unsigned size)
 {
-    uint64_t in_page = (base + offset) & (PAGE_SIZE - 1), by_page, by_wrap;
+    uint64_t in_page = (base + offset) & (PAGE_SIZE - 1);
 
     if (in_page + size > PAGE_SIZE)
         return 1;
-    if (down) {
-        by_page = in_page / size + 1;
-        by_wrap = offset / size + 1;
-    } else {
-        by_page = (PAGE_SIZE - in_page) / size;
-        by_wrap = MAX((mask - offset) / size, 1);
-    }
-    return MIN(by_page, by_wrap);
+    if (down) /* the sum cannot wrap, where offset is 2^64 - 1 and size 1 */
+        return MIN(in_page / size, offset / size) + 1;
+    return MIN((PAGE_SIZE - in_page) / size, MAX((mask - offset) / size, 1));
 }
 
 /* Number of iterations of this dispatch; 0 if the count register is 0. */

@@ -462,13 +462,18 @@ static void pushed_before_fault(const struct diff_case *c, const struct diff_res
         memcpy(ours->data, host->data, DATA_SIZE);
 }
 
-/* CS, SS and the new RIP are all checked; the error code tells which check failed. */
+/* CS, SS and the new RIP are all checked; vector and error code tell which check failed first: an
+ * AMD processor looks at RIP (#GP(0)) before it finds the stack segment absent (#SS). */
 static void iret_checks(const struct diff_case *c, const struct diff_result *host,
                         struct diff_result *ours)
 {
     (void)c;
     if (host->out.vector == 13 && ours->out.vector == 13)
         ours->out.error_code = host->out.error_code;
+    if (host->out.vector == 13 && host->out.error_code == 0 && ours->out.vector == 12) {
+        ours->out.vector = 13;
+        ours->out.error_code = 0;
+    }
 }
 
 /* MASKMOVQ may have entered MMX state when its store faults. */

@@ -323,6 +323,14 @@ static void faults(void)
     EXPECT_TRAP(PF, 0);
     EXPECT_EQ(c, 7);
     EXPECT_EQ(di, TARGET + 3);
+    context("the last byte of all addresses");
+    TRY("std\n rep stosb", : "=D"(di), "=c"(c) : "0"(-1ul), "1"(5ul), "a"(1));
+    EXPECT_TRAP(PF, PF_W);
+    EXPECT_EQ(trap.cr2, -1ul);
+    EXPECT_EQ(c, 5);
+    TRY("std\n rep lodsb", : "=S"(si), "=c"(c) : "0"(-1ul), "1"(5ul) : "rax");
+    EXPECT_TRAP(PF, 0);
+    EXPECT_EQ(c, 5);
     context("REPE CMPS stops before it gets there");
     frames[0][4094] = target[1] = 1;
     frames[0][4095] = 2;

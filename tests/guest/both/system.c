@@ -392,11 +392,18 @@ static void machine_check(void)
     wrmsr(0x17a, 0);
     TRY("rdmsr", : : "c"(0x17b) : "eax", "edx"); /* MCG_CTL: there if CAP says so */
     EXPECT_EQ(trap.vector, rdmsr(0x179) & 0x100 ? NO_TRAP : GP);
+    if (rdmsr(0x179) & 0x100) {
+        wrmsr(0x17b, ~0ull);
+        EXPECT_EQ(rdmsr(0x17b), ~0ull);
+        wrmsr(0x17b, 0);
+        EXPECT_EQ(rdmsr(0x17b), 0);
+    }
     context("banks");
     for (unsigned n = 0; n < banks; n++) {
         TRY_OK("rdmsr", : : "c"(0x400 + 4 * n) : "eax", "edx");
         TRY_OK("wrmsr", : : "c"(0x401 + 4 * n), "a"(0), "d"(0));
         TRY_FAULT(GP, 0, "wrmsr", : : "c"(0x401 + 4 * n), "a"(1), "d"(0));
+        TRY_FAULT(GP, 0, "wrmsr", : : "c"(0x401 + 4 * n), "a"(0), "d"(1u << 31));
     }
     TRY_FAULT(GP, 0, "rdmsr", : : "c"(0x400 + 4 * banks) : "eax", "edx");
     TRY_FAULT(GP, 0, "rdmsr", : : "c"(0x401 + 4 * banks) : "eax", "edx");

@@ -1,75 +1,39 @@
 /* Breakpoints in DR0-DR3 and those of a debugger on the host, on a processor in real mode whose #DB
  * handler halts. */
-#include "base/clock.h"
-#include "base/log.h"
-#include "cpu/cpu.h"
-#include "cpu/cpuid.h"
 #include "cpu/debug.h"
-#include "mmu/bus.h"
-#include "mmu/memory.h"
+#include "tests/unit/cpu/vcpu_rig.h"
 
-#include <check.h>
-#include <stdlib.h>
-#include <string.h>
-
-#define RAM_SIZE 0x100000u
-#define CODE     0x1000u
-#define HANDLER  0x3000u
-#define DATA     0x5000u
-#define STACK    0x8000u
+#define CODE    0x1000u
+#define HANDLER 0x3000u
+#define DATA    0x5000u
+#define STACK   0x8000u
 
 #define DR7_EXEC(n)          (1ull << (2 * (n)))
 #define DR7_DATA(n, rw, len) (1ull << (2 * (n)) | (uint64_t)((len) << 2 | (rw)) << (16 + 4 * (n)))
 
-static struct log test_log;
-static struct clock test_clock;
-static struct machine_memory *memory;
+static struct vcpu_rig rig;
 static struct bus *bus;
 static struct vcpu *cpu;
 
 static void setup(void)
 {
-    struct cpu_model model;
-    struct error err = {0};
-
-    log_init(&test_log);
-    clock_init(&test_clock, CLOCK_DETERMINISTIC, 0);
-    memory = machine_memory_create(RAM_SIZE, &err);
-    ck_assert_ptr_nonnull(memory);
-    ck_assert(machine_memory_add(memory, mpa(0), RAM_SIZE, FRAME_RAM, &err));
-    ck_assert(cpu_model_parse("max", &model, &err));
-    bus = bus_create(memory, &test_log);
-    struct vcpu_config config = {
-        .model = &model,
-        .bus = bus,
-        .memory = memory,
-        .clock = &test_clock,
-        .log = &test_log,
-        .tsc_hz = NS_PER_SECOND,
-    };
-    cpu = vcpu_create(&config);
+    vcpu_rig_open(&rig, NULL);
+    cpu = rig.cpu;
+    bus = rig.bus;
     bus_write(bus, gpa(4), "\x00\x30\x00\x00", 4); /* vector 1: 0000:3000 */
     bus_write(bus, gpa(HANDLER), "\xf4", 1);       /* hlt */
 }
 
 static void teardown(void)
 {
-    vcpu_destroy(cpu);
-    bus_destroy(bus);
-    machine_memory_destroy(memory);
+    vcpu_rig_close(&rig);
 }
 
 static void start(const void *code, size_t length)
 {
     bus_write(bus, gpa(CODE), code, length);
-    for (unsigned n = 0; n < SEG_NONE; n++)
-        vcpu_set_segment(cpu, n, 0, 0, 0xffff,
-                         SEGMENT_PRESENT | SEGMENT_S | SEGMENT_WRITABLE | SEGMENT_ACCESSED |
-                             (n == SEG_CS ? SEGMENT_CODE : 0));
-    cpu->idtr = (struct descriptor_table){0, 0x3ff};
-    cpu->gpr[GPR_RSP] = STACK;
+    vcpu_rig_start_real(&rig, CODE, STACK);
     cpu->gpr[GPR_RBX] = DATA;
-    cpu->rip = CODE;
 }
 
 static void set_dr(unsigned n, uint64_t address, uint64_t dr7)
@@ -82,10 +46,7 @@ static void set_dr(unsigned n, uint64_t address, uint64_t dr7)
 /* IP and FLAGS that the #DB handler finds. */
 static uint16_t pushed(unsigned n)
 {
-    uint8_t b[2];
-
-    bus_read(bus, gpa(cpu->gpr[GPR_RSP] + 2 * n), b, 2);
-    return (uint16_t)(b[0] | b[1] << 8);
+    return vcpu_rig_stack(&rig, n);
 }
 
 static void expect_trap(uint64_t dr6, uint16_t ip)

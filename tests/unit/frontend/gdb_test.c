@@ -304,6 +304,14 @@ START_TEST(the_monitor_answers_in_hexadecimal)
 }
 END_TEST
 
+/* mce 99 0: 99 is no bank; mce 1 0 is an error that is corrected. */
+START_TEST(the_monitor_injects_machine_checks)
+{
+    ck_assert_int_eq(strncmp(ask("qRcmd,6d63652039392030"), "7468657265206973206e6f", 22), 0);
+    ck_assert_int_eq(strncmp(ask("qRcmd,6d636520312030"), "6c6f67676564", 12), 0); /* logged */
+}
+END_TEST
+
 START_TEST(killing_ends_the_run)
 {
     CONVERSE(frame("k"), frame("c"));
@@ -334,6 +342,7 @@ int main(void)
     tcase_add_test(tc, an_interrupt_right_behind_a_continue_stops);
     tcase_add_test(tc, points_stop_the_machine);
     tcase_add_test(tc, the_monitor_answers_in_hexadecimal);
+    tcase_add_test(tc, the_monitor_injects_machine_checks);
     tcase_add_test(tc, killing_ends_the_run);
     suite_add_tcase(suite, tc);
     runner = srunner_create(suite);
