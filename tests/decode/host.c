@@ -110,10 +110,10 @@ static void host_create(void)
 {
     static const int signals[] = {SIGTRAP, SIGSEGV, SIGBUS, SIGFPE, SIGILL};
     struct sigaction action = {.sa_sigaction = on_signal, .sa_flags = SA_SIGINFO | SA_ONSTACK};
-    stack_t stack = {.ss_size = 256 * 1024};
+    static char memory[256 * 1024];
+    stack_t stack = {.ss_sp = memory, .ss_size = sizeof(memory)};
 
-    stack.ss_sp = malloc(stack.ss_size);
-    CHECK(stack.ss_sp != NULL && sigaltstack(&stack, NULL) == 0);
+    CHECK(sigaltstack(&stack, NULL) == 0);
     for (unsigned n = 0; n < ARRAY_SIZE(signals); n++)
         CHECK(sigaction(signals[n], &action, NULL) == 0);
     for (uint64_t n = 1; n <= WINDOW_COUNT; n++) /* without one of them, fewer lengths are known */
