@@ -86,13 +86,13 @@ struct machine_register {
     uint16_t bits;
 };
 
-#define MACHINE_REGISTER_BYTES_MAX 16
+#define MACHINE_REGISTER_BYTES_MAX 32
 
 unsigned machine_register_count(void);
 const struct machine_register *machine_register_info(unsigned n);
 
 /* bits / 8 bytes, little-endian. Setting changes what a debugger may change: general registers,
- * RIP, flags, x87 and SSE state, segment bases; false for the rest. */
+ * RIP, flags, x87, vector and opmask registers, segment bases; false for the rest. */
 void machine_register_get(struct machine *m, unsigned n, uint8_t *bytes);
 bool machine_register_set(struct machine *m, unsigned n, const uint8_t *bytes);
 
