@@ -49,6 +49,7 @@
 #define DR6_BD     BIT(13)
 #define DR6_BS     BIT(14)
 #define DR6_BT     BIT(15)
+#define DEBUGCTL_LBR BIT64(0) /* record branches */
 #define DEBUGCTL_BTF BIT64(1) /* single-step on branches */
 #define DR6_RESET  0xffff0ff0ull /* what reads as one */
 #define DR7_LOCALS 0x155ull /* L0-L3, LE */
@@ -196,6 +197,7 @@ struct vcpu_msrs {
     uint64_t feature_control;
     uint64_t microcode_rev;
     uint64_t debugctl;
+    uint64_t last_branch_from, last_branch_to, last_int_from, last_int_to;
 };
 
 /* Reasons to look up from running blocks; polled at block boundaries. */
@@ -223,6 +225,7 @@ enum vcpu_attention {
     VCPU_ATTENTION_VIRTUAL = 1 << 7, /* VIF and VIP are set where they count: #GP(0) */
     VCPU_ATTENTION_SHADOW_SS = 1 << 8, /* MOV SS or POP SS just ran: no #DB either (SDM 3A 6.8.3) */
     VCPU_ATTENTION_STEPPED = 1 << 9, /* the running instruction sees to its own single-step trap */
+    VCPU_ATTENTION_RECORD = 1 << 10, /* IA32_DEBUGCTL.LBR is set: look at every instruction */
 };
 
 enum vcpu_exit {

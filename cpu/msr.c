@@ -77,6 +77,15 @@ static bool msr_efer_write(struct vcpu *cpu, uint64_t value)
     return true;
 }
 
+static bool msr_debugctl_write(struct vcpu *cpu, uint64_t value)
+{
+    if (value & ~(DEBUGCTL_LBR | DEBUGCTL_BTF))
+        return false;
+    cpu->msr.debugctl = value;
+    debug_control_changed(cpu);
+    return true;
+}
+
 /* No supervisor state component exists. */
 static bool msr_xss_write(struct vcpu *cpu, uint64_t value)
 {

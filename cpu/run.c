@@ -153,6 +153,8 @@ static void run_single(struct vcpu *cpu)
     block_run(cpu, b);
     cpu->mmu.exact_point = false;
     cpu->block = NULL;
+    if (unlikely(before & VCPU_ATTENTION_RECORD) && cpu->rip != next && cpu->rip != start)
+        debug_record_branch(cpu, start, cpu->rip);
     cpu->attention &= ~((before & (SHADOWS | VCPU_ATTENTION_SINGLE)) | VCPU_ATTENTION_ALONE);
     if ((before & VCPU_ATTENTION_TRAP) &&
         !(cpu->attention & (VCPU_ATTENTION_SHADOW_SS | VCPU_ATTENTION_STEPPED)) &&
@@ -201,6 +203,7 @@ static void deliver_interrupt(struct vcpu *cpu, uint8_t vector)
     cpu->delivering_vector = vector;
     cpu->mmu.exact_point = true; /* between two instructions */
     event_deliver(cpu, &e);
+    debug_record_event(cpu, e.return_rip);
     cpu->mmu.exact_point = false;
     cpu->delivering = false;
 }
@@ -376,11 +379,12 @@ static bool deliver_raised(struct vcpu *cpu)
     cpu->budget--; /* time passes for a guest that does nothing but fault, too */
     cpu->exceptions[e.vector & 31]++;
     if (e.vector == EXC_DB)
-        cpu->msr.debugctl &= ~DEBUGCTL_BTF; /* SDM 3B 17.4.3 */
+        debug_control_stop(cpu); /* SDM 3B 17.4.3, 17.4.4 */
     cpu->delivering = true;
     cpu->delivering_vector = e.vector;
     cpu->mmu.exact_point = true; /* between two instructions */
     event_deliver(cpu, &e);
+    debug_record_event(cpu, e.return_rip);
     cpu->mmu.exact_point = false;
     cpu->delivering = false;
     return true;

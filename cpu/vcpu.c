@@ -95,6 +95,7 @@ void vcpu_reset(struct vcpu *cpu, bool init)
     cpu->block = NULL;
     vcpu_set_control(cpu, cr0, 0, 0, 0);
     debug_registers_changed(cpu);
+    debug_control_changed(cpu);
     if (log_on(cpu->log, LOG_RESET))
         vcpu_dump(cpu, cpu->log->stream);
 }
@@ -248,6 +249,7 @@ static void restore_attention(struct vcpu *cpu, uint32_t attention)
     cpu->debug.hits = attention >> ATTENTION_HITS_SHIFT;
     cpu->block = NULL;
     debug_registers_changed(cpu);
+    debug_control_changed(cpu);
     mode_update(cpu);
     cpu->eflags |= resume; /* between two parts of a repeated instruction */
     cpu->attention |= resume != 0 ? VCPU_ATTENTION_RESUME : 0;
@@ -256,11 +258,13 @@ static void restore_attention(struct vcpu *cpu, uint32_t attention)
 void vcpu_serialize(struct vcpu *cpu, struct state *s)
 {
     uint32_t flags = flags_get(cpu), pending = atomic_load(&cpu->pending);
-    /* Whether an instruction must run singly is no architectural state; RF is in EFLAGS. */
-    uint32_t attention = cpu->attention & ~(VCPU_ATTENTION_SINGLE | VCPU_ATTENTION_RESUME);
+    /* Whether an instruction must run singly is no architectural state; RF is in EFLAGS, LBR in
+     * IA32_DEBUGCTL. */
+    uint32_t attention =
+        cpu->attention & ~(VCPU_ATTENTION_SINGLE | VCPU_ATTENTION_RESUME | VCPU_ATTENTION_RECORD);
 
     attention |= cpu->debug.hits << ATTENTION_HITS_SHIFT;
-    state_section(s, "vcpu", 4);
+    state_section(s, "vcpu", 5);
     for (unsigned n = 0; n < 16; n++)
         state_u64(s, &cpu->gpr[n]);
     state_u64(s, &cpu->rip);
