@@ -175,19 +175,16 @@ void cpu_step_now(struct vcpu *cpu)
         cpu->attention |= VCPU_ATTENTION_STEPPED;
 }
 
-/* Traps that the last instruction earned. Returns true if vcpu_run has to return for a debugger on
- * the host; the guest's own trap comes first when it goes on. */
-static bool debug_trap(struct vcpu *cpu)
+/* Traps that the last instruction earned. */
+static void debug_trap(struct vcpu *cpu)
 {
     uint32_t hits = cpu->debug.hits;
 
-    if (cpu->debug.stop.kind != DEBUG_NONE)
-        return true;
     if (cpu->attention & VCPU_ATTENTION_SHADOW_SS)
-        return false; /* with the next instruction's */
+        return; /* with the next instruction's */
     cpu->attention &= ~VCPU_ATTENTION_DEBUG;
     if (hits == 0)
-        return false;
+        return;
     cpu->debug.hits = 0;
     cpu->dr[6] |= hits;
     cpu_raise(cpu, NULL, EXC_DB);
@@ -243,8 +240,19 @@ static bool take_machine_check(struct vcpu *cpu)
     return true;
 }
 
-/* Looks at everything that is not just running the next block. Returns false when vcpu_run has to
- * return *exit. */
+/* SMI and INIT; SMM latches both until RSM (SDM 3C 32.3, APM 2 10.3.3). */
+static void take_smi_or_init(struct vcpu *cpu, uint32_t pending)
+{
+    if ((pending & VCPU_PENDING_SMI) && !cpu->smm && !(cpu->attention & VCPU_ATTENTION_SHADOW))
+        smm_enter(cpu);
+    if ((pending & VCPU_PENDING_INIT) && !cpu->smm) {
+        vcpu_signal(cpu, 0, VCPU_PENDING_INIT);
+        vcpu_reset(cpu, true);
+    }
+}
+
+/* Looks at everything that is not just running the next block, in the order of SDM 3A table 6-2.
+ * Returns false when vcpu_run has to return *exit. */
 static bool attend(struct vcpu *cpu, enum vcpu_exit *exit)
 {
     uint32_t pending = atomic_load(&cpu->pending);
@@ -255,10 +263,14 @@ static bool attend(struct vcpu *cpu, enum vcpu_exit *exit)
         *exit = VCPU_EXIT_SHUTDOWN;
         return false;
     }
-    if (cpu->attention & VCPU_ATTENTION_DEBUG && debug_trap(cpu)) {
-        *exit = VCPU_EXIT_DEBUG;
+    if ((cpu->attention & VCPU_ATTENTION_DEBUG) && cpu->debug.stop.kind != DEBUG_NONE) {
+        *exit = VCPU_EXIT_DEBUG; /* the guest's own traps come when it goes on */
         return false;
     }
+    if (unlikely(pending & (VCPU_PENDING_SMI | VCPU_PENDING_INIT)))
+        take_smi_or_init(cpu, pending);
+    if (cpu->attention & VCPU_ATTENTION_DEBUG)
+        debug_trap(cpu);
     if (pending & VCPU_PENDING_DROP) {
         vcpu_signal(cpu, 0, VCPU_PENDING_DROP);
         block_cache_drop(cpu);
@@ -267,13 +279,6 @@ static bool attend(struct vcpu *cpu, enum vcpu_exit *exit)
         vcpu_signal(cpu, 0, VCPU_PENDING_EXIT | VCPU_PENDING_RESET);
         *exit = VCPU_EXIT_REQUEST;
         return false;
-    }
-    /* SMM latches an SMI and an INIT until RSM (SDM 3C 32.3, APM 2 10.3.3). */
-    if ((pending & VCPU_PENDING_SMI) && !cpu->smm && !(cpu->attention & VCPU_ATTENTION_SHADOW))
-        smm_enter(cpu);
-    if ((pending & VCPU_PENDING_INIT) && !cpu->smm) {
-        vcpu_signal(cpu, 0, VCPU_PENDING_INIT);
-        vcpu_reset(cpu, true);
     }
     if (cpu->attention & VCPU_ATTENTION_HALTED) {
         if (!vcpu_wakeable(cpu)) {
