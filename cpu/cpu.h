@@ -16,6 +16,7 @@
 #include "base/state.h"
 #include "cpu/debug.h"
 #include "cpu/insn.h"
+#include "cpu/mce.h"
 #include "mmu/mmu.h"
 
 #include <setjmp.h>
@@ -48,6 +49,7 @@
 #define DR6_BD     BIT(13)
 #define DR6_BS     BIT(14)
 #define DR6_BT     BIT(15)
+#define DEBUGCTL_LBR BIT64(0) /* record branches */
 #define DEBUGCTL_BTF BIT64(1) /* single-step on branches */
 #define DR6_RESET  0xffff0ff0ull /* what reads as one */
 #define DR7_LOCALS 0x155ull /* L0-L3, LE */
@@ -189,10 +191,13 @@ struct vcpu_msrs {
     uint64_t pat;
     uint64_t misc_enable;
     uint64_t mtrr_def_type, mtrr_fixed[11], mtrr_base[8], mtrr_mask[8];
-    uint64_t mcg_status;
+    uint64_t mcg_status, mcg_ctl;
+    uint64_t mcg_next; /* bits of mcg_status that come with the pending #MC */
+    struct mce_bank mc[MCE_BANK_COUNT];
     uint64_t feature_control;
     uint64_t microcode_rev;
     uint64_t debugctl;
+    uint64_t last_branch_from, last_branch_to, last_int_from, last_int_to;
 };
 
 /* Reasons to look up from running blocks; polled at block boundaries. */
@@ -204,6 +209,7 @@ enum vcpu_pending {
     VCPU_PENDING_RESET = 1 << 4, /* the machine wants vcpu_run to return: a reset was asked for */
     VCPU_PENDING_EXIT = 1 << 5,  /* vcpu_run returns at the next boundary: clock or user wants it */
     VCPU_PENDING_DROP = 1 << 6,  /* decoded blocks are to be dropped: breakpoints changed */
+    VCPU_PENDING_MCE = 1 << 7,   /* mce_inject */
 };
 
 /* The same, known to the vCPU's own thread only. */
@@ -219,6 +225,7 @@ enum vcpu_attention {
     VCPU_ATTENTION_VIRTUAL = 1 << 7, /* VIF and VIP are set where they count: #GP(0) */
     VCPU_ATTENTION_SHADOW_SS = 1 << 8, /* MOV SS or POP SS just ran: no #DB either (SDM 3A 6.8.3) */
     VCPU_ATTENTION_STEPPED = 1 << 9, /* the running instruction sees to its own single-step trap */
+    VCPU_ATTENTION_RECORD = 1 << 10, /* IA32_DEBUGCTL.LBR is set: look at every instruction */
 };
 
 enum vcpu_exit {
@@ -329,6 +336,7 @@ struct vcpu {
     bool nmi_blocked;         /* until IRET */
     bool smm;                 /* in system management mode */
     uint32_t smbase;
+    uint32_t smm_hits;        /* DR6 bits of traps that wait for RSM */
     uint64_t smi_count;
     struct smm_io io;
     bool delivering;          /* an exception or interrupt is being delivered */

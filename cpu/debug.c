@@ -269,3 +269,31 @@ void debug_io(struct vcpu *cpu, uint16_t port, unsigned size)
             note_hit(cpu, p, port);
     }
 }
+
+void debug_control_changed(struct vcpu *cpu)
+{
+    cpu->attention &= ~VCPU_ATTENTION_RECORD;
+    if (cpu->msr.debugctl & DEBUGCTL_LBR)
+        cpu->attention |= VCPU_ATTENTION_RECORD;
+}
+
+void debug_record_branch(struct vcpu *cpu, uint64_t from, uint64_t to)
+{
+    cpu->msr.last_branch_from = from;
+    cpu->msr.last_branch_to = to;
+}
+
+void debug_record_event(struct vcpu *cpu, uint64_t from)
+{
+    if (likely(!(cpu->msr.debugctl & DEBUGCTL_LBR)))
+        return;
+    cpu->msr.last_int_from = cpu->msr.last_branch_from;
+    cpu->msr.last_int_to = cpu->msr.last_branch_to;
+    debug_record_branch(cpu, from, cpu->rip);
+}
+
+void debug_control_stop(struct vcpu *cpu)
+{
+    cpu->msr.debugctl &= ~(DEBUGCTL_LBR | DEBUGCTL_BTF);
+    debug_control_changed(cpu);
+}

@@ -79,6 +79,17 @@ void debug_exec_early(struct vcpu *cpu, uint64_t linear);
  * the guest's; returns true if a host point hits: vcpu_run returns. */
 bool debug_exec(struct vcpu *cpu, const struct block *b);
 
+/* Branch records (SDM 3B 17.4): one pair of MSRs for the last branch, one for the last before an
+ * exception or interrupt, as offsets in the code segment. While IA32_DEBUGCTL.LBR is set, every
+ * instruction runs by itself (VCPU_ATTENTION_RECORD). INT n, INT3 and INTO count as branches; a
+ * branch to itself or to the next instruction is not seen as one. */
+void debug_control_changed(struct vcpu *cpu);
+void debug_record_branch(struct vcpu *cpu, uint64_t from, uint64_t to);
+/* An event has been delivered that came at `from`. */
+void debug_record_event(struct vcpu *cpu, uint64_t from);
+/* #DB is about to be delivered: LBR and BTF are cleared, nothing is recorded. */
+void debug_control_stop(struct vcpu *cpu);
+
 /* Notes an access of the running instruction; may restart it (cpu_restart). Before the access. */
 void debug_data(struct vcpu *cpu, const struct insn *i, uint64_t linear, unsigned size, bool write);
 void debug_io(struct vcpu *cpu, uint16_t port, unsigned size);

@@ -77,6 +77,15 @@ static bool msr_efer_write(struct vcpu *cpu, uint64_t value)
     return true;
 }
 
+static bool msr_debugctl_write(struct vcpu *cpu, uint64_t value)
+{
+    if (value & ~(DEBUGCTL_LBR | DEBUGCTL_BTF))
+        return false;
+    cpu->msr.debugctl = value;
+    debug_control_changed(cpu);
+    return true;
+}
+
 /* No supervisor state component exists. */
 static bool msr_xss_write(struct vcpu *cpu, uint64_t value)
 {
@@ -150,6 +159,7 @@ struct msr_row {
 #define WRITE_ANY(name, f)     WRITE_BODY(name, true, cpu->f = value)
 #define WRITE_CANON(name, f)   WRITE_BODY(name, cpu_canonical_base(cpu, value), cpu->f = value)
 #define WRITE_MASK(name, f, m) WRITE_BODY(name, (value & ~(uint64_t)(m)) == 0, cpu->f = value)
+#define WRITE_ONES(name, f)    WRITE_BODY(name, value + 1 <= 1, cpu->f = value)
 #define WRITE_BASE(name, f)    WRITE_BODY(name, mtrr_base(cpu, value), cpu->f = value)
 #define WRITE_RANGE(name, f)   WRITE_BODY(name, mtrr_mask(cpu, value), cpu->f = value)
 #define WRITE_TYPES(name, f)   WRITE_BODY(name, mtrr_fixed(value), cpu->f = value)
@@ -165,6 +175,7 @@ struct msr_row {
 #define ANY(f)                        ANY, f
 #define CANON(f)                      CANON, f
 #define MASK(f, m)                    MASK, f, m
+#define ZERO_OR_ONES(f)               ONES, f
 #define BASE(f)                       BASE, f
 #define RANGE(f)                      RANGE, f
 #define TYPES(f)                      TYPES, f

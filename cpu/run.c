@@ -101,7 +101,7 @@ bool vcpu_wakeable(const struct vcpu *cpu)
 {
     uint32_t pending = atomic_load(&cpu->pending);
 
-    if ((pending & VCPU_PENDING_NMI) && !cpu->nmi_blocked)
+    if ((pending & VCPU_PENDING_MCE) || ((pending & VCPU_PENDING_NMI) && !cpu->nmi_blocked))
         return true;
     if ((pending & (VCPU_PENDING_INIT | VCPU_PENDING_SMI)) && !cpu->smm)
         return true;
@@ -153,6 +153,8 @@ static void run_single(struct vcpu *cpu)
     block_run(cpu, b);
     cpu->mmu.exact_point = false;
     cpu->block = NULL;
+    if (unlikely(before & VCPU_ATTENTION_RECORD) && cpu->rip != next && cpu->rip != start)
+        debug_record_branch(cpu, start, cpu->rip);
     cpu->attention &= ~((before & (SHADOWS | VCPU_ATTENTION_SINGLE)) | VCPU_ATTENTION_ALONE);
     if ((before & VCPU_ATTENTION_TRAP) &&
         !(cpu->attention & (VCPU_ATTENTION_SHADOW_SS | VCPU_ATTENTION_STEPPED)) &&
@@ -173,19 +175,16 @@ void cpu_step_now(struct vcpu *cpu)
         cpu->attention |= VCPU_ATTENTION_STEPPED;
 }
 
-/* Traps that the last instruction earned. Returns true if vcpu_run has to return for a debugger on
- * the host; the guest's own trap comes first when it goes on. */
-static bool debug_trap(struct vcpu *cpu)
+/* Traps that the last instruction earned. */
+static void debug_trap(struct vcpu *cpu)
 {
     uint32_t hits = cpu->debug.hits;
 
-    if (cpu->debug.stop.kind != DEBUG_NONE)
-        return true;
     if (cpu->attention & VCPU_ATTENTION_SHADOW_SS)
-        return false; /* with the next instruction's */
+        return; /* with the next instruction's */
     cpu->attention &= ~VCPU_ATTENTION_DEBUG;
     if (hits == 0)
-        return false;
+        return;
     cpu->debug.hits = 0;
     cpu->dr[6] |= hits;
     cpu_raise(cpu, NULL, EXC_DB);
@@ -197,11 +196,11 @@ static void deliver_interrupt(struct vcpu *cpu, uint8_t vector)
 
     LOG(cpu->log, LOG_INT, "cpu%u: interrupt %#x at %#llx, instruction %llu\n", cpu->index, vector,
         (unsigned long long)cpu->rip, (unsigned long long)vcpu_instructions(cpu));
-    cpu->interrupts++;
     cpu->delivering = true;
     cpu->delivering_vector = vector;
     cpu->mmu.exact_point = true; /* between two instructions */
     event_deliver(cpu, &e);
+    debug_record_event(cpu, e.return_rip);
     cpu->mmu.exact_point = false;
     cpu->delivering = false;
 }
@@ -212,6 +211,7 @@ static void take_interrupts(struct vcpu *cpu, uint32_t pending)
     if ((pending & VCPU_PENDING_NMI) && !cpu->nmi_blocked) {
         vcpu_signal(cpu, 0, VCPU_PENDING_NMI);
         cpu->nmi_blocked = true;
+        cpu->interrupts++;
         deliver_interrupt(cpu, EXC_NMI);
     } else if ((pending & VCPU_PENDING_INTR) && (cpu->eflags & EFLAGS_IF) &&
                cpu->platform.acknowledge != NULL) {
@@ -219,23 +219,58 @@ static void take_interrupts(struct vcpu *cpu, uint32_t pending)
 
         cpu->clock->instructions = vcpu_instructions(cpu);
         vector = cpu->platform.acknowledge(cpu->platform.opaque);
-        if (vector >= 0)
+        if (vector >= 0) {
+            cpu->interrupts++;
             deliver_interrupt(cpu, (uint8_t)vector);
+        }
     }
 }
 
-/* Looks at everything that is not just running the next block. Returns false when vcpu_run has to
- * return *exit. */
+/* #MC comes before everything else, and no shadow keeps it back. Returns false if it cannot be
+ * delivered. */
+static bool take_machine_check(struct vcpu *cpu)
+{
+    if (!mce_begin(cpu)) {
+        cpu->shutdown = "a machine check with CR4.MCE clear, or while another was handled";
+        return false;
+    }
+    cpu->attention &= ~(SHADOWS | VCPU_ATTENTION_HALTED);
+    cpu->exceptions[EXC_MC]++;
+    deliver_interrupt(cpu, EXC_MC);
+    return true;
+}
+
+/* SMI and INIT; SMM latches both until RSM (SDM 3C 32.3, APM 2 10.3.3). */
+static void take_smi_or_init(struct vcpu *cpu, uint32_t pending)
+{
+    if ((pending & VCPU_PENDING_SMI) && !cpu->smm && !(cpu->attention & VCPU_ATTENTION_SHADOW))
+        smm_enter(cpu);
+    if ((pending & VCPU_PENDING_INIT) && !cpu->smm) {
+        vcpu_signal(cpu, 0, VCPU_PENDING_INIT);
+        vcpu_reset(cpu, true);
+    }
+}
+
+/* Looks at everything that is not just running the next block, in the order of SDM 3A table 6-2.
+ * Returns false when vcpu_run has to return *exit. */
 static bool attend(struct vcpu *cpu, enum vcpu_exit *exit)
 {
     uint32_t pending = atomic_load(&cpu->pending);
 
     cpu->block = NULL;
     cpu->chain_slot = NULL;
-    if (cpu->attention & VCPU_ATTENTION_DEBUG && debug_trap(cpu)) {
-        *exit = VCPU_EXIT_DEBUG;
+    if (unlikely(pending & VCPU_PENDING_MCE) && !take_machine_check(cpu)) {
+        *exit = VCPU_EXIT_SHUTDOWN;
         return false;
     }
+    if ((cpu->attention & VCPU_ATTENTION_DEBUG) && cpu->debug.stop.kind != DEBUG_NONE) {
+        *exit = VCPU_EXIT_DEBUG; /* the guest's own traps come when it goes on */
+        return false;
+    }
+    if (unlikely(pending & (VCPU_PENDING_SMI | VCPU_PENDING_INIT)))
+        take_smi_or_init(cpu, pending);
+    if (cpu->attention & VCPU_ATTENTION_DEBUG)
+        debug_trap(cpu);
     if (pending & VCPU_PENDING_DROP) {
         vcpu_signal(cpu, 0, VCPU_PENDING_DROP);
         block_cache_drop(cpu);
@@ -244,13 +279,6 @@ static bool attend(struct vcpu *cpu, enum vcpu_exit *exit)
         vcpu_signal(cpu, 0, VCPU_PENDING_EXIT | VCPU_PENDING_RESET);
         *exit = VCPU_EXIT_REQUEST;
         return false;
-    }
-    /* SMM latches an SMI and an INIT until RSM (SDM 3C 32.3, APM 2 10.3.3). */
-    if ((pending & VCPU_PENDING_SMI) && !cpu->smm && !(cpu->attention & VCPU_ATTENTION_SHADOW))
-        smm_enter(cpu);
-    if ((pending & VCPU_PENDING_INIT) && !cpu->smm) {
-        vcpu_signal(cpu, 0, VCPU_PENDING_INIT);
-        vcpu_reset(cpu, true);
     }
     if (cpu->attention & VCPU_ATTENTION_HALTED) {
         if (!vcpu_wakeable(cpu)) {
@@ -356,11 +384,12 @@ static bool deliver_raised(struct vcpu *cpu)
     cpu->budget--; /* time passes for a guest that does nothing but fault, too */
     cpu->exceptions[e.vector & 31]++;
     if (e.vector == EXC_DB)
-        cpu->msr.debugctl &= ~DEBUGCTL_BTF; /* SDM 3B 17.4.3 */
+        debug_control_stop(cpu); /* SDM 3B 17.4.3, 17.4.4 */
     cpu->delivering = true;
     cpu->delivering_vector = e.vector;
     cpu->mmu.exact_point = true; /* between two instructions */
     event_deliver(cpu, &e);
+    debug_record_event(cpu, e.return_rip);
     cpu->mmu.exact_point = false;
     cpu->delivering = false;
     return true;

@@ -40,7 +40,14 @@ static void reset_segments(struct vcpu *cpu)
 
 static void reset_power_on(struct vcpu *cpu)
 {
+    struct mce_bank banks[MCE_BANK_COUNT];
+
+    memcpy(banks, cpu->msr.mc, sizeof(banks));
     memset(&cpu->msr, 0, sizeof(cpu->msr));
+    for (unsigned n = 0; n < MCE_BANK_COUNT; n++) { /* a reset keeps the log */
+        cpu->msr.mc[n] = banks[n];
+        cpu->msr.mc[n].ctl = 0;
+    }
     cpu->msr.pat = PAT_RESET;
     cpu->msr.misc_enable = BIT(0); /* fast strings */
     cpu->msr.mtrr_def_type = 0;
@@ -80,7 +87,7 @@ void vcpu_reset(struct vcpu *cpu, bool init)
     cpu->dr[6] = 0xffff0ff0;
     cpu->dr[7] = 0x400;
     cpu->attention = 0;
-    cpu->debug.hits = 0;
+    cpu->debug.hits = cpu->smm_hits = 0;
     cpu->nmi_blocked = cpu->delivering = false;
     cpu->event_ext = 0;
     cpu->monitor_address = UINT64_MAX;
@@ -88,6 +95,7 @@ void vcpu_reset(struct vcpu *cpu, bool init)
     cpu->block = NULL;
     vcpu_set_control(cpu, cr0, 0, 0, 0);
     debug_registers_changed(cpu);
+    debug_control_changed(cpu);
     if (log_on(cpu->log, LOG_RESET))
         vcpu_dump(cpu, cpu->log->stream);
 }
@@ -222,6 +230,7 @@ static void serialize_smm(struct vcpu *cpu, struct state *s)
 {
     state_bool(s, &cpu->smm);
     state_u32(s, &cpu->smbase);
+    state_u32(s, &cpu->smm_hits);
     state_u64(s, &cpu->smi_count);
     state_u64(s, &cpu->io.rip);
     state_u64(s, &cpu->io.rcx);
@@ -241,6 +250,7 @@ static void restore_attention(struct vcpu *cpu, uint32_t attention)
     cpu->debug.hits = attention >> ATTENTION_HITS_SHIFT;
     cpu->block = NULL;
     debug_registers_changed(cpu);
+    debug_control_changed(cpu);
     mode_update(cpu);
     cpu->eflags |= resume; /* between two parts of a repeated instruction */
     cpu->attention |= resume != 0 ? VCPU_ATTENTION_RESUME : 0;
@@ -249,11 +259,13 @@ static void restore_attention(struct vcpu *cpu, uint32_t attention)
 void vcpu_serialize(struct vcpu *cpu, struct state *s)
 {
     uint32_t flags = flags_get(cpu), pending = atomic_load(&cpu->pending);
-    /* Whether an instruction must run singly is no architectural state; RF is in EFLAGS. */
-    uint32_t attention = cpu->attention & ~(VCPU_ATTENTION_SINGLE | VCPU_ATTENTION_RESUME);
+    /* Whether an instruction must run singly is no architectural state; RF is in EFLAGS, LBR in
+     * IA32_DEBUGCTL. */
+    uint32_t attention =
+        cpu->attention & ~(VCPU_ATTENTION_SINGLE | VCPU_ATTENTION_RESUME | VCPU_ATTENTION_RECORD);
 
     attention |= cpu->debug.hits << ATTENTION_HITS_SHIFT;
-    state_section(s, "vcpu", 3);
+    state_section(s, "vcpu", 5);
     for (unsigned n = 0; n < 16; n++)
         state_u64(s, &cpu->gpr[n]);
     state_u64(s, &cpu->rip);

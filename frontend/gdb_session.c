@@ -34,7 +34,7 @@ static const char core_types[] =
     "<field name=\"VIF\" start=\"19\" end=\"19\"/><field name=\"VIP\" start=\"20\" end=\"20\"/>"
     "<field name=\"ID\" start=\"21\" end=\"21\"/></flags>";
 
-static const char sse_types[] =
+static const char vec128_type[] =
     "<vector id=\"v4f\" type=\"ieee_single\" count=\"4\"/>"
     "<vector id=\"v2d\" type=\"ieee_double\" count=\"2\"/>"
     "<vector id=\"v16i8\" type=\"int8\" count=\"16\"/>"
@@ -44,7 +44,9 @@ static const char sse_types[] =
     "<union id=\"vec128\"><field name=\"v4_float\" type=\"v4f\"/>"
     "<field name=\"v2_double\" type=\"v2d\"/><field name=\"v16_int8\" type=\"v16i8\"/>"
     "<field name=\"v8_int16\" type=\"v8i16\"/><field name=\"v4_int32\" type=\"v4i32\"/>"
-    "<field name=\"v2_int64\" type=\"v2i64\"/><field name=\"uint128\" type=\"uint128\"/></union>"
+    "<field name=\"v2_int64\" type=\"v2i64\"/><field name=\"uint128\" type=\"uint128\"/></union>";
+
+static const char mxcsr_type[] =
     "<flags id=\"i386_mxcsr\" size=\"4\">"
     "<field name=\"IE\" start=\"0\" end=\"0\"/><field name=\"DE\" start=\"1\" end=\"1\"/>"
     "<field name=\"ZE\" start=\"2\" end=\"2\"/><field name=\"OE\" start=\"3\" end=\"3\"/>"
@@ -54,6 +56,22 @@ static const char sse_types[] =
     "<field name=\"OM\" start=\"10\" end=\"10\"/><field name=\"UM\" start=\"11\" end=\"11\"/>"
     "<field name=\"PM\" start=\"12\" end=\"12\"/><field name=\"FZ\" start=\"15\" end=\"15\"/>"
     "</flags>";
+
+static const char avx512_types[] = "<vector id=\"v2ui128\" type=\"uint128\" count=\"2\"/>";
+
+/* A feature knows no types of another. */
+static void describe_types(struct gdb_reply *xml, const char *feature)
+{
+    if (strcmp(feature, "org.gnu.gdb.i386.core") == 0) {
+        gdb_reply_text(xml, core_types);
+    } else if (strcmp(feature, "org.gnu.gdb.i386.sse") == 0) {
+        gdb_reply_text(xml, vec128_type);
+        gdb_reply_text(xml, mxcsr_type);
+    } else if (strcmp(feature, "org.gnu.gdb.i386.avx512") == 0) {
+        gdb_reply_text(xml, vec128_type);
+        gdb_reply_text(xml, avx512_types);
+    }
+}
 
 static void describe(struct gdb_reply *xml)
 {
@@ -68,10 +86,7 @@ static void describe(struct gdb_reply *xml)
             gdb_reply_format(xml, "%s<feature name=\"%s\">", feature != NULL ? "</feature>" : "",
                              r->feature);
             feature = r->feature;
-            if (strcmp(feature, "org.gnu.gdb.i386.core") == 0)
-                gdb_reply_text(xml, core_types);
-            else if (strcmp(feature, "org.gnu.gdb.i386.sse") == 0)
-                gdb_reply_text(xml, sse_types);
+            describe_types(xml, feature);
         }
         gdb_reply_format(xml, "<reg name=\"%s\" bitsize=\"%u\" type=\"%s\"", r->name, r->bits,
                          r->type);

@@ -276,6 +276,32 @@ void monitor_run_system_powerdown(struct call *c)
     machine_power_button(c->monitor->machine);
 }
 
+/* By default the program can go on. */
+void monitor_run_mce(struct call *c)
+{
+    static const char *const outcomes[] = {
+        [MACHINE_ERROR_NO_BANK] = "there is no such bank",
+        [MACHINE_ERROR_LOGGED] = "logged; not reported",
+        [MACHINE_ERROR_RAISED] = "logged; #MC comes next",
+        [MACHINE_ERROR_SHUTDOWN] = "logged; the guest cannot take #MC: shutdown comes next",
+    };
+    uint64_t values[5] = {[4] = 1}; /* RIPV */
+    struct machine_error e;
+
+    for (unsigned n = 1; n < c->count; n++) {
+        if (!monitor_number(c, c->words[n], &values[n - 1]))
+            return;
+    }
+    e = (struct machine_error){
+        .bank = values[0] < UINT32_MAX ? (unsigned)values[0] : UINT32_MAX,
+        .status = values[1],
+        .addr = values[2],
+        .misc = values[3],
+        .mcg_status = values[4],
+    };
+    fprintf(c->out, "%s\n", outcomes[machine_inject_error(c->monitor->machine, &e)]);
+}
+
 void monitor_run_quit(struct call *c)
 {
     machine_quit(c->monitor->machine, MACHINE_END_QUIT, 0);

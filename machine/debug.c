@@ -251,3 +251,33 @@ size_t machine_debug_write(struct machine *m, uint64_t address, bool physical, c
     machine_unlock(m);
     return done;
 }
+
+/* --- Hardware errors --- */
+
+enum machine_error_outcome machine_inject_error(struct machine *m, const struct machine_error *e)
+{
+    const struct mce_error error = {
+        .bank = e->bank,
+        .status = e->status,
+        .addr = e->addr,
+        .misc = e->misc,
+        .ripv = e->mcg_status & MCG_STATUS_RIPV,
+        .eipv = e->mcg_status & MCG_STATUS_EIPV,
+    };
+    enum mce_outcome outcome;
+
+    machine_lock(m);
+    outcome = mce_inject(m->cpu, &error);
+    machine_unlock(m);
+    switch (outcome) {
+    case MCE_LOGGED:
+        return MACHINE_ERROR_LOGGED;
+    case MCE_RAISED:
+        return MACHINE_ERROR_RAISED;
+    case MCE_SHUTDOWN:
+        return MACHINE_ERROR_SHUTDOWN;
+    case MCE_NO_BANK:
+        break;
+    }
+    return MACHINE_ERROR_NO_BANK;
+}

@@ -114,15 +114,31 @@ struct machine_register {
     uint16_t bits;
 };
 
-#define MACHINE_REGISTER_BYTES_MAX 16
+#define MACHINE_REGISTER_BYTES_MAX 32
 
 unsigned machine_register_count(void);
 const struct machine_register *machine_register_info(unsigned n);
 
 /* bits / 8 bytes, little-endian. Setting changes what a debugger may change: general registers,
- * RIP, flags, x87 and SSE state, segment bases; false for the rest. */
+ * RIP, flags, x87, vector and opmask registers, segment bases; false for the rest. */
 void machine_register_get(struct machine *m, unsigned n, uint8_t *bytes);
 bool machine_register_set(struct machine *m, unsigned n, const uint8_t *bytes);
+
+/* A hardware error happens now. */
+struct machine_error {
+    unsigned bank;
+    uint64_t status, addr, misc; /* as in the bank's registers (SDM 3B 16.3.2) */
+    uint64_t mcg_status;         /* RIPV, EIPV of IA32_MCG_STATUS */
+};
+
+enum machine_error_outcome {
+    MACHINE_ERROR_NO_BANK,
+    MACHINE_ERROR_LOGGED,
+    MACHINE_ERROR_RAISED,   /* the guest's next event is #MC */
+    MACHINE_ERROR_SHUTDOWN, /* it cannot take #MC: shutdown when it goes on */
+};
+
+enum machine_error_outcome machine_inject_error(struct machine *m, const struct machine_error *e);
 
 bool machine_translate(struct machine *m, uint64_t address, uint64_t *physical);
 

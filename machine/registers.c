@@ -17,6 +17,8 @@ enum kind {
     KIND_X87,
     KIND_XMM,
     KIND_YMMH, /* upper 128 bits of a YMM register */
+    KIND_ZMMH, /* upper 256 bits of a ZMM register */
+    KIND_OPMASK,
     KIND_MXCSR,
     KIND_BASE,
     KIND_WORD, /* a 64-bit field of struct vcpu, at offset `index`; read only */
@@ -116,6 +118,14 @@ static struct float80 *st(struct vcpu *cpu, uint32_t n)
     return &cpu->x87.r[(cpu->x87.top + n) & 7];
 }
 
+/* The quadwords of a vector register that a place stands for. */
+static uint64_t *vector_part(struct vcpu *cpu, const struct place *p)
+{
+    unsigned first = p->kind == KIND_XMM ? 0 : p->kind == KIND_YMMH ? 2 : 4;
+
+    return &cpu->vreg[p->index].q[first];
+}
+
 void machine_register_get(struct machine *m, unsigned n, uint8_t *bytes)
 {
     const struct place *p = &places[n];
@@ -143,13 +153,14 @@ void machine_register_get(struct machine *m, unsigned n, uint8_t *bytes)
         word = x87_get(cpu, p->index);
         break;
     case KIND_XMM:
-        put(bytes, cpu->vreg[p->index].q[0], 8);
-        put(bytes + 8, cpu->vreg[p->index].q[1], 8);
-        return;
     case KIND_YMMH:
-        put(bytes, cpu->vreg[p->index].q[2], 8);
-        put(bytes + 8, cpu->vreg[p->index].q[3], 8);
+    case KIND_ZMMH:
+        for (unsigned q = 0; q < p->info.bits / 64u; q++)
+            put(bytes + 8 * q, vector_part(cpu, p)[q], 8);
         return;
+    case KIND_OPMASK:
+        word = cpu->opmask[p->index];
+        break;
     case KIND_MXCSR:
         word = fpu_mxcsr_read(cpu);
         break;
@@ -187,12 +198,13 @@ bool machine_register_set(struct machine *m, unsigned n, const uint8_t *bytes)
     case KIND_X87:
         return x87_set(cpu, p->index, (uint16_t)word);
     case KIND_XMM:
-        cpu->vreg[p->index].q[0] = word;
-        cpu->vreg[p->index].q[1] = take(bytes + 8, 8);
-        return true;
     case KIND_YMMH:
-        cpu->vreg[p->index].q[2] = word;
-        cpu->vreg[p->index].q[3] = take(bytes + 8, 8);
+    case KIND_ZMMH:
+        for (unsigned q = 0; q < p->info.bits / 64u; q++)
+            vector_part(cpu, p)[q] = take(bytes + 8 * q, 8);
+        return true;
+    case KIND_OPMASK:
+        cpu->opmask[p->index] = word;
         return true;
     case KIND_MXCSR:
         if (word & ~(uint64_t)MXCSR_WRITE_MASK)

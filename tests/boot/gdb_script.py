@@ -63,6 +63,10 @@ def small():
     run("set $rbx = 0x1122334455667788")
     run("set $xmm3.v2_int64[1] = 0x19aabbccddeeff00")
     check(register("rbx") == 0x1122334455667788, "a register can be set")
+    run("set $k1 = 0x8877665544332211")
+    run("set $zmm17.v8_int64[7] = 0x1234567890abcdef")
+    run("set $ymm17.v4_int64[2] = 17")
+    run("set $xmm17.v2_int64[1] = 0x29aabbccddeeff00")
     run("set *(int*)&word = 0x4242")
     check("0x00004242" in run("x/1xw &word"), "memory can be set")
     run("watch *(int*)&word")
@@ -100,6 +104,11 @@ def small():
     check(hits == 40, "forty hardware breakpoints", str(hits))
     run("delete")
     check(int(gdb.parse_and_eval("$xmm3.v2_int64[1]")) == 0x19aabbccddeeff00, "XMM registers last")
+    run("stepi")  # what was set above is not what GDB remembers
+    check(register("k1") == 0x8877665544332211, "opmask registers", hex(register("k1")))
+    zmm17 = run("p/x $zmm17.v8_int64")
+    parts = "{0x0, 0x29aabbccddeeff00, 0x11, 0x0, 0x0, 0x0, 0x0, 0x1234567890abcdef}"
+    check(parts in zmm17, "ZMM registers", zmm17.strip())
     run("continue")
     check(exits == [0], "the end of the machine is told", str(exits))
 

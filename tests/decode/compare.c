@@ -59,7 +59,7 @@ void comparer_destroy(struct comparer *c)
 /* Nothing but the encoding makes an instruction undefined: privileged, every unit enabled. */
 static uint32_t mode_word(unsigned bits)
 {
-    uint32_t mode = MODE_PROT | MODE_CPL0 | MODE_OSFXSR | MODE_OSXSAVE | MODE_AVX;
+    uint32_t mode = MODE_PROT | MODE_CPL0 | MODE_OSFXSR | MODE_OSXSAVE | MODE_AVX | MODE_AVX512;
 
     if (bits == 64)
         return mode | MODE_64 | MODE_LONG | MODE_FLAT;

@@ -8,6 +8,7 @@
  *   names.c     the names that differ only in spelling
  *   explain.c   the list of differences that are known, differences.txt
  *   main.c      walks, counts, reports
+ *   host.c      a program of its own: VEX and EVEX encodings against the host's processor
  *
  * Two wrongs would agree; that is what the oracle of tests/diff/ is for.
  */
@@ -24,23 +25,28 @@
 
 /* ---- space.c ---- */
 
-/* Prefixes of an encoding, and the bits of VEX that are like them. */
+/* Prefixes of an encoding, and the bits of VEX and EVEX that are like them. */
 enum space_prefix {
-    WITH_66 = 1 << 0, /* in VEX encodings these three stand for VEX.pp */
+    WITH_66 = 1 << 0, /* in VEX and EVEX encodings these three stand for pp */
     WITH_F2 = 1 << 1,
     WITH_F3 = 1 << 2,
-    WITH_W = 1 << 3,   /* REX.W or VEX.W */
+    WITH_W = 1 << 3,   /* REX.W, VEX.W or EVEX.W */
     WITH_RXB = 1 << 4, /* REX with some of R, X, B; not W */
     WITH_LOCK = 1 << 5,
     WITH_67 = 1 << 6,
     WITH_FS = 1 << 7,
-    WITH_L = 1 << 8,      /* VEX.L */
-    WITH_VVVV = 1 << 9,   /* VEX.vvvv is not 1111b */
+    WITH_L = 1 << 8,      /* VEX.L, EVEX.L */
+    WITH_VVVV = 1 << 9,   /* vvvv is not 1111b */
     WITH_C5 = 1 << 10,    /* the VEX prefix of two bytes */
     WITH_STALE = 1 << 11, /* REX before another prefix, where it does not count */
     WITH_CS = 1 << 12,
+    WITH_L2 = 1 << 13,  /* EVEX.L'; with WITH_L the length that is reserved */
+    WITH_Z = 1 << 14,   /* EVEX.z */
+    WITH_B = 1 << 15,   /* EVEX.b */
+    WITH_AAA = 1 << 16, /* EVEX.aaa names an opmask register */
+    WITH_V2 = 1 << 17,  /* EVEX.V' */
 };
-#define SPACE_PREFIX_COUNT 13
+#define SPACE_PREFIX_COUNT 18
 
 struct encoding {
     uint8_t mode; /* 16, 32, 64 */

@@ -12,7 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#define MAX_CLASSES 5000
+#define MAX_CLASSES 60000
 #define MAX_REPORTS 60
 #define FULL_ROUNDS 4
 

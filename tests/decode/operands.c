@@ -13,6 +13,7 @@ enum register_class {
     CLASS_GENERAL,
     CLASS_HIGH_BYTE, /* AH, CH, DH, BH: numbers 0 to 3 */
     CLASS_VECTOR,
+    CLASS_MASK,
     CLASS_MMX,
     CLASS_SEGMENT,
     CLASS_CONTROL,
@@ -29,7 +30,8 @@ struct reg {
 struct check {
     const struct encoding *e;
     struct decoded *d;
-    const cs_x86 *x86;
+    cs_x86_op operands[8]; /* Capstone's */
+    unsigned count;
 };
 
 static bool differs(struct check *k, const char *format, ...) __attribute__((format(printf, 2, 3)));
@@ -82,6 +84,7 @@ static struct reg reg_of_name(const char *name)
         listed(name, high, 4, &r, CLASS_HIGH_BYTE) ||
         listed(name, segments, 6, &r, CLASS_SEGMENT) || numbered(name, "r", &r, CLASS_GENERAL) ||
         numbered(name, "xmm", &r, CLASS_VECTOR) || numbered(name, "ymm", &r, CLASS_VECTOR) ||
+        numbered(name, "zmm", &r, CLASS_VECTOR) || numbered(name, "k", &r, CLASS_MASK) ||
         numbered(name, "mm", &r, CLASS_MMX) || numbered(name, "cr", &r, CLASS_CONTROL) ||
         numbered(name, "dr", &r, CLASS_DEBUG) || numbered(name, "st(", &r, CLASS_STACK))
         return r;
@@ -159,6 +162,10 @@ static struct reg expected(const struct insn *i, const char *token)
         return (struct reg){CLASS_VECTOR, i->rm};
     case 'H':
         return (struct reg){CLASS_VECTOR, i->vvvv};
+    case 'K':
+        return (struct reg){CLASS_MASK, token[1] == 'g'   ? i->reg
+                                        : token[1] == 'v' ? i->vvvv
+                                                          : i->rm};
     case 'P':
         return (struct reg){CLASS_MMX, i->reg & 7}; /* REX.R and REX.B do not count */
     case 'Q':
@@ -277,20 +284,52 @@ static unsigned split(const char *operands, char *text, char *tokens[MAX_OPERAND
     return count;
 }
 
+/* The fields of EVEX. Capstone counts the opmask register as an operand: the second. It goes. */
+static bool evex_agrees(struct check *k)
+{
+    int64_t bits = k->d->insn.imm;
+    unsigned mask = bits >> EVEX_MASK & 7, length = 16u << (bits >> EVEX_LENGTH & 3), longest = 0;
+    bool b = bits >> EVEX_B & 1, broadcast = false;
+
+    if (mask != 0) {
+        struct reg r = k->count > 1 ? reg_of(k, k->operands[1].reg) : (struct reg){CLASS_NONE, 0};
+
+        if (k->operands[1].type != X86_OP_REG || !same(r, (struct reg){CLASS_MASK, mask}))
+            return differs(k, "opmask k%u", mask);
+        if (k->operands[1].avx_zero_opmask != (bits >> EVEX_ZEROING & 1))
+            return differs(k, "zeroing %u", k->operands[1].avx_zero_opmask);
+        k->count--;
+        memmove(k->operands + 1, k->operands + 2, (k->count - 1) * sizeof(k->operands[0]));
+    }
+    for (unsigned n = 0; n < k->count; n++) {
+        broadcast |= k->operands[n].avx_bcast != X86_AVX_BCAST_INVALID;
+        if (k->operands[n].type != X86_OP_IMM)
+            longest = MAX(longest, k->operands[n].size);
+    }
+    if (broadcast != (b && (k->d->insn.flags & INSN_MEM)))
+        return differs(k, "broadcast %u", broadcast);
+    if (!b && k->d->row->size <= SZ_DUP && longest != length)
+        return differs(k, "length %u %u", length, longest);
+    return true;
+}
+
 bool operands_agree(const struct encoding *e, struct decoded *d)
 {
-    struct check k = {.e = e, .d = d, .x86 = &d->theirs->detail->x86};
+    const cs_x86 *x86 = &d->theirs->detail->x86;
+    struct check k = {.e = e, .d = d, .count = x86->op_count};
     char text[64], *tokens[MAX_OPERANDS];
     unsigned count = split(d->row->operands, text, tokens);
 
+    memcpy(k.operands, x86->operands, sizeof(k.operands));
+    if (e->map >= MAP_EVEX_0F && !evex_agrees(&k))
+        return false;
     if ((d->insn.flags & INSN_MEM) && strchr(d->row->operands, 'O') == NULL)
-        for (unsigned n = 0; n < k.x86->op_count; n++)
-            if (k.x86->operands[n].type == X86_OP_MEM &&
-                !memory_agrees(&k, &k.x86->operands[n].mem))
+        for (unsigned n = 0; n < k.count; n++)
+            if (k.operands[n].type == X86_OP_MEM && !memory_agrees(&k, &k.operands[n].mem))
                 return false;
     /* What is implied, one side may leave out. */
-    for (unsigned n = 0; n < count && count == k.x86->op_count; n++)
-        if (!operand_agrees(&k, tokens[n], &k.x86->operands[n]))
+    for (unsigned n = 0; n < count && count == k.count; n++)
+        if (!operand_agrees(&k, tokens[n], &k.operands[n]))
             return false;
     return true;
 }

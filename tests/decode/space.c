@@ -4,12 +4,15 @@
 #include <string.h>
 
 const char *const space_map_names[MAP_COUNT] = {
-    [MAP_1B] = "1b",      [MAP_0F] = "0f",          [MAP_0F38] = "0f38",      [MAP_0F3A] = "0f3a",
-    [MAP_VEX_0F] = "v0f", [MAP_VEX_0F38] = "v0f38", [MAP_VEX_0F3A] = "v0f3a",
+    [MAP_1B] = "1b",           [MAP_0F] = "0f",       [MAP_0F38] = "0f38",
+    [MAP_0F3A] = "0f3a",       [MAP_VEX_0F] = "v0f",  [MAP_VEX_0F38] = "v0f38",
+    [MAP_VEX_0F3A] = "v0f3a",  [MAP_EVEX_0F] = "e0f", [MAP_EVEX_0F38] = "e0f38",
+    [MAP_EVEX_0F3A] = "e0f3a",
 };
 
 const char *const space_prefix_names[SPACE_PREFIX_COUNT] = {
-    "66", "f2", "f3", "w", "rxb", "lock", "67", "fs", "l", "vvvv", "c5", "stale", "cs",
+    "66",   "f2", "f3",    "w",  "rxb", "lock", "67", "fs",  "l",
+    "vvvv", "c5", "stale", "cs", "l2",  "z",    "b",  "aaa", "v2",
 };
 
 /* Prefixes of legacy encodings; those with REX in 64-bit mode only. */
@@ -85,18 +88,28 @@ static unsigned put_legacy(struct encoding *e, uint32_t h)
     return n;
 }
 
+static unsigned pp_field(const struct encoding *e)
+{
+    return e->prefixes & WITH_66 ? 1 : e->prefixes & WITH_F3 ? 2 : e->prefixes & WITH_F2 ? 3 : 0;
+}
+
+/* Outside 64-bit mode there are eight registers, and R and X tell LES, LDS and BOUND apart. */
+static unsigned rxb_field(const struct encoding *e, uint32_t h)
+{
+    return e->mode == 64 ? h >> 8 & 7 : 7;
+}
+
+static unsigned vvvv_field(const struct encoding *e, uint32_t h)
+{
+    if (!(e->prefixes & WITH_VVVV))
+        return 15;
+    return e->mode == 64 ? (h >> 11) % 15 : (h >> 11) % 7 + 8;
+}
+
 static unsigned put_vex(struct encoding *e, uint32_t h)
 {
-    unsigned pp = e->prefixes & WITH_66   ? 1
-                  : e->prefixes & WITH_F3 ? 2
-                  : e->prefixes & WITH_F2 ? 3
-                                          : 0;
-    unsigned rxb = e->mode == 64 ? h >> 8 & 7 : 7;
-    /* Outside 64-bit mode there are eight registers, and R and X tell LES and LDS apart. */
-    unsigned vvvv = 15, n = 0;
+    unsigned pp = pp_field(e), rxb = rxb_field(e, h), vvvv = vvvv_field(e, h), n = 0;
 
-    if (e->prefixes & WITH_VVVV)
-        vvvv = e->mode == 64 ? (h >> 11) % 15 : (h >> 11) % 7 + 8;
     pp |= e->prefixes & WITH_L ? 4 : 0;
     if (e->prefixes & WITH_67)
         e->bytes[n++] = 0x67;
@@ -108,6 +121,22 @@ static unsigned put_vex(struct encoding *e, uint32_t h)
     e->bytes[n++] = 0xc4;
     e->bytes[n++] = (uint8_t)(rxb << 5 | (e->map - MAP_VEX_0F + 1));
     e->bytes[n++] = (uint8_t)((e->prefixes & WITH_W ? 0x80 : 0) | vvvv << 3 | pp);
+    return n;
+}
+
+static unsigned put_evex(struct encoding *e, uint32_t h)
+{
+    uint32_t with = e->prefixes;
+    unsigned r2 = e->mode == 64 ? h >> 21 & 1 : 1, n = 0;
+
+    if (with & WITH_67)
+        e->bytes[n++] = 0x67;
+    e->bytes[n++] = 0x62;
+    e->bytes[n++] = (uint8_t)(rxb_field(e, h) << 5 | r2 << 4 | (e->map - MAP_EVEX_0F + 1));
+    e->bytes[n++] = (uint8_t)((with & WITH_W ? 0x80 : 0) | vvvv_field(e, h) << 3 | 4 | pp_field(e));
+    e->bytes[n++] = (uint8_t)((with & WITH_Z ? 0x80 : 0) | (with & WITH_L2 ? 0x40 : 0) |
+                              (with & WITH_L ? 0x20 : 0) | (with & WITH_B ? 0x10 : 0) |
+                              (with & WITH_V2 ? 0 : 8) | (with & WITH_AAA ? (h >> 24) % 7 + 1 : 0));
     return n;
 }
 
@@ -125,12 +154,15 @@ static void visit(struct walk *w, uint8_t modrm)
     uint32_t h;
     unsigned n;
 
-    /* LES and LDS have no register forms: those start VEX, a map of its own. */
-    if (e->map == MAP_1B && (e->opcode == 0xc4 || e->opcode == 0xc5) && modrm >= 0xc0)
+    /* LES, LDS and BOUND have no register forms: those start VEX and EVEX, maps of their own. */
+    if (e->map == MAP_1B && modrm >= 0xc0 &&
+        (e->opcode == 0x62 || e->opcode == 0xc4 || e->opcode == 0xc5))
         return;
     e->modrm = modrm;
     h = mix(hash_of(e), w->round);
-    n = e->map >= MAP_VEX_0F ? put_vex(e, h) : put_legacy(e, h);
+    n = e->map >= MAP_EVEX_0F  ? put_evex(e, h)
+        : e->map >= MAP_VEX_0F ? put_vex(e, h)
+                               : put_legacy(e, h);
     e->bytes[n++] = e->opcode;
     e->bytes[n++] = modrm;
     h = mix(h, 1);
@@ -183,7 +215,8 @@ static bool is_opcode(const struct encoding *e)
         return e->opcode != 0x38 && e->opcode != 0x3a;
     if (e->map != MAP_1B)
         return true;
-    if (e->mode == 64 && ((e->opcode & 0xf0) == 0x40 || e->opcode == 0xc4 || e->opcode == 0xc5))
+    if (e->mode == 64 &&
+        ((e->opcode & 0xf0) == 0x40 || e->opcode == 0x62 || e->opcode == 0xc4 || e->opcode == 0xc5))
         return false;
     return memchr(prefixes, e->opcode, sizeof(prefixes)) == NULL;
 }
@@ -197,10 +230,10 @@ static void walk_legacy(struct walk *w)
     }
 }
 
+static const uint32_t pps[] = {0, WITH_66, WITH_F3, WITH_F2};
+
 static void walk_vex(struct walk *w)
 {
-    static const uint32_t pps[] = {0, WITH_66, WITH_F3, WITH_F2};
-
     for (unsigned pp = 0; pp < 4; pp++) {
         for (unsigned n = 0; n < 8; n++) {
             w->e.prefixes =
@@ -215,6 +248,37 @@ static void walk_vex(struct walk *w)
     }
 }
 
+/* Of ModRM each mod, full: with each reg. */
+static void walk_evex_modrm(struct walk *w)
+{
+    uint32_t h = mix(hash_of(&w->e), w->round);
+
+    for (unsigned mod = 0; mod < 4; mod++) {
+        for (unsigned n = 0; n < (w->full ? 8 : 1); n++) {
+            visit(w, (uint8_t)(mod << 6 | (w->full ? n << 3 : h >> 5 & 0x38) | (h & 7)));
+            h = mix(h, n);
+        }
+    }
+}
+
+static void walk_evex(struct walk *w)
+{
+    static const uint32_t fields[] = {WITH_W, WITH_VVVV, WITH_L, WITH_L2, WITH_Z, WITH_B, WITH_AAA};
+
+    for (unsigned pp = 0; pp < 4; pp++) {
+        for (unsigned n = 0; n < 1u << ARRAY_SIZE(fields); n++) {
+            w->e.prefixes = pps[pp];
+            for (unsigned k = 0; k < ARRAY_SIZE(fields); k++)
+                w->e.prefixes |= n >> k & 1 ? fields[k] : 0;
+            if (w->e.prefixes & WITH_VVVV || n % 5 == 0)
+                w->e.prefixes |= mix(hash_of(&w->e), w->round) & 0x80 ? WITH_V2 : 0;
+            walk_evex_modrm(w);
+        }
+        w->e.prefixes = pps[pp] | WITH_67;
+        walk_evex_modrm(w);
+    }
+}
+
 void space_walk(bool full, unsigned round, space_visit_fn *visit_fn, void *opaque)
 {
     struct walk w = {.full = full, .round = round, .visit = visit_fn, .opaque = opaque};
@@ -226,7 +290,9 @@ void space_walk(bool full, unsigned round, space_visit_fn *visit_fn, void *opaqu
                     .mode = (uint8_t)mode, .map = (uint8_t)map, .opcode = (uint8_t)opcode};
                 if (!is_opcode(&w.e))
                     continue;
-                if (map >= MAP_VEX_0F)
+                if (map >= MAP_EVEX_0F)
+                    walk_evex(&w);
+                else if (map >= MAP_VEX_0F)
                     walk_vex(&w);
                 else
                     walk_legacy(&w);

@@ -56,7 +56,8 @@ static void smep(void)
     window_flush();
     TRY("call *%0", : : "r"(WINDOW));
     EXPECT_TRAP(PF, PF_I);
-    wrmsr(MSR_EFER, rdmsr(MSR_EFER) | EFER_NXE);
+    if (HAS_NX)
+        wrmsr(MSR_EFER, rdmsr(MSR_EFER) | EFER_NXE);
 }
 
 static void smap(void)

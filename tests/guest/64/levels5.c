@@ -73,7 +73,7 @@ static void walk(void)
     if (!there())
         return;
     *(volatile uint32_t *)frames[0] = 0x12345678;
-    TRY_FAULT(GP, 0, "mov (%0), %%eax", : : "r"(page) : "eax"); /* not canonical yet */
+    TRY_FAULT(GP, 0, "mov (%0), %%eax", : : "D"(page) : "eax"); /* not canonical yet */
     start();
     EXPECT_EQ(*page, 0x12345678);
     EXPECT_EQ(pml5[1] & PTE_A, PTE_A);
@@ -90,10 +90,10 @@ static void walk(void)
     user_regs[UAX] = FAR_WINDOW;
     run_user(user_read);
     EXPECT_FAULT(PF, PF_P | PF_U);
-    pml5[1] |= PTE_U | PTE_NX;
+    pml5[1] |= PTE_U | PTE_NX; /* reserved if there is no NX */
     window_flush();
     TRY("call *%0", : : "r"(page));
-    EXPECT_TRAP(PF, PF_P | PF_I);
+    EXPECT_TRAP(PF, PF_P | (HAS_NX ? PF_I : PF_RSVD));
     pml5[1] = (pml5[1] & ~PTE_NX) | PTE_PS; /* reserved */
     window_flush();
     TRY_FAULT(PF, PF_P | PF_RSVD, "mov (%0), %%eax", : : "r"(page) : "eax");

@@ -22,6 +22,10 @@
 #define PF_I    0x10
 #define PF_PK   0x20
 
+#define HAS_NX HAS_EXTD(20)
+/* What the error code of a fetch has if SMEP is off. */
+#define PF_FETCH (rdmsr(MSR_EFER) & EFER_NXE ? PF_I : 0)
+
 /* The first address of PML4 entry 2; nothing else is mapped there. */
 #define WINDOW 0x10000000000ull
 #define FRAMES 8
@@ -54,8 +58,7 @@ static inline void window_map(unsigned n, uint64_t pa, uint64_t bits)
 /* Gives one entry of the walk these rights (P, W, U, NX) and keeps the rest. */
 static inline void window_limit(unsigned level, uint64_t rights)
 {
-    *window_entry(level) =
-        (*window_entry(level) & ~(PTE_P | PTE_W | PTE_U | PTE_NX)) | rights;
+    *window_entry(level) = (*window_entry(level) & ~(PTE_P | PTE_W | PTE_U | PTE_NX)) | rights;
 }
 
 static inline void window_flush(void)

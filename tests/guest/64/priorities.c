@@ -190,7 +190,7 @@ static void breakpoint_before_fetch(void)
     DEBUG_START();
     point_set(0, POINT_EXEC, WINDOW, 1);
     TRY("call *%0", : : "r"(WINDOW));
-    EXPECT_TRAP(PF, PF_I);
+    EXPECT_TRAP(PF, PF_FETCH);
     EXPECT_EQ(debug_count, 1);
     EXPECT_EQ(debug_hits[0].ip, WINDOW);
     context("before decoding");
@@ -219,18 +219,18 @@ static void fetch_before_decode(void)
     context("the opcode's second byte is absent");
     put_code(0xfff, "\x0f", 1);
     TRY("call *%0", : : "r"(WINDOW + 0xfff));
-    EXPECT_TRAP(PF, PF_I);
+    EXPECT_TRAP(PF, PF_FETCH);
     EXPECT_EQ(trap.cr2, WINDOW + 0x1000);
     EXPECT_EQ(trap.ip, WINDOW + 0xfff);
     context("LOCK before an absent opcode");
     put_code(0xfff, "\xf0", 1);
     TRY("call *%0", : : "r"(WINDOW + 0xfff));
-    EXPECT_TRAP(PF, PF_I);
+    EXPECT_TRAP(PF, PF_FETCH);
     context("14 prefixes, the rest absent");
     for (unsigned n = 0; n < 14; n++)
         put_code(0xff2 + n, "\x66", 1);
     TRY("call *%0", : : "r"(WINDOW + 0xff2));
-    EXPECT_TRAP(PF, PF_I);
+    EXPECT_TRAP(PF, PF_FETCH);
     context("15 prefixes: too long already");
     put_code(0xff1, "\x66", 1);
     TRY("call *%0", : : "r"(WINDOW + 0xff1));

@@ -341,6 +341,64 @@ static void direct_branches(void)
     write_cr3(read_cr3());
 }
 
+/* The same behind a comparison, which the interpreter may run as one with the branch: the branch
+ * alone faults, and the flags are the comparison's. RBX: a word of 5 in memory, RCX: 5. */
+static void fused_branches(void)
+{
+    static const struct {
+        const char *name;
+        uint8_t code[12];
+        uint8_t at; /* of the branch */
+        uint8_t zf;
+        bool faults;
+    } rows[] = {
+        {"CMP r, r; JZ", {0x39, 0xc9, 0x74, 0x7e}, 2, 1, true},
+        {"CMP r64, r64; JZ", {0x48, 0x39, 0xc9, 0x74, 0x7e}, 3, 1, true},
+        {"CMP r8, r8; JZ", {0x38, 0xc9, 0x74, 0x7e}, 2, 1, true},
+        {"CMP r16, r16; JZ", {0x66, 0x39, 0xc9, 0x74, 0x7e}, 3, 1, true},
+        {"CMP r, imm8; JZ", {0x83, 0xf9, 0x05, 0x74, 0x7e}, 3, 1, true},
+        {"CMP r, imm8; JB", {0x83, 0xf9, 0x06, 0x72, 0x7e}, 3, 0, true},
+        {"CMP r, imm32; JNZ", {0x81, 0xf9, 1, 2, 3, 4, 0x75, 0x7e}, 6, 0, true},
+        {"CMP m32, imm8; JZ", {0x83, 0x3b, 0x05, 0x74, 0x7e}, 3, 1, true},
+        {"CMP m32, r; JNL", {0x39, 0x0b, 0x7d, 0x7e}, 2, 1, true},
+        {"CMP r, m32; JNA", {0x3b, 0x0b, 0x76, 0x7e}, 2, 1, true},
+        {"CMP m8, imm8; JNZ", {0x80, 0x3b, 0x06, 0x75, 0x7e}, 3, 0, true},
+        {"TEST r, r; JNZ", {0x85, 0xc9, 0x75, 0x7e}, 2, 0, true},
+        {"TEST r64, r64; JNS", {0x48, 0x85, 0xc9, 0x79, 0x7e}, 3, 0, true},
+        {"TEST r8, r8; JNZ rel32", {0x84, 0xc9, 0x0f, 0x85, 0, 1, 0, 0}, 2, 0, true},
+        {"TEST r8, imm; JZ", {0xf6, 0xc1, 0x02, 0x74, 0x7e}, 3, 1, true},
+        {"TEST m8, imm; JZ", {0xf6, 0x03, 0x02, 0x74, 0x7e}, 3, 1, true},
+        {"SUB; JZ", {0x83, 0xe9, 0x05, 0x74, 0x7e}, 3, 1, true},
+        {"DEC; JNZ", {0xff, 0xc9, 0x75, 0x7e}, 2, 0, true},
+        {"AND; JNZ", {0x83, 0xe1, 0x04, 0x75, 0x7e}, 3, 0, true},
+        {"CMP; JNZ, not taken", {0x83, 0xf9, 0x05, 0x75, 0x7e, 0xcd, 0x80}, 5, 1, false},
+        {"TEST m8; JNZ, not taken", {0xf6, 0x03, 0x02, 0x75, 0x7e, 0xcd, 0x80}, 5, 1, false},
+        {"CMP; JZ inside", {0x83, 0xf9, 0x05, 0x74, 0x01, 0xf4, 0xcd, 0x80}, 6, 1, false},
+    };
+    static volatile uint32_t word = 5;
+
+    pml4[255] = (uint64_t)third | 7;
+    third[511] = (uint64_t)second | 7;
+    second[511] = 0x200000 | 0x83;
+    for (unsigned n = 0; n < COUNT(rows); n++) {
+        context("%s", rows[n].name);
+        for (unsigned k = 0; k < sizeof(rows[n].code); k++)
+            ((volatile uint8_t *)(0x200000 + AT))[k] = rows[n].code[k];
+        TRY("mov %%rsp, %%rdx\n jmp *%0",
+            :
+            : "r"(LAST_PAGES + AT), "b"(&word), "c"(5)
+            : "rax", "rdx", "cc", "memory");
+        if (rows[n].faults)
+            EXPECT_TRAP(GP, 0);
+        else
+            EXPECT_RETURN();
+        EXPECT_EQ(trap.ip, LAST_PAGES + AT + rows[n].at + (rows[n].faults ? 0 : 2));
+        EXPECT_EQ(trap.flags >> 6 & 1, rows[n].zf);
+    }
+    pml4[255] = 0;
+    write_cr3(read_cr3());
+}
+
 /* Bases and MSRs are checked for the widest paging that there is, whatever CR4.LA57 says. */
 static void wide_addresses(void)
 {
@@ -392,11 +450,18 @@ static void machine_check(void)
     wrmsr(0x17a, 0);
     TRY("rdmsr", : : "c"(0x17b) : "eax", "edx"); /* MCG_CTL: there if CAP says so */
     EXPECT_EQ(trap.vector, rdmsr(0x179) & 0x100 ? NO_TRAP : GP);
+    if (rdmsr(0x179) & 0x100) {
+        wrmsr(0x17b, ~0ull);
+        EXPECT_EQ(rdmsr(0x17b), ~0ull);
+        wrmsr(0x17b, 0);
+        EXPECT_EQ(rdmsr(0x17b), 0);
+    }
     context("banks");
     for (unsigned n = 0; n < banks; n++) {
         TRY_OK("rdmsr", : : "c"(0x400 + 4 * n) : "eax", "edx");
         TRY_OK("wrmsr", : : "c"(0x401 + 4 * n), "a"(0), "d"(0));
         TRY_FAULT(GP, 0, "wrmsr", : : "c"(0x401 + 4 * n), "a"(1), "d"(0));
+        TRY_FAULT(GP, 0, "wrmsr", : : "c"(0x401 + 4 * n), "a"(0), "d"(1u << 31));
     }
     TRY_FAULT(GP, 0, "rdmsr", : : "c"(0x400 + 4 * banks) : "eax", "edx");
     TRY_FAULT(GP, 0, "rdmsr", : : "c"(0x401 + 4 * banks) : "eax", "edx");
@@ -415,6 +480,7 @@ const struct test_case cases[] = {
 #ifdef __x86_64__
     {"traced SYSCALL", traced_syscall},
     {"direct branches", direct_branches},
+    {"fused branches", fused_branches},
     {"wide addresses", wide_addresses},
 #endif
     {"machine check", machine_check},

@@ -47,8 +47,13 @@ start:
     mov %eax, %cr3
     mov $0x20, %eax                     /* PAE */
     mov %eax, %cr4
-    mov $0xc0000080, %ecx               /* EFER: LME, NXE */
-    mov $0x900, %eax
+    mov $0x80000001, %eax
+    cpuid
+    mov %edx, %eax
+    shr $9, %eax
+    and $0x800, %eax                    /* NXE if there is NX, bit 20 */
+    or $0x100, %eax                     /* LME */
+    mov $0xc0000080, %ecx               /* EFER */
     xor %edx, %edx
     wrmsr
     mov $0x80010033, %eax               /* PG WP NE ET MP PE */

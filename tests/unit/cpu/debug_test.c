@@ -1,75 +1,40 @@
 /* Breakpoints in DR0-DR3 and those of a debugger on the host, on a processor in real mode whose #DB
  * handler halts. */
-#include "base/clock.h"
-#include "base/log.h"
-#include "cpu/cpu.h"
-#include "cpu/cpuid.h"
 #include "cpu/debug.h"
-#include "mmu/bus.h"
-#include "mmu/memory.h"
+#include "cpu/system.h"
+#include "tests/unit/cpu/vcpu_rig.h"
 
-#include <check.h>
-#include <stdlib.h>
-#include <string.h>
-
-#define RAM_SIZE 0x100000u
-#define CODE     0x1000u
-#define HANDLER  0x3000u
-#define DATA     0x5000u
-#define STACK    0x8000u
+#define CODE    0x1000u
+#define HANDLER 0x3000u
+#define DATA    0x5000u
+#define STACK   0x8000u
 
 #define DR7_EXEC(n)          (1ull << (2 * (n)))
 #define DR7_DATA(n, rw, len) (1ull << (2 * (n)) | (uint64_t)((len) << 2 | (rw)) << (16 + 4 * (n)))
 
-static struct log test_log;
-static struct clock test_clock;
-static struct machine_memory *memory;
+static struct vcpu_rig rig;
 static struct bus *bus;
 static struct vcpu *cpu;
 
 static void setup(void)
 {
-    struct cpu_model model;
-    struct error err = {0};
-
-    log_init(&test_log);
-    clock_init(&test_clock, CLOCK_DETERMINISTIC, 0);
-    memory = machine_memory_create(RAM_SIZE, &err);
-    ck_assert_ptr_nonnull(memory);
-    ck_assert(machine_memory_add(memory, mpa(0), RAM_SIZE, FRAME_RAM, &err));
-    ck_assert(cpu_model_parse("max", &model, &err));
-    bus = bus_create(memory, &test_log);
-    struct vcpu_config config = {
-        .model = &model,
-        .bus = bus,
-        .memory = memory,
-        .clock = &test_clock,
-        .log = &test_log,
-        .tsc_hz = NS_PER_SECOND,
-    };
-    cpu = vcpu_create(&config);
+    vcpu_rig_open(&rig, NULL);
+    cpu = rig.cpu;
+    bus = rig.bus;
     bus_write(bus, gpa(4), "\x00\x30\x00\x00", 4); /* vector 1: 0000:3000 */
     bus_write(bus, gpa(HANDLER), "\xf4", 1);       /* hlt */
 }
 
 static void teardown(void)
 {
-    vcpu_destroy(cpu);
-    bus_destroy(bus);
-    machine_memory_destroy(memory);
+    vcpu_rig_close(&rig);
 }
 
 static void start(const void *code, size_t length)
 {
     bus_write(bus, gpa(CODE), code, length);
-    for (unsigned n = 0; n < SEG_NONE; n++)
-        vcpu_set_segment(cpu, n, 0, 0, 0xffff,
-                         SEGMENT_PRESENT | SEGMENT_S | SEGMENT_WRITABLE | SEGMENT_ACCESSED |
-                             (n == SEG_CS ? SEGMENT_CODE : 0));
-    cpu->idtr = (struct descriptor_table){0, 0x3ff};
-    cpu->gpr[GPR_RSP] = STACK;
+    vcpu_rig_start_real(&rig, CODE, STACK);
     cpu->gpr[GPR_RBX] = DATA;
-    cpu->rip = CODE;
 }
 
 static void set_dr(unsigned n, uint64_t address, uint64_t dr7)
@@ -82,10 +47,7 @@ static void set_dr(unsigned n, uint64_t address, uint64_t dr7)
 /* IP and FLAGS that the #DB handler finds. */
 static uint16_t pushed(unsigned n)
 {
-    uint8_t b[2];
-
-    bus_read(bus, gpa(cpu->gpr[GPR_RSP] + 2 * n), b, 2);
-    return (uint16_t)(b[0] | b[1] << 8);
+    return vcpu_rig_stack(&rig, n);
 }
 
 static void expect_trap(uint64_t dr6, uint16_t ip)
@@ -283,32 +245,89 @@ START_TEST(a_point_for_another_root_is_passed)
 }
 END_TEST
 
+/* ---- Branch records; guest programs have the rest (lbr) ---- */
+
+/* jmp +1; hlt; jmp +1; hlt; inc ax; hlt */
+#define TWO_JUMPS "\xeb\x01\xf4\xeb\x01\xf4\x40\xf4"
+
+static void expect_records(uint64_t from, uint64_t to, uint64_t int_from, uint64_t int_to)
+{
+    ck_assert_uint_eq(cpu->msr.last_branch_from, from);
+    ck_assert_uint_eq(cpu->msr.last_branch_to, to);
+    ck_assert_uint_eq(cpu->msr.last_int_from, int_from);
+    ck_assert_uint_eq(cpu->msr.last_int_to, int_to);
+}
+
+START_TEST(branches_are_recorded_while_lbr_is_set)
+{
+    start(TWO_JUMPS, 8);
+    ck_assert_int_eq(vcpu_run(cpu, 1), VCPU_EXIT_BUDGET);
+    expect_records(0, 0, 0, 0);
+    ck_assert(cpu_write_msr(cpu, 0x1d9, DEBUGCTL_LBR));
+    ck_assert_int_eq(vcpu_run(cpu, 1000), VCPU_EXIT_HALTED);
+    expect_records(CODE + 3, CODE + 6, 0, 0);
+    ck_assert(cpu_write_msr(cpu, 0x1d9, 0));
+    ck_assert_uint_eq(cpu->attention & VCPU_ATTENTION_RECORD, 0);
+}
+END_TEST
+
+START_TEST(an_interrupt_keeps_the_branch_before_it)
+{
+    vcpu_rig_set_vector(&rig, EXC_NMI, HANDLER);
+    start(TWO_JUMPS, 8);
+    ck_assert(cpu_write_msr(cpu, 0x1d9, DEBUGCTL_LBR));
+    vcpu_run(cpu, 1);
+    vcpu_signal(cpu, VCPU_PENDING_NMI, 0);
+    ck_assert_int_eq(vcpu_run(cpu, 1000), VCPU_EXIT_HALTED);
+    expect_records(CODE + 3, HANDLER, CODE, CODE + 3);
+}
+END_TEST
+
+START_TEST(records_go_on_after_a_load)
+{
+    struct state *s = state_create_saving(), *l;
+    const void *bytes;
+    size_t length;
+
+    start(TWO_JUMPS, 8);
+    ck_assert(cpu_write_msr(cpu, 0x1d9, DEBUGCTL_LBR));
+    vcpu_run(cpu, 1);
+    vcpu_serialize(cpu, s);
+    vcpu_reset(cpu, false);
+    ck_assert_uint_eq(cpu->attention, 0);
+    bytes = state_data(s, &length);
+    l = state_create_loading(bytes, length);
+    vcpu_serialize(cpu, l);
+    ck_assert(state_finish(l, NULL));
+    expect_records(CODE, CODE + 3, 0, 0);
+    ck_assert_int_eq(vcpu_run(cpu, 1000), VCPU_EXIT_HALTED);
+    expect_records(CODE + 3, CODE + 6, 0, 0);
+    state_destroy(l);
+    state_destroy(s);
+}
+END_TEST
+
 int main(void)
 {
-    Suite *s = suite_create("debug");
-    TCase *t = tcase_create("debug");
-    SRunner *runner;
-    int failed;
+    TCase *tc = tcase_create("debug");
 
-    tcase_add_checked_fixture(t, setup, teardown);
-    tcase_add_test(t, execution_faults_before_the_instruction);
-    tcase_add_test(t, execution_hits_code_that_was_decoded_before);
-    tcase_add_test(t, resume_flag_lets_one_instruction_pass);
-    tcase_add_test(t, a_disabled_point_does_nothing);
-    tcase_add_test(t, a_write_traps_after_the_instruction);
-    tcase_add_test(t, a_write_point_ignores_reads_and_neighbours);
-    tcase_add_test(t, an_access_point_hits_reads_that_only_touch_it);
-    tcase_add_test(t, single_step_and_data_come_together);
-    tcase_add_test(t, a_software_interrupt_is_not_stepped);
-    tcase_add_test(t, a_repeated_store_traps_after_its_iteration);
-    tcase_add_test(t, ports_trap_if_cr4_de_says_so);
-    tcase_add_test(t, a_host_breakpoint_stops_once_and_leaves_no_trace);
-    tcase_add_test(t, a_host_watchpoint_stops_after_the_access);
-    tcase_add_test(t, a_point_for_another_root_is_passed);
-    suite_add_tcase(s, t);
-    runner = srunner_create(s);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    tcase_add_checked_fixture(tc, setup, teardown);
+    tcase_add_test(tc, execution_faults_before_the_instruction);
+    tcase_add_test(tc, execution_hits_code_that_was_decoded_before);
+    tcase_add_test(tc, resume_flag_lets_one_instruction_pass);
+    tcase_add_test(tc, a_disabled_point_does_nothing);
+    tcase_add_test(tc, a_write_traps_after_the_instruction);
+    tcase_add_test(tc, a_write_point_ignores_reads_and_neighbours);
+    tcase_add_test(tc, an_access_point_hits_reads_that_only_touch_it);
+    tcase_add_test(tc, single_step_and_data_come_together);
+    tcase_add_test(tc, a_software_interrupt_is_not_stepped);
+    tcase_add_test(tc, a_repeated_store_traps_after_its_iteration);
+    tcase_add_test(tc, ports_trap_if_cr4_de_says_so);
+    tcase_add_test(tc, a_host_breakpoint_stops_once_and_leaves_no_trace);
+    tcase_add_test(tc, a_host_watchpoint_stops_after_the_access);
+    tcase_add_test(tc, a_point_for_another_root_is_passed);
+    tcase_add_test(tc, branches_are_recorded_while_lbr_is_set);
+    tcase_add_test(tc, an_interrupt_keeps_the_branch_before_it);
+    tcase_add_test(tc, records_go_on_after_a_load);
+    return vcpu_rig_run_suite("debug", tc);
 }

@@ -1,20 +1,10 @@
 /* Which fault an instruction raises, and what it leaves undone: a processor in 32-bit protected
  * mode at CPL 3 without an IDT, so that the first exception ends in shutdown and stands in its
  * records. Code that gets through ends in HLT, which raises #GP. */
-#include "base/clock.h"
-#include "base/log.h"
-#include "cpu/cpu.h"
-#include "cpu/cpuid.h"
 #include "cpu/fpu.h"
 #include "cpu/mode.h"
-#include "mmu/bus.h"
-#include "mmu/memory.h"
+#include "tests/unit/cpu/vcpu_rig.h"
 
-#include <check.h>
-#include <stdlib.h>
-#include <string.h>
-
-#define RAM_SIZE  0x100000u
 #define DIRECTORY 0x1000u
 #define CODE      0x10000u
 #define DATA      0x20000u
@@ -24,9 +14,7 @@
 
 #define PAGE_4MB 0xa7u /* present, writable, user, accessed, 4 MiB; not dirty */
 
-static struct log test_log;
-static struct clock test_clock;
-static struct machine_memory *memory;
+static struct vcpu_rig rig;
 static struct bus *bus;
 static struct vcpu *cpu;
 
@@ -44,25 +32,10 @@ static void set_segments(void)
 static void setup(void)
 {
     static const uint32_t directory[2] = {PAGE_4MB, PAGE_4MB & ~2u};
-    struct cpu_model model;
-    struct error err = {0};
 
-    log_init(&test_log);
-    clock_init(&test_clock, CLOCK_DETERMINISTIC, 0);
-    memory = machine_memory_create(RAM_SIZE, &err);
-    ck_assert_ptr_nonnull(memory);
-    ck_assert(machine_memory_add(memory, mpa(0), RAM_SIZE, FRAME_RAM, &err));
-    ck_assert(cpu_model_parse("max", &model, &err));
-    bus = bus_create(memory, &test_log);
-    struct vcpu_config config = {
-        .model = &model,
-        .bus = bus,
-        .memory = memory,
-        .clock = &test_clock,
-        .log = &test_log,
-        .tsc_hz = NS_PER_SECOND,
-    };
-    cpu = vcpu_create(&config);
+    vcpu_rig_open(&rig, NULL);
+    cpu = rig.cpu;
+    bus = rig.bus;
     for (unsigned n = 0; n < 2; n++) {
         uint32_t entry = htole32(directory[n]);
 
@@ -79,9 +52,7 @@ static void setup(void)
 
 static void teardown(void)
 {
-    vcpu_destroy(cpu);
-    bus_destroy(bus);
-    machine_memory_destroy(memory);
+    vcpu_rig_close(&rig);
 }
 
 /* Runs `size` bytes of code and a HLT, and returns the first exception. */

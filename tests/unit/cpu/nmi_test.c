@@ -1,27 +1,14 @@
 /* Non-maskable interrupts, interrupt shadows and INIT, on a processor in real mode. */
-#include "base/clock.h"
-#include "base/log.h"
-#include "cpu/cpu.h"
-#include "cpu/cpuid.h"
 #include "cpu/system.h"
-#include "mmu/bus.h"
-#include "mmu/memory.h"
+#include "tests/unit/cpu/vcpu_rig.h"
 
-#include <check.h>
-#include <stdlib.h>
-#include <string.h>
+#define CODE   0x1000u
+#define NMI    0x2000u /* handlers */
+#define INTR   0x3000u
+#define STACK  0x8000u
+#define VECTOR 0x40
 
-#define RAM_SIZE 0x100000u
-#define CODE     0x1000u
-#define NMI      0x2000u /* handlers */
-#define INTR     0x3000u
-#define STACK    0x8000u
-#define VECTOR   0x40
-
-static struct log test_log;
-static struct clock test_clock;
-static struct machine_memory *memory;
-static struct bus *bus;
+static struct vcpu_rig rig;
 static struct vcpu *cpu;
 static unsigned acknowledged;
 
@@ -35,38 +22,18 @@ static int acknowledge(void *opaque)
 
 static void put(uint64_t address, const void *bytes, unsigned size)
 {
-    bus_write(bus, gpa(address), bytes, size);
+    vcpu_rig_put(&rig, address, bytes, size);
 }
 
 static void setup(void)
 {
-    struct error err = {0};
-    struct cpu_model model;
-    const uint16_t nmi[2] = {htole16(NMI)}, intr[2] = {htole16(INTR)};
+    const struct vcpu_platform platform = {.acknowledge = acknowledge};
 
-    log_init(&test_log);
-    clock_init(&test_clock, CLOCK_DETERMINISTIC, 0);
-    memory = machine_memory_create(RAM_SIZE, &err);
-    ck_assert(machine_memory_add(memory, mpa(0), RAM_SIZE, FRAME_RAM, &err));
-    ck_assert(cpu_model_parse("max", &model, &err));
-    bus = bus_create(memory, &test_log);
-    const struct vcpu_config config = {
-        .model = &model,
-        .bus = bus,
-        .memory = memory,
-        .clock = &test_clock,
-        .log = &test_log,
-        .tsc_hz = NS_PER_SECOND,
-        .platform = {.acknowledge = acknowledge},
-    };
-    cpu = vcpu_create(&config);
-    for (unsigned n = 0; n < SEG_NONE; n++)
-        vcpu_set_segment(cpu, n, 0, 0, 0xffff,
-                         SEGMENT_PRESENT | SEGMENT_S | SEGMENT_WRITABLE | SEGMENT_ACCESSED);
-    cpu->gpr[GPR_RSP] = STACK;
-    cpu->rip = CODE;
-    put(EXC_NMI * 4, nmi, 4);
-    put(VECTOR * 4, intr, 4);
+    vcpu_rig_open(&rig, &platform);
+    cpu = rig.cpu;
+    vcpu_rig_start_real(&rig, CODE, STACK);
+    vcpu_rig_set_vector(&rig, EXC_NMI, NMI);
+    vcpu_rig_set_vector(&rig, VECTOR, INTR);
     put(NMI, "\x90\xcf", 2); /* nop; iret */
     put(INTR, "\x90\xcf", 2);
     acknowledged = 0;
@@ -74,18 +41,13 @@ static void setup(void)
 
 static void teardown(void)
 {
-    vcpu_destroy(cpu);
-    bus_destroy(bus);
-    machine_memory_destroy(memory);
+    vcpu_rig_close(&rig);
 }
 
 /* The return address on the stack of the handler that has just begun. */
 static uint16_t pushed_ip(void)
 {
-    uint16_t ip;
-
-    bus_read(bus, gpa(cpu->gpr[GPR_RSP]), &ip, 2);
-    return le16toh(ip);
+    return vcpu_rig_stack(&rig, 0);
 }
 
 /* Instructions whose successor is not interrupted, by an NMI and by INTR. */
@@ -295,10 +257,7 @@ END_TEST
 
 int main(void)
 {
-    Suite *suite = suite_create("nmi");
     TCase *tc = tcase_create("nmi");
-    SRunner *runner;
-    int failed;
 
     tcase_add_checked_fixture(tc, setup, teardown);
     tcase_add_loop_test(tc, mov_ss_shadows_the_next_instruction_from_nmi, 0,
@@ -315,10 +274,5 @@ int main(void)
     tcase_add_test(tc, init_keeps_what_the_manual_says);
     tcase_add_test(tc, init_ends_hlt_and_nmi_blocking);
     tcase_add_test(tc, a_triple_fault_is_shutdown);
-    suite_add_tcase(suite, tc);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return vcpu_rig_run_suite("nmi", tc);
 }

@@ -1,24 +1,13 @@
 /* The run loop and its block cache, on a processor in real mode. */
-#include "base/clock.h"
-#include "base/log.h"
-#include "cpu/cpu.h"
-#include "cpu/cpuid.h"
-#include "mmu/bus.h"
-#include "mmu/memory.h"
+#include "tests/unit/cpu/vcpu_rig.h"
 
-#include <check.h>
-#include <stdlib.h>
-
-#define RAM_SIZE   0x100000u
 #define CODE       0x1000u
 #define STACK      0x8000u
 #define DEVICE     0xf000u   /* offset in SS */
 #define DEVICE_GPA 0x11f000u /* with SS at DEVICE_SS */
 #define DEVICE_SS  0x110000u
 
-static struct log test_log;
-static struct clock test_clock;
-static struct machine_memory *memory;
+static struct vcpu_rig rig;
 static struct bus *bus;
 static struct vcpu *cpu;
 static uint64_t first_write; /* time of the device's first write */
@@ -27,7 +16,7 @@ static void device_write(void *device, uint64_t offset, uint64_t value, unsigned
 {
     (void)device, (void)offset, (void)value, (void)size;
     if (first_write == 0)
-        first_write = clock_now(&test_clock);
+        first_write = clock_now(&rig.clock);
 }
 
 static uint64_t device_read(void *device, uint64_t offset, unsigned size)
@@ -45,46 +34,26 @@ static void set_segment(enum segment_index n, uint64_t base, uint32_t limit)
                          (n == SEG_CS ? SEGMENT_CODE : 0));
 }
 
-/* IVT entry of `vector`: 0000:handler. */
 static void set_handler(unsigned vector, uint16_t handler)
 {
-    bus_write(bus, gpa(vector * 4), (uint8_t[]){handler & 0xff, handler >> 8, 0, 0}, 4);
+    vcpu_rig_set_vector(&rig, vector, handler);
 }
 
 static void setup(void)
 {
-    struct cpu_model model;
     struct error err = {0};
 
-    log_init(&test_log);
-    clock_init(&test_clock, CLOCK_DETERMINISTIC, 0);
-    memory = machine_memory_create(2 * RAM_SIZE, &err);
-    ck_assert(machine_memory_add(memory, mpa(0), RAM_SIZE, FRAME_RAM, &err));
-    ck_assert(cpu_model_parse("max", &model, &err));
-    bus = bus_create(memory, &test_log);
+    vcpu_rig_open(&rig, NULL);
+    cpu = rig.cpu;
+    bus = rig.bus;
     ck_assert(bus_add_mmio(bus, gpa(DEVICE_GPA), PAGE_SIZE, &device_ops, NULL, &err));
-    struct vcpu_config config = {
-        .model = &model,
-        .bus = bus,
-        .memory = memory,
-        .clock = &test_clock,
-        .log = &test_log,
-        .tsc_hz = NS_PER_SECOND,
-    };
-    cpu = vcpu_create(&config);
-    for (unsigned n = 0; n < SEG_NONE; n++)
-        set_segment(n, 0, 0xffff);
-    cpu->idtr = (struct descriptor_table){0, 0x3ff};
-    cpu->gpr[GPR_RSP] = STACK;
-    cpu->rip = CODE;
+    vcpu_rig_start_real(&rig, CODE, STACK);
     first_write = 0;
 }
 
 static void teardown(void)
 {
-    vcpu_destroy(cpu);
-    bus_destroy(bus);
-    machine_memory_destroy(memory);
+    vcpu_rig_close(&rig);
 }
 
 START_TEST(a_guest_that_does_nothing_but_fault_uses_up_its_budget)
@@ -150,10 +119,7 @@ END_TEST
 
 int main(void)
 {
-    Suite *suite = suite_create("run");
     TCase *tc = tcase_create("run");
-    SRunner *runner;
-    int failed;
 
     tcase_add_checked_fixture(tc, setup, teardown);
     tcase_add_test(tc, a_guest_that_does_nothing_but_fault_uses_up_its_budget);
@@ -161,10 +127,5 @@ int main(void)
     tcase_add_test(tc, an_exception_frame_reaches_a_device_at_the_exact_time);
     tcase_add_test(tc, a_block_does_not_outlive_a_shrinking_code_limit);
     tcase_add_test(tc, code_that_changes_the_next_instruction_runs_the_new_one);
-    suite_add_tcase(suite, tc);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return vcpu_rig_run_suite("run", tc);
 }

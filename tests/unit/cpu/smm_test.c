@@ -1,53 +1,20 @@
 /* System management mode: what RSM refuses, and what waits until RSM. */
-#include "base/clock.h"
-#include "base/log.h"
-#include "cpu/cpu.h"
-#include "cpu/cpuid.h"
 #include "cpu/smm.h"
-#include "mmu/bus.h"
-#include "mmu/memory.h"
+#include "tests/unit/cpu/vcpu_rig.h"
 
-#include <check.h>
-#include <stdlib.h>
+#define CODE    0x1000u
+#define HANDLER (SMM_BASE_RESET + 0x8000u)
+#define AREA    (SMM_BASE_RESET + 0xfe00u)
 
-#define RAM_SIZE 0x100000u
-#define CODE     0x1000u
-#define HANDLER  (SMM_BASE_RESET + 0x8000u)
-#define AREA     (SMM_BASE_RESET + 0xfe00u)
-
-static struct log test_log;
-static struct clock test_clock;
-static struct machine_memory *memory;
+static struct vcpu_rig rig;
 static struct bus *bus;
 static struct vcpu *cpu;
 
-static struct vcpu *create(void)
-{
-    struct error err = {0};
-    struct cpu_model model;
-
-    ck_assert(cpu_model_parse("max", &model, &err));
-    const struct vcpu_config config = {
-        .model = &model,
-        .bus = bus,
-        .memory = memory,
-        .clock = &test_clock,
-        .log = &test_log,
-        .tsc_hz = NS_PER_SECOND,
-    };
-    return vcpu_create(&config);
-}
-
 static void setup(void)
 {
-    struct error err = {0};
-
-    log_init(&test_log);
-    clock_init(&test_clock, CLOCK_DETERMINISTIC, 0);
-    memory = machine_memory_create(RAM_SIZE, &err);
-    ck_assert(machine_memory_add(memory, mpa(0), RAM_SIZE, FRAME_RAM, &err));
-    bus = bus_create(memory, &test_log);
-    cpu = create();
+    vcpu_rig_open(&rig, NULL);
+    cpu = rig.cpu;
+    bus = rig.bus;
     vcpu_set_segment(cpu, SEG_CS, 0, 0, 0xffff,
                      SEGMENT_PRESENT | SEGMENT_S | SEGMENT_WRITABLE | SEGMENT_ACCESSED);
     cpu->rip = CODE;
@@ -57,9 +24,7 @@ static void setup(void)
 
 static void teardown(void)
 {
-    vcpu_destroy(cpu);
-    bus_destroy(bus);
-    machine_memory_destroy(memory);
+    vcpu_rig_close(&rig);
 }
 
 /* In SMM, before the RSM. */
@@ -205,7 +170,7 @@ START_TEST(smm_can_be_saved_and_restored)
     enter();
     vcpu_serialize(cpu, s);
     vcpu_destroy(cpu);
-    cpu = create();
+    cpu = vcpu_rig_create_cpu(&rig, NULL);
     bytes = state_data(s, &length);
     l = state_create_loading(bytes, length);
     vcpu_serialize(cpu, l);
@@ -220,12 +185,67 @@ START_TEST(smm_can_be_saved_and_restored)
 }
 END_TEST
 
+/* A chipset: OUT brings an SMI, or an INIT if the value is odd. */
+static void chipset_write(void *device, uint64_t offset, uint64_t value, unsigned size)
+{
+    (void)device, (void)offset, (void)size;
+    vcpu_signal(cpu, value & 1 ? VCPU_PENDING_INIT : VCPU_PENDING_SMI, 0);
+    vcpu_signal(cpu, VCPU_PENDING_NMI, 0);
+}
+
+static uint64_t chipset_read(void *device, uint64_t offset, unsigned size)
+{
+    (void)device, (void)offset, (void)size;
+    return 0;
+}
+
+static void start_stepped_out(uint8_t value)
+{
+    static const struct bus_region_ops chipset = {"chipset", chipset_read, chipset_write, 1};
+    struct error err = {0};
+
+    ck_assert(bus_add_ports(bus, 0xb2, 1, &chipset, NULL, &err));
+    vcpu_rig_start_real(&rig, CODE, 0x8000);
+    vcpu_rig_set_vector(&rig, EXC_DB, 0x3000);
+    vcpu_rig_set_vector(&rig, EXC_NMI, 0x4000);
+    vcpu_rig_put(&rig, CODE, "\xe6\xb2\x90\x90", 4); /* out b2h, al */
+    vcpu_rig_put(&rig, 0x3000, "\x90\x90\x90\x90", 4);
+    vcpu_rig_put(&rig, 0x4000, "\x90\x90\x90\x90", 4);
+    cpu->gpr[GPR_RAX] = value;
+    vcpu_set_rflags(cpu, EFLAGS_ONE | EFLAGS_TF);
+}
+
+/* SDM 3A table 6-2: SMI, then traps of the last instruction, then NMI. */
+START_TEST(an_smi_comes_before_a_trap_which_waits_for_rsm)
+{
+    start_stepped_out(0);
+    ck_assert_int_eq(vcpu_run(cpu, 1), VCPU_EXIT_BUDGET);
+    ck_assert(cpu->smm);
+    ck_assert_uint_eq(cpu->exceptions[EXC_DB], 0);
+    ck_assert_uint_eq(cpu->dr[6] & DR6_BS, 0);
+    ck_assert_int_eq(vcpu_run(cpu, 2), VCPU_EXIT_BUDGET); /* nop, rsm, then what it let wait */
+    ck_assert(!cpu->smm);
+    ck_assert_uint_eq(cpu->exceptions[EXC_DB], 1);
+    ck_assert_uint_eq(cpu->dr[6] & DR6_BS, DR6_BS);
+    ck_assert_int_eq(vcpu_run(cpu, 1), VCPU_EXIT_BUDGET);
+    ck_assert_uint_eq(cpu->rip, 0x4001);
+    ck_assert_uint_eq(vcpu_rig_stack(&rig, 0), 0x3000);
+    ck_assert_uint_eq(vcpu_rig_stack(&rig, 3), CODE + 2);
+}
+END_TEST
+
+START_TEST(an_init_comes_before_a_trap_and_forgets_it)
+{
+    start_stepped_out(1);
+    ck_assert_int_eq(vcpu_run(cpu, 1), VCPU_EXIT_BUDGET);
+    ck_assert_uint_eq(cpu->exceptions[EXC_DB], 0);
+    ck_assert_uint_eq(cpu->debug.hits, 0);
+}
+END_TEST
+
 int main(void)
 {
-    Suite *suite = suite_create("smm");
     TCase *tc = tcase_create("smm");
-    SRunner *runner;
-    int failed;
 
     tcase_add_checked_fixture(tc, setup, teardown);
     tcase_add_loop_test(tc, rsm_refuses_impossible_states, 0, (int)ARRAY_SIZE(states));
@@ -235,10 +255,7 @@ int main(void)
     tcase_add_test(tc, an_smi_does_not_split_sti_from_the_next_instruction);
     tcase_add_test(tc, an_smi_wakes_and_sleep_goes_on);
     tcase_add_test(tc, smm_can_be_saved_and_restored);
-    suite_add_tcase(suite, tc);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    tcase_add_test(tc, an_smi_comes_before_a_trap_which_waits_for_rsm);
+    tcase_add_test(tc, an_init_comes_before_a_trap_and_forgets_it);
+    return vcpu_rig_run_suite("smm", tc);
 }

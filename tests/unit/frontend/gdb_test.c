@@ -183,6 +183,76 @@ START_TEST(registers_are_numbered_as_described)
 }
 END_TEST
 
+static unsigned number_of(const char *name)
+{
+    unsigned n = 0;
+
+    while (n < machine_register_count() && strcmp(machine_register_info(n)->name, name) != 0)
+        n++;
+    ck_assert_msg(n < machine_register_count(), "no register %s", name);
+    return n;
+}
+
+/* Sets a register to these bytes, asks for it, and for another that must not have changed. */
+static void check_register(const char *name, const char *bytes, const char *other)
+{
+    char set[128], get[16], get_other[16], expected[128];
+
+    snprintf(set, sizeof(set), "P%x=%s", number_of(name), bytes);
+    snprintf(get, sizeof(get), "p%x", number_of(name));
+    snprintf(get_other, sizeof(get_other), "p%x", number_of(other));
+    snprintf(expected, sizeof(expected), "$%s#", bytes);
+    CONVERSE(frame(set), frame(get), frame(get_other));
+    ck_assert_msg(strstr(sent, "$OK#") != NULL, "%s: %s", name, sent);
+    ck_assert_msg(strstr(sent, expected) != NULL, "%s: %s", name, sent);
+    ck_assert_msg(strstr(sent, "$0000000000000000") != NULL, "%s: %s", other, sent);
+}
+
+#define BYTES16 "0123456789abcdef00112233445566f7"
+
+START_TEST(vector_and_opmask_registers_are_read_and_written)
+{
+    check_register("xmm3", BYTES16, "ymm3h");
+    check_register("ymm15h", BYTES16, "xmm15");
+    check_register("zmm0h", BYTES16 BYTES16, "ymm0h");
+    check_register("xmm16", BYTES16, "xmm0");
+    check_register("ymm17h", BYTES16, "zmm17h");
+    check_register("zmm31h", BYTES16 BYTES16, "ymm31h");
+    check_register("k0", "8877665544332211", "k1");
+    check_register("k7", "8877665544332211", "k6");
+}
+END_TEST
+
+/* GDB wants all of a feature's registers, and each feature has types of its own. */
+START_TEST(the_description_has_avx512)
+{
+    static const char feature[] = "<feature name=\"org.gnu.gdb.i386.avx512\">";
+    static char description[64 << 10];
+    const char *text, *end;
+    unsigned count = 0;
+
+    description[0] = '\0';
+    do {
+        char packet[64];
+
+        snprintf(packet, sizeof(packet), "qXfer:features:read:target.xml:%zx,1000",
+                 strlen(description));
+        text = ask(packet);
+        ck_assert_uint_lt(strlen(description) + strlen(text), sizeof(description));
+        strcat(description, text + 1);
+    } while (text[0] == 'm');
+    text = strstr(description, feature);
+    ck_assert_ptr_nonnull(text);
+    end = strstr(text, "</feature>");
+    ck_assert_ptr_nonnull(end);
+    ck_assert(strstr(text, "<union id=\"vec128\">") < end);
+    ck_assert(strstr(text, "<vector id=\"v2ui128\"") < end);
+    for (; (text = strstr(text, "<reg name=")) != NULL && text < end; text++)
+        count++;
+    ck_assert_uint_eq(count, 16 + 16 + 8 + 32);
+}
+END_TEST
+
 START_TEST(the_description_comes_in_pieces)
 {
     const char *first = ask("qXfer:features:read:target.xml:0,100");
@@ -234,6 +304,14 @@ START_TEST(the_monitor_answers_in_hexadecimal)
 }
 END_TEST
 
+/* mce 99 0: 99 is no bank; mce 1 0 is an error that is corrected. */
+START_TEST(the_monitor_injects_machine_checks)
+{
+    ck_assert_int_eq(strncmp(ask("qRcmd,6d63652039392030"), "7468657265206973206e6f", 22), 0);
+    ck_assert_int_eq(strncmp(ask("qRcmd,6d636520312030"), "6c6f67676564", 12), 0); /* logged */
+}
+END_TEST
+
 START_TEST(killing_ends_the_run)
 {
     CONVERSE(frame("k"), frame("c"));
@@ -257,11 +335,14 @@ int main(void)
     tcase_add_test(tc, memory_is_read_and_written);
     tcase_add_test(tc, memory_ends_where_it_ends);
     tcase_add_test(tc, registers_are_numbered_as_described);
+    tcase_add_test(tc, vector_and_opmask_registers_are_read_and_written);
+    tcase_add_test(tc, the_description_has_avx512);
     tcase_add_test(tc, the_description_comes_in_pieces);
     tcase_add_test(tc, steps_in_real_mode);
     tcase_add_test(tc, an_interrupt_right_behind_a_continue_stops);
     tcase_add_test(tc, points_stop_the_machine);
     tcase_add_test(tc, the_monitor_answers_in_hexadecimal);
+    tcase_add_test(tc, the_monitor_injects_machine_checks);
     tcase_add_test(tc, killing_ends_the_run);
     suite_add_tcase(suite, tc);
     runner = srunner_create(suite);
