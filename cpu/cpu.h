@@ -336,6 +336,7 @@ struct vcpu {
     bool nmi_blocked;         /* until IRET */
     bool smm;                 /* in system management mode */
     uint32_t smbase;
+    uint32_t smm_hits;        /* DR6 bits of traps that wait for RSM */
     uint64_t smi_count;
     struct smm_io io;
     bool delivering;          /* an exception or interrupt is being delivered */

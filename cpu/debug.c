@@ -125,7 +125,7 @@ void debug_registers_changed(struct vcpu *cpu)
     unsigned kept = 0;
 
     for (unsigned n = 0; n < d->count; n++) {
-        if (d->points[n].owner == DEBUG_HOST) {
+        if (d->points[n].owner >= DEBUG_HOST) {
             d->points[kept++] = d->points[n];
         } else {
             exec |= d->points[n].kind == DEBUG_EXEC;
@@ -190,7 +190,7 @@ void debug_exec_early(struct vcpu *cpu, uint64_t linear)
 
         if (p->kind != DEBUG_EXEC)
             continue;
-        if (p->owner == DEBUG_HOST)
+        if (p->owner >= DEBUG_HOST)
             return;
         if (p->address == linear)
             guest |= BIT(p->owner);
@@ -213,7 +213,7 @@ bool debug_exec(struct vcpu *cpu, const struct block *b)
         if (p->kind != DEBUG_EXEC || p->address != (p->physical ? b->address : linear) ||
             !in_context(cpu, p))
             continue;
-        if (p->owner == DEBUG_HOST)
+        if (p->owner >= DEBUG_HOST)
             host = true;
         else
             guest |= BIT(p->owner);
@@ -237,7 +237,7 @@ static bool data_hit(const struct vcpu *cpu, const struct debug_point *p, uint64
 static void note_hit(struct vcpu *cpu, const struct debug_point *p, uint64_t address)
 {
     cpu->attention |= VCPU_ATTENTION_DEBUG;
-    if (p->owner == DEBUG_HOST)
+    if (p->owner >= DEBUG_HOST)
         cpu->debug.stop = (struct debug_stop){p->kind, MAX(address, p->address)};
     else
         cpu->debug.hits |= BIT(p->owner);

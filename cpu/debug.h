@@ -30,7 +30,7 @@ enum debug_kind {
     DEBUG_IO,
 };
 
-#define DEBUG_HOST    0xff /* owner: a debugger on the host */
+#define DEBUG_HOST    0x80 /* owner: from here on, a tool on the host */
 #define DEBUG_ANY_CR3 UINT64_MAX
 
 struct debug_point {
@@ -38,7 +38,7 @@ struct debug_point {
     uint64_t length;  /* bytes; of execution points 1 */
     uint64_t cr3;     /* only while CR3's table is this one; DEBUG_ANY_CR3: always */
     uint8_t kind;     /* enum debug_kind */
-    uint8_t owner;    /* 0 to 3: DRn; DEBUG_HOST */
+    uint8_t owner;    /* 0 to 3: DRn; DEBUG_HOST and above: a tool's own number */
     bool physical;    /* execution points only: address is a machine address */
 };
 
@@ -82,7 +82,7 @@ bool debug_exec(struct vcpu *cpu, const struct block *b);
 /* Branch records (SDM 3B 17.4): one pair of MSRs for the last branch, one for the last before an
  * exception or interrupt, as offsets in the code segment. While IA32_DEBUGCTL.LBR is set, every
  * instruction runs by itself (VCPU_ATTENTION_RECORD). INT n, INT3 and INTO count as branches; a
- * branch to itself or to the next instruction is not seen as one. */
+ * conditional branch to the next instruction is not seen as one. */
 void debug_control_changed(struct vcpu *cpu);
 void debug_record_branch(struct vcpu *cpu, uint64_t from, uint64_t to);
 /* An event has been delivered that came at `from`. */

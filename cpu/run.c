@@ -9,6 +9,8 @@
 #include "cpu/mode.h"
 #include "cpu/smm.h"
 
+#include <string.h>
+
 #define SHADOWS (VCPU_ATTENTION_SHADOW | VCPU_ATTENTION_SHADOW_SS)
 
 /* Values that longjmp carries to the landing point. */
@@ -126,11 +128,25 @@ FORCE_INLINE void block_run(struct vcpu *cpu, const struct block *b)
 #endif
 }
 
-/* Does TF trap behind the instruction? With BTF only behind a branch (SDM 3B 17.4.3). One to the
- * next instruction does not count, nor one to itself, which looks like REP between two steps. */
-static bool single_steps(const struct vcpu *cpu, uint64_t start, uint64_t next)
+/* Jcc, LOOP, JRCXZ and INTO. */
+static bool is_conditional(const struct insn_row *row)
 {
-    return likely(!(cpu->msr.debugctl & DEBUGCTL_BTF)) || (cpu->rip != next && cpu->rip != start);
+    return (row->mnemonic[0] == 'j' && strcmp(row->mnemonic, "jmp") != 0) ||
+           strncmp(row->mnemonic, "loop", 4) == 0 || strcmp(row->mnemonic, "into") == 0;
+}
+
+/* Has the instruction that just ran branched? A conditional branch to the next instruction is not
+ * seen as one. A string instruction that is to go on is none. */
+static bool has_branched(const struct vcpu *cpu, unsigned row, uint64_t next)
+{
+    return row != INSN_ROW_NONE && (insn_rows[row].attrs & (A_JUMP | A_REP)) == A_JUMP &&
+           (cpu->rip != next || !is_conditional(&insn_rows[row]));
+}
+
+/* Does TF trap behind the instruction? With BTF only behind a branch (SDM 3B 17.4.3). */
+static bool single_steps(const struct vcpu *cpu, unsigned row, uint64_t next)
+{
+    return likely(!(cpu->msr.debugctl & DEBUGCTL_BTF)) || has_branched(cpu, row, next);
 }
 
 /* Runs one instruction, with everything that asks for one at a time. */
@@ -139,6 +155,7 @@ static void run_single(struct vcpu *cpu)
     uint32_t before = cpu->attention;
     const struct block *b = block_find(cpu, MODE_SINGLE);
     uint64_t start = cpu->rip, next = (start + b->length) & cpu->ip_mask;
+    unsigned row = b->insns[0].row;
 
     if (unlikely(b->debug) && debug_exec(cpu, b))
         return;
@@ -153,12 +170,12 @@ static void run_single(struct vcpu *cpu)
     block_run(cpu, b);
     cpu->mmu.exact_point = false;
     cpu->block = NULL;
-    if (unlikely(before & VCPU_ATTENTION_RECORD) && cpu->rip != next && cpu->rip != start)
+    if (unlikely(before & VCPU_ATTENTION_RECORD) && has_branched(cpu, row, next))
         debug_record_branch(cpu, start, cpu->rip);
     cpu->attention &= ~((before & (SHADOWS | VCPU_ATTENTION_SINGLE)) | VCPU_ATTENTION_ALONE);
     if ((before & VCPU_ATTENTION_TRAP) &&
         !(cpu->attention & (VCPU_ATTENTION_SHADOW_SS | VCPU_ATTENTION_STEPPED)) &&
-        single_steps(cpu, start, next)) {
+        single_steps(cpu, row, next)) {
         cpu->debug.hits |= DR6_BS;
         cpu->attention |= VCPU_ATTENTION_DEBUG;
     }
@@ -175,19 +192,16 @@ void cpu_step_now(struct vcpu *cpu)
         cpu->attention |= VCPU_ATTENTION_STEPPED;
 }
 
-/* Traps that the last instruction earned. Returns true if vcpu_run has to return for a debugger on
- * the host; the guest's own trap comes first when it goes on. */
-static bool debug_trap(struct vcpu *cpu)
+/* Traps that the last instruction earned. */
+static void debug_trap(struct vcpu *cpu)
 {
     uint32_t hits = cpu->debug.hits;
 
-    if (cpu->debug.stop.kind != DEBUG_NONE)
-        return true;
     if (cpu->attention & VCPU_ATTENTION_SHADOW_SS)
-        return false; /* with the next instruction's */
+        return; /* with the next instruction's */
     cpu->attention &= ~VCPU_ATTENTION_DEBUG;
     if (hits == 0)
-        return false;
+        return;
     cpu->debug.hits = 0;
     cpu->dr[6] |= hits;
     cpu_raise(cpu, NULL, EXC_DB);
@@ -243,8 +257,19 @@ static bool take_machine_check(struct vcpu *cpu)
     return true;
 }
 
-/* Looks at everything that is not just running the next block. Returns false when vcpu_run has to
- * return *exit. */
+/* SMI and INIT; SMM latches both until RSM (SDM 3C 32.3, APM 2 10.3.3). */
+static void take_smi_or_init(struct vcpu *cpu, uint32_t pending)
+{
+    if ((pending & VCPU_PENDING_SMI) && !cpu->smm && !(cpu->attention & VCPU_ATTENTION_SHADOW))
+        smm_enter(cpu);
+    if ((pending & VCPU_PENDING_INIT) && !cpu->smm) {
+        vcpu_signal(cpu, 0, VCPU_PENDING_INIT);
+        vcpu_reset(cpu, true);
+    }
+}
+
+/* Looks at everything that is not just running the next block, in the order of SDM 3A table 6-2.
+ * Returns false when vcpu_run has to return *exit. */
 static bool attend(struct vcpu *cpu, enum vcpu_exit *exit)
 {
     uint32_t pending = atomic_load(&cpu->pending);
@@ -255,10 +280,14 @@ static bool attend(struct vcpu *cpu, enum vcpu_exit *exit)
         *exit = VCPU_EXIT_SHUTDOWN;
         return false;
     }
-    if (cpu->attention & VCPU_ATTENTION_DEBUG && debug_trap(cpu)) {
-        *exit = VCPU_EXIT_DEBUG;
+    if ((cpu->attention & VCPU_ATTENTION_DEBUG) && cpu->debug.stop.kind != DEBUG_NONE) {
+        *exit = VCPU_EXIT_DEBUG; /* the guest's own traps come when it goes on */
         return false;
     }
+    if (unlikely(pending & (VCPU_PENDING_SMI | VCPU_PENDING_INIT)))
+        take_smi_or_init(cpu, pending);
+    if (cpu->attention & VCPU_ATTENTION_DEBUG)
+        debug_trap(cpu);
     if (pending & VCPU_PENDING_DROP) {
         vcpu_signal(cpu, 0, VCPU_PENDING_DROP);
         block_cache_drop(cpu);
@@ -267,13 +296,6 @@ static bool attend(struct vcpu *cpu, enum vcpu_exit *exit)
         vcpu_signal(cpu, 0, VCPU_PENDING_EXIT | VCPU_PENDING_RESET);
         *exit = VCPU_EXIT_REQUEST;
         return false;
-    }
-    /* SMM latches an SMI and an INIT until RSM (SDM 3C 32.3, APM 2 10.3.3). */
-    if ((pending & VCPU_PENDING_SMI) && !cpu->smm && !(cpu->attention & VCPU_ATTENTION_SHADOW))
-        smm_enter(cpu);
-    if ((pending & VCPU_PENDING_INIT) && !cpu->smm) {
-        vcpu_signal(cpu, 0, VCPU_PENDING_INIT);
-        vcpu_reset(cpu, true);
     }
     if (cpu->attention & VCPU_ATTENTION_HALTED) {
         if (!vcpu_wakeable(cpu)) {

@@ -150,7 +150,9 @@ static void enter_handler(struct vcpu *cpu)
         };
     cpu->seg[SEG_CS].selector = (uint16_t)(cpu->smbase >> 4);
     cpu->seg[SEG_CS].base = cpu->smbase;
-    cpu->attention &= ~VCPU_ATTENTION_HALTED;
+    cpu->smm_hits = cpu->debug.hits;
+    cpu->debug.hits = 0;
+    cpu->attention &= ~(VCPU_ATTENTION_HALTED | VCPU_ATTENTION_DEBUG);
     flags_set(cpu, 0);
     cpu->eflags = EFLAGS_ONE;
     cpu->rip = HANDLER;
@@ -244,12 +246,22 @@ static void load_image(struct vcpu *cpu, const struct image *m)
     debug_registers_changed(cpu);
 }
 
+/* Traps that the last instruction before the SMI has earned: SMI comes first (SDM 3A table 6-2). */
+static void restore_hits(struct vcpu *cpu)
+{
+    cpu->debug.hits |= cpu->smm_hits;
+    cpu->smm_hits = 0;
+    if (cpu->debug.hits != 0)
+        cpu->attention |= VCPU_ATTENTION_DEBUG;
+}
+
 /* The instruction that brought the SMI is to run again, if the handler asks for it; its registers
- * are those from before. */
+ * are those from before. It will earn its traps then. */
 static void restart_io(struct vcpu *cpu, const struct image *m)
 {
     if (m->io_restart != 0xff || !(m->io_info & BIT(1)))
         return;
+    cpu->smm_hits = 0;
     cpu->rip = m->io_rip;
     cpu->gpr[GPR_RCX] = m->io_rcx;
     cpu->gpr[GPR_RSI] = m->io_rsi;
@@ -274,6 +286,7 @@ void smm_leave(struct vcpu *cpu, const struct insn *i)
     if ((m.cr0 & CR0_PG) && (m.cr4 & CR4_PAE) && !is_long(&m) && !mmu_load_pdptes(&cpu->mmu, m.cr3))
         cpu_shutdown(cpu, i, "RSM: a page directory pointer has a reserved bit set");
     restart_io(cpu, &m);
+    restore_hits(cpu);
     if (m.halted & 1)
         cpu->attention |= VCPU_ATTENTION_HALTED;
 }

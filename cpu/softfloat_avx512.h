@@ -38,7 +38,7 @@ uint64_t sfx_fixup(const struct sfx_format *f, struct softfloat_env *env, uint64
 /* VFPCLASS: is a in one of the classes of imm? */
 bool sfx_class(const struct sfx_format *f, const struct softfloat_env *env, uint64_t a,
                unsigned imm);
-/* VRCP14, VRSQRT14: relative error below 2^-14, no flags. */
+/* VRCP14, VRSQRT14: within 2^-14, no flags; the bits that processors give. */
 uint64_t sfx_rcp14(const struct sfx_format *f, const struct softfloat_env *env, uint64_t a);
 uint64_t sfx_rsqrt14(const struct sfx_format *f, const struct softfloat_env *env, uint64_t a);
 

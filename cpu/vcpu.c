@@ -87,7 +87,7 @@ void vcpu_reset(struct vcpu *cpu, bool init)
     cpu->dr[6] = 0xffff0ff0;
     cpu->dr[7] = 0x400;
     cpu->attention = 0;
-    cpu->debug.hits = 0;
+    cpu->debug.hits = cpu->smm_hits = 0;
     cpu->nmi_blocked = cpu->delivering = false;
     cpu->event_ext = 0;
     cpu->monitor_address = UINT64_MAX;
@@ -230,6 +230,7 @@ static void serialize_smm(struct vcpu *cpu, struct state *s)
 {
     state_bool(s, &cpu->smm);
     state_u32(s, &cpu->smbase);
+    state_u32(s, &cpu->smm_hits);
     state_u64(s, &cpu->smi_count);
     state_u64(s, &cpu->io.rip);
     state_u64(s, &cpu->io.rcx);

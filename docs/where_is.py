@@ -305,6 +305,45 @@ needs it yet". An instruction whose feature is off raises #UD.
     return text
 
 
+# --- System features ------------------------------------------------------------------------------
+
+def checked_test(word):
+    """A file below tests/ with names of cases, as documentation; fails if something is not there."""
+    path, _, cases = word.partition(":")
+    path = "tests/" + path.strip()
+    text = read(path) if os.path.exists(os.path.join(ROOT, path)) else None
+    if text is None:
+        raise SystemExit(f"docs/system-features.txt: there is no {path}")
+    names = list(filter(None, (case.strip() for case in cases.split(","))))
+    for name in names:
+        if f'{{"{name}"' not in text and not re.search(r"\b" + name + r"\b", text):
+            raise SystemExit(f"docs/system-features.txt: {path} has no case '{name}'")
+    return path + (": " + ", ".join(names) if names else "")
+
+
+def system_features(tree, rows):
+    lines, named = [], set()
+    ops = {name for row in rows for name in row["functions"]}
+    for line in read("docs/system-features.txt").splitlines():
+        if not line.strip() or line.startswith("#"):
+            continue
+        feature, manual, mnemonics, functions, tests = (part.strip() for part in line.split("|"))
+        named.update(word.strip() for word in mnemonics.split(","))
+        where = {}
+        for function in filter(None, (word.strip() for word in functions.split(","))):
+            if function not in tree.defined and function not in ops:
+                raise SystemExit(f"docs/system-features.txt: there is no function {function}")
+            where.setdefault(tree.where(function), []).append(function)
+        lines.append((feature, manual, mnemonics,
+                      "; ".join(path + ": " + ", ".join(f"`{n}`" for n in names)
+                                for path, names in where.items()),
+                      "; ".join(checked_test(word) for word in tests.split(";"))))
+    missing = {r["mnemonic"] for r in rows if "A_CPL0" in r["attrs"]} - named
+    if missing:
+        raise SystemExit(f"docs/system-features.txt: no line names {sorted(missing)}")
+    return table(("feature", "SDM", "instructions", "code", "tests"), lines)
+
+
 # --- Other tables ---------------------------------------------------------------------------------
 
 def msrs(tree):
@@ -450,6 +489,8 @@ def where_is_page(tree, rows, features):
     parts = (
         ("Instructions", "One line for each row of cpu/insn.def; the encoding is SDM 2A's notation, "
          "the operands are those of SDM 2D appendix A.", instructions(rows, features)),
+        ("System features", "What the processor does beside plain instructions, with its tests: "
+         "docs/system-features.txt.", system_features(tree, rows)),
         ("Model-specific registers", "The rows of cpu/msr.def; functions are in cpu/msr.c.", msrs(tree)),
         ("CPUID leaves", "All others read as zero but for feature bits.", cpuid_leaves(tree)),
         ("CPUID features", "The table CPU_FEATURES in cpu/insn.h; which model has which: "

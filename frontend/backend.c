@@ -81,6 +81,15 @@ static void backend_send(struct chardev *c, const uint8_t *bytes, size_t count)
         uv_async_send(&b->wake);
 }
 
+void backend_write(struct backend *b, const void *bytes, size_t count)
+{
+    if (b->machine != NULL)
+        machine_lock(b->machine);
+    backend_send(&b->chardev, bytes, count);
+    if (b->machine != NULL)
+        machine_unlock(b->machine);
+}
+
 /* Device lock held, or no machine. */
 static void drain(struct backend *b, int timeout_ms)
 {
@@ -154,7 +163,9 @@ static void take_byte(struct backend *b, uint8_t byte)
 
     if (b->spec.mux)
         action = keys_filter(&b->keys, &byte);
-    if (action == KEY_BYTE && b->input_count < BACKEND_INPUT_MAX)
+    if (action == KEY_BYTE && b->diverted != NULL)
+        b->diverted(b->diverted_opaque, &byte, 1);
+    else if (action == KEY_BYTE && b->input_count < BACKEND_INPUT_MAX)
         b->input[b->input_count++] = byte;
     else if (action > KEY_BYTE && b->key != NULL)
         b->key(b->opaque, b, action);
@@ -196,6 +207,18 @@ static void on_readable(uv_poll_t *handle, int status, int events)
 static void on_idle(uv_idle_t *handle)
 {
     read_input(handle->data);
+}
+
+void backend_divert(struct backend *b, void (*input)(void *opaque, const void *bytes, size_t count),
+                    void *opaque)
+{
+    b->diverted = input;
+    b->diverted_opaque = opaque;
+}
+
+int backend_terminal(const struct backend *b)
+{
+    return b->terminal ? b->in : b->spec.kind == BACKEND_PTY ? b->slave : -1;
 }
 
 static void on_flush(uv_timer_t *timer)

@@ -54,6 +54,9 @@ struct backend {
     bool handles;              /* the four are initialised */
     bool reading;              /* poll or idle is active */
     struct keys keys;
+    /* While this is set input goes here, not to the device: the monitor. */
+    void (*diverted)(void *opaque, const void *bytes, size_t count);
+    void *diverted_opaque;
     uint8_t input[BACKEND_INPUT_MAX]; /* read, and not yet taken by the device */
     unsigned input_count;
     atomic_bool input_open;    /* more may come */
@@ -74,6 +77,17 @@ bool backend_open(struct backend *b, const struct backend_spec *spec, const char
 void backend_start(struct backend *b, uv_loop_t *loop, struct machine *machine,
                    void (*key)(void *opaque, struct backend *b, enum key_action action),
                    void *opaque);
+
+/* From now on input goes to `input`, on the event-loop thread and without the device lock; NULL: to
+ * the device again. */
+void backend_divert(struct backend *b,
+                    void (*input)(void *opaque, const void *bytes, size_t count), void *opaque);
+
+/* Writes as the device would. Without the device lock. */
+void backend_write(struct backend *b, const void *bytes, size_t count);
+
+/* The descriptor of the terminal whose keys come in, or -1. */
+int backend_terminal(const struct backend *b);
 
 /* Closes the loop's handles; they are gone when the loop has run once more. */
 void backend_stop(struct backend *b);

@@ -2,12 +2,12 @@
 
 #include "base/check.h"
 #include "base/host/host.h"
+#include "frontend/socket_address.h"
 #include "machine/debug.h"
 
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 struct gdb_server {
@@ -22,58 +22,19 @@ struct gdb_server {
     bool closing;   /* it is being closed */
     bool next;      /* another client waits for that */
     bool stopping;
-    unsigned handles;                                       /* not yet closed */
-    char path[sizeof(((struct sockaddr_un *)0)->sun_path)]; /* of the socket, to be removed */
+    unsigned handles;            /* not yet closed */
+    char path[SOCKET_PATH_SIZE]; /* of the socket, to be removed */
     struct machine *machine;
     const struct report_tools *tools;
     struct gdb_session session;
     char input[4096];
 };
 
-struct address {
-    bool is_pipe;
-    char host[64];
-    int port;
-    const char *path;
-};
-
-/* "tcp:[HOST]:PORT", "unix:PATH"; options that QEMU knows may follow a comma: server, wait. */
-static bool parse_address(const char *text, struct address *a, struct error *err)
-{
-    const char *colon;
-    char *end;
-    long port;
-
-    *a = (struct address){.path = text + 5};
-    if (strncmp(text, "unix:", 5) == 0) {
-        a->is_pipe = true;
-        if (*a->path == '\0' || strlen(a->path) >= sizeof(((struct sockaddr_un *)0)->sun_path))
-            return error_set(err, "'%s': a path of 1 to %zu bytes follows unix:", text,
-                             sizeof(((struct sockaddr_un *)0)->sun_path) - 1);
-        return true;
-    }
-    colon = strrchr(text, ':');
-    if (strncmp(text, "tcp:", 4) != 0 || colon == NULL || colon < text + 4)
-        return error_set(err, "'%s': expected tcp:[HOST]:PORT or unix:PATH", text);
-    if ((size_t)(colon - text - 4) >= sizeof(a->host))
-        return error_set(err, "'%s': the host's name is too long", text);
-    memcpy(a->host, text + 4, (size_t)(colon - text - 4));
-    port = strtol(colon + 1, &end, 10);
-    if (end == colon + 1 || (*end != '\0' && *end != ',') || port < 1 || port > 65535)
-        return error_set(err, "'%s': a port from 1 to 65535 follows the last colon", text);
-    a->port = (int)port;
-    if (a->host[0] == '\0')
-        strcpy(a->host, "127.0.0.1");
-    if (strcmp(a->host, "localhost") == 0)
-        strcpy(a->host, "127.0.0.1");
-    return true;
-}
-
 bool gdb_server_check(const char *address, struct error *err)
 {
-    struct address a;
+    struct socket_address a;
 
-    return parse_address(address, &a, err);
+    return socket_address_parse(address, &a, err);
 }
 
 static void take_client(struct gdb_server *g);
@@ -98,7 +59,7 @@ static void disconnect(struct gdb_server *g)
     if (!g->connected || g->closing)
         return;
     g->closing = true;
-    machine_debug_detach(g->machine);
+    machine_debug_detach(g->machine, MACHINE_TOOL_GDB);
     gdb_session_end(&g->session);
     if (!g->stopping)
         machine_continue(g->machine);
@@ -215,7 +176,7 @@ static void take_client(struct gdb_server *g)
     }
     if (!g->is_pipe)
         uv_tcp_nodelay(&g->client.tcp, 1);
-    machine_debug_attach(g->machine, machine_parked, g);
+    machine_debug_attach(g->machine, MACHINE_TOOL_GDB, machine_parked, g);
     gdb_session_begin(&g->session, g->machine, g->tools, send_bytes, g);
     uv_read_start(&g->client.stream, give_buffer, received);
 }
@@ -236,29 +197,14 @@ static void on_connection(uv_stream_t *listener, int status)
         refuse(g);
 }
 
-static int bind_listener(struct gdb_server *g, const struct address *a)
-{
-    struct sockaddr_in in;
-    int status;
-
-    if (a->is_pipe) {
-        status = uv_pipe_bind(&g->listener.pipe, a->path);
-        if (status == 0)
-            strcpy(g->path, a->path);
-        return status;
-    }
-    status = uv_ip4_addr(a->host, a->port, &in);
-    return status != 0 ? status : uv_tcp_bind(&g->listener.tcp, (const struct sockaddr *)&in, 0);
-}
-
 struct gdb_server *gdb_server_start(uv_loop_t *loop, const char *address, struct machine *machine,
                                     const struct report_tools *tools, struct error *err)
 {
     struct gdb_server *g;
-    struct address a;
+    struct socket_address a;
     int status;
 
-    if (!parse_address(address, &a, err))
+    if (!socket_address_parse(address, &a, err))
         return NULL;
     g = host_alloc(sizeof(*g));
     g->is_pipe = a.is_pipe;
@@ -268,7 +214,9 @@ struct gdb_server *gdb_server_start(uv_loop_t *loop, const char *address, struct
     uv_async_init(loop, &g->parked, on_parked);
     g->parked.data = g;
     g->handles++;
-    status = bind_listener(g, &a);
+    status = socket_address_bind(&a, &g->listener.stream);
+    if (status == 0 && a.is_pipe)
+        strcpy(g->path, a.path);
     if (status == 0)
         status = uv_listen(&g->listener.stream, 4, on_connection);
     if (status != 0) {

@@ -138,6 +138,8 @@ static void stop_reply(struct gdb_session *s, const struct machine_stop_reason *
     case MACHINE_STOP_STEP:
     case MACHINE_STOP_BREAKPOINT:
     case MACHINE_STOP_IO:
+    case MACHINE_STOP_UNTIL:
+    case MACHINE_STOP_EVENT:
         gdb_reply_format(r, "T%02xthread:1;", SIGNAL_TRAP);
         break;
     case MACHINE_STOP_WRITE:
@@ -184,7 +186,7 @@ static void resume(struct gdb_session *s, bool step)
 {
     s->waiting = true;
     if (step)
-        machine_debug_step(s->machine, s->monitor.step_interrupts);
+        machine_debug_step(s->machine, 1, s->monitor.step_interrupts);
     else
         machine_continue(s->machine);
 }
@@ -488,7 +490,7 @@ void gdb_session_begin(struct gdb_session *s, struct machine *machine,
                        void (*send)(void *opaque, const void *bytes, size_t count), void *opaque)
 {
     *s = (struct gdb_session){.machine = machine,
-                              .monitor = {.machine = machine, .tools = tools},
+                              .monitor = {.machine = machine, .tools = tools, .in_gdb = true},
                               .send = send,
                               .opaque = opaque};
     machine_stop(machine);

@@ -5,6 +5,7 @@
 const char keys_help[] = "\r\n"
                          "Ctrl-A h       this help\r\n"
                          "Ctrl-A x       quit\r\n"
+                         "Ctrl-A c       monitor, or back from there\r\n"
                          "Ctrl-A p       stop the machine, or let it continue\r\n"
                          "Ctrl-A r       show where the guest is: registers, code, tables\r\n"
                          "Ctrl-A b       send a break (Linux: magic SysRq)\r\n"

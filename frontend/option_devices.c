@@ -2,6 +2,7 @@
 #include "base/bits.h"
 #include "frontend/option_handlers.h"
 #include "frontend/properties.h"
+#include "frontend/socket_address.h"
 #include "frontend/values.h"
 
 #include <string.h>
@@ -31,8 +32,8 @@ static bool backend_is_elsewhere(const char *value)
                          "|spicevmc|ringbuf|serial");
 }
 
-static bool parse_backend(const char *what, const char *value, struct backend_spec *spec,
-                          struct error *err)
+bool options_parse_backend(const char *what, const char *value, struct backend_spec *spec,
+                           struct error *err)
 {
     static const struct {
         const char *word;
@@ -104,20 +105,13 @@ bool opt_serial(struct options *o, const char *value, struct error *err)
 {
     struct backend_spec *spec = next_serial(o, err);
 
-    return spec != NULL && parse_backend("-serial", value, spec, err);
+    return spec != NULL && options_parse_backend("-serial", value, spec, err);
 }
 
 bool opt_debugcon(struct options *o, const char *value, struct error *err)
 {
     o->machine.debugcon_port = 0xe9;
-    return parse_backend("-debugcon", value, &o->debugcon, err);
-}
-
-bool opt_monitor(struct options *o, const char *value, struct error *err)
-{
-    (void)o;
-    return word_in(value, "none|null|/dev/null") ||
-           error_set(err, "-monitor: '%s': there is no monitor yet; valid: none, null", value);
+    return options_parse_backend("-debugcon", value, &o->debugcon, err);
 }
 
 bool opt_echr(struct options *o, const char *value, struct error *err)
@@ -151,6 +145,28 @@ static bool set_chardev_path(struct options *o, const char *what, const char *va
     (void)what, (void)err;
     last_chardev(o)->spec.path = options_own(o, value);
     return true;
+}
+
+static bool set_chardev_host(struct options *o, const char *what, const char *value,
+                             struct error *err)
+{
+    (void)what, (void)err;
+    last_chardev(o)->host = options_own(o, value);
+    return true;
+}
+
+static bool set_chardev_port(struct options *o, const char *what, const char *value,
+                             struct error *err)
+{
+    (void)what, (void)err;
+    last_chardev(o)->port = options_own(o, value);
+    return true;
+}
+
+static bool set_chardev_server(struct options *o, const char *what, const char *value,
+                               struct error *err)
+{
+    return value_switch(what, value, &last_chardev(o)->server, err);
 }
 
 static bool set_chardev_mux(struct options *o, const char *what, const char *value,
@@ -187,7 +203,7 @@ static bool set_chardev_log_append(struct options *o, const char *what, const ch
 
 static const char *chardev_word(const void *opaque, size_t n)
 {
-    static const char *const words[] = {"stdio", "file", "pty", "null"};
+    static const char *const words[] = {"stdio", "file", "pty", "null", "socket"};
 
     (void)opaque;
     return n < ARRAY_SIZE(words) ? words[n] : NULL;
@@ -202,12 +218,37 @@ static bool set_chardev_kind(struct options *o, const char *what, const char *va
         spec->kind = BACKEND_FILE;
         return true;
     }
+    if (strcmp(value, "socket") == 0) {
+        spec->kind = BACKEND_SOCKET;
+        return true;
+    }
     if (word_in(value, "stdio|pty|null"))
-        return parse_backend(what, value, spec, err);
+        return options_parse_backend(what, value, spec, err);
     if (backend_is_elsewhere(value))
-        return error_set(err, "%s: '%s' is not there yet; valid: stdio, file, pty, null", what,
-                         value);
+        return error_set(err, "%s: '%s' is not there yet; valid: stdio, file, pty, null, socket",
+                         what, value);
     return value_unknown(err, what, value, chardev_word, NULL);
+}
+
+/* "unix:PATH" or "tcp:HOST:PORT" out of the properties. */
+static bool complete_socket(struct options *o, struct named_backend *c, const char *value,
+                            struct error *err)
+{
+    char address[SOCKET_PATH_SIZE + 8];
+    struct socket_address a;
+    int length;
+
+    if (!c->server)
+        return error_set(err, "-chardev: '%s': only server=on is there", value);
+    if ((c->spec.path != NULL) == (c->port != NULL))
+        return error_set(err, "-chardev: '%s': either path=... or port=... belongs there", value);
+    length = c->spec.path != NULL ? snprintf(address, sizeof(address), "unix:%s", c->spec.path)
+                                  : snprintf(address, sizeof(address), "tcp:%s:%s",
+                                             c->host != NULL ? c->host : "", c->port);
+    if (length < 0 || (size_t)length >= sizeof(address))
+        return error_set(err, "-chardev: '%s': the address is too long", value);
+    c->spec.path = options_own(o, address);
+    return socket_address_parse(address, &a, err) || error_prefix(err, "-chardev");
 }
 
 bool opt_chardev(struct options *o, const char *value, struct error *err)
@@ -220,6 +261,11 @@ bool opt_chardev(struct options *o, const char *value, struct error *err)
         {"append", set_chardev_append, NULL},
         {"logfile", set_chardev_log, NULL},
         {"logappend", set_chardev_log_append, NULL},
+        {"host", set_chardev_host, NULL},
+        {"port", set_chardev_port, NULL},
+        {"server", set_chardev_server, NULL},
+        {"wait", NULL, "off"},
+        {"nowait", NULL, "on"},
     };
     struct named_backend *c;
 
@@ -230,12 +276,13 @@ bool opt_chardev(struct options *o, const char *value, struct error *err)
                               ARRAY_SIZE(properties), err))
         return false;
     if (c->spec.kind == BACKEND_NONE)
-        return error_set(err, "-chardev: '%s' does not begin with stdio, file, pty or null", value);
+        return error_set(err, "-chardev: '%s' does not begin with stdio, file, pty, null or socket",
+                         value);
     if (c->id == NULL)
         return error_set(err, "-chardev: '%s': id=... is missing", value);
     if (c->spec.kind == BACKEND_FILE && c->spec.path == NULL)
         return error_set(err, "-chardev: '%s': path=... is missing", value);
-    return true;
+    return c->spec.kind != BACKEND_SOCKET || complete_socket(o, c, value, err);
 }
 
 const struct backend_spec *options_chardev(const struct options *o, const char *id,
@@ -247,46 +294,6 @@ const struct backend_spec *options_chardev(const struct options *o, const char *
     }
     error_set(err, "there is no -chardev with id=%s", id);
     return NULL;
-}
-
-static bool set_mon_chardev(struct options *o, const char *what, const char *value,
-                            struct error *err)
-{
-    (void)what, (void)err;
-    o->mon_chardev = options_own(o, value);
-    return true;
-}
-
-static bool set_mon_mode(struct options *o, const char *what, const char *value, struct error *err)
-{
-    (void)o;
-    return strcmp(value, "readline") == 0 ||
-           error_set(err, "%s: '%s' is not there yet; valid: readline", what, value);
-}
-
-bool opt_mon(struct options *o, const char *value, struct error *err)
-{
-    static const struct property properties[] = {
-        {"chardev", set_mon_chardev, NULL}, {"mode", set_mon_mode, NULL}, {"pretty", NULL, "off"}};
-
-    return properties_set_first(o, "-mon", value, set_mon_chardev, properties,
-                                ARRAY_SIZE(properties), err);
-}
-
-/* A monitor that shares a serial port's terminal (Ctrl-A c) is never in the way; one that has a
- * back end of its own would be missed. */
-bool options_check_mon(const struct options *o, struct error *err)
-{
-    const struct backend_spec *spec;
-
-    if (o->mon_chardev == NULL)
-        return true;
-    spec = options_chardev(o, o->mon_chardev, err);
-    if (spec == NULL)
-        return error_prefix(err, "-mon");
-    return spec->mux || spec->kind == BACKEND_NULL ||
-           error_set(err, "-mon: there is no monitor yet; chardev=%s is neither mux=on nor null",
-                     o->mon_chardev);
 }
 
 /* --- -device --- */

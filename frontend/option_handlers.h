@@ -10,6 +10,10 @@ typedef bool option_fn(struct options *o, const char *value, struct error *err);
 bool options_check_accel(const struct options *o, struct error *err);
 bool options_check_mon(const struct options *o, struct error *err);
 
+/* -serial's and the others' BACKEND. The spec's path points into the value. */
+bool options_parse_backend(const char *what, const char *value, struct backend_spec *spec,
+                           struct error *err);
+
 #define GROUP(title)
 #define OPTION(name, syntax, handler, help) option_fn handler;
 #define ALIAS(name, option)

@@ -19,6 +19,7 @@ enum backend_kind {
     BACKEND_STDIO,
     BACKEND_FILE,
     BACKEND_PTY,
+    BACKEND_SOCKET, /* monitors only; path: the address (socket_address.h) */
     BACKEND_NAMED, /* the -chardev called `path` */
 };
 
@@ -32,11 +33,14 @@ struct backend_spec {
     bool log_append;
 };
 
-#define CHARDEV_MAX 8
+#define CHARDEV_MAX         8
+#define OPTIONS_MONITOR_MAX 4
 
 struct named_backend {
     const char *id;
     struct backend_spec spec;
+    const char *host, *port; /* of a socket, or NULL */
+    bool server;
 };
 
 struct owned_text;
@@ -48,7 +52,8 @@ struct options {
     struct backend_spec debugcon;  /* BACKEND_NONE: no port E9h */
     struct named_backend chardevs[CHARDEV_MAX];
     unsigned chardev_count;
-    const char *mon_chardev;       /* -mon chardev=, or NULL */
+    struct backend_spec monitors[OPTIONS_MONITOR_MAX]; /* -monitor and -mon */
+    unsigned monitor_count;
     uint8_t escape;                /* -echr; 0: Ctrl-A */
     bool no_defaults;
     bool accel_found;              /* some -accel named what we have */
@@ -87,6 +92,9 @@ void options_print_help(FILE *out);
 /* What the -chardev of that name says; NULL and err if there is none. */
 const struct backend_spec *options_chardev(const struct options *o, const char *id,
                                            struct error *err);
+
+/* Is this monitor the second user of a serial port's back end, behind Ctrl-A c? */
+bool options_monitor_shared(const struct options *o, const struct backend_spec *spec);
 
 /* A copy of the text that lives as long as the options. */
 const char *options_own(struct options *o, const char *text);

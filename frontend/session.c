@@ -13,6 +13,7 @@
 #include "frontend/disassemble.h"
 #include "frontend/exit_codes.h"
 #include "frontend/gdb_server.h"
+#include "frontend/monitor_server.h"
 #include "frontend/options.h"
 #include "frontend/terminal.h"
 #include "machine/machine.h"
@@ -32,7 +33,10 @@
 /* The date that a deterministic machine shows at start: 2024-01-01. */
 #define DETERMINISTIC_EPOCH 1704067200
 
-#define BACKEND_COUNT (MACHINE_SERIAL_COUNT + 1) /* the last is the debug console */
+/* Serial ports, the debug console, monitors. */
+#define BACKEND_DEBUGCON MACHINE_SERIAL_COUNT
+#define BACKEND_MONITOR  (BACKEND_DEBUGCON + 1)
+#define BACKEND_COUNT    (BACKEND_MONITOR + OPTIONS_MONITOR_MAX)
 
 #define SILENCE_TICKS 4
 
@@ -60,7 +64,8 @@ struct session {
     unsigned silent;          /* its ticks since then */
     atomic_bool silence_told; /* the report asked for is about a silence */
     struct gdb_server *gdb;   /* NULL: no -gdb */
-    uv_async_t done;          /* parallel: the vCPU thread has ended */
+    struct monitor_server *monitors;
+    uv_async_t done; /* parallel: the vCPU thread has ended */
     bool loop_open;
     pthread_t vcpu_thread;
 };
@@ -78,11 +83,13 @@ static bool open_backend(struct session *s, unsigned n, const struct backend_spe
         return false;
     if (spec->kind == BACKEND_NONE)
         return true;
+    if (spec->kind == BACKEND_SOCKET)
+        return error_set(err, "%s: sockets are there for monitors only", label);
     if (!backend_open(&s->backends[n], spec, label, err)) {
         backend_close(&s->backends[n]);
         return false;
     }
-    if (n >= MACHINE_SERIAL_COUNT && !s->backends[n].own_fds)
+    if (n == BACKEND_DEBUGCON && !s->backends[n].own_fds)
         atomic_store(&s->backends[n].input_open, false); /* output only: leave input to a port */
     s->backends[n].serial = n;
     s->backends[n].keys.escape = s->options.escape;
@@ -91,18 +98,58 @@ static bool open_backend(struct session *s, unsigned n, const struct backend_spe
     return true;
 }
 
+static bool monitor_has_stdio(const struct options *o)
+{
+    for (unsigned n = 0; n < o->monitor_count; n++) {
+        if (o->monitors[n].kind == BACKEND_STDIO)
+            return true;
+    }
+    return false;
+}
+
 /* Without -serial the first port goes to the terminal: there is no window yet. */
 static void default_serial(struct options *o)
 {
     if (o->serial_count > 0 || o->no_defaults)
         return;
     o->serial_count = 1;
+    if (monitor_has_stdio(o)) {
+        o->serial[0].kind = BACKEND_NULL;
+        return;
+    }
     if (o->nographic || !o->display_none)
         o->serial[0] = (struct backend_spec){.kind = BACKEND_STDIO, .mux = true};
     else
         o->serial[0].kind = BACKEND_NULL;
     if (!o->nographic && !o->display_none)
         fprintf(stderr, "gnomon: there is no window yet: going on as with -nographic\n");
+}
+
+/* Those that have a back end of their own, which is no socket; NULL for others. */
+static const struct backend_spec *own_monitor(const struct options *o, unsigned n)
+{
+    const struct backend_spec *spec = &o->monitors[n];
+
+    if (options_monitor_shared(o, spec))
+        return NULL;
+    if (spec->kind == BACKEND_NAMED)
+        spec = options_chardev(o, spec->path, NULL);
+    return spec == NULL || spec->kind == BACKEND_SOCKET || spec->kind == BACKEND_NULL ? NULL : spec;
+}
+
+static bool open_monitors(struct session *s, unsigned *readers, struct error *err)
+{
+    for (unsigned n = 0; n < s->options.monitor_count; n++) {
+        const struct backend_spec *spec = own_monitor(&s->options, n);
+        struct chardev *unused;
+
+        if (spec == NULL)
+            continue;
+        if (!open_backend(s, BACKEND_MONITOR + n, spec, "monitor", &unused, err))
+            return false;
+        *readers += spec->kind == BACKEND_STDIO;
+    }
+    return true;
 }
 
 static bool open_backends(struct session *s, struct error *err)
@@ -120,16 +167,19 @@ static bool open_backends(struct session *s, struct error *err)
         spec = &s->backends[n].spec;
         readers += s->backend_used[n] && spec->kind == BACKEND_STDIO;
     }
+    if (!open_monitors(s, &readers, err))
+        return false;
     if (readers > 1)
-        return error_set(err, "-serial: only one port can use stdio");
-    return open_backend(s, MACHINE_SERIAL_COUNT, &o->debugcon, "debug console",
-                        &o->machine.debugcon, err);
+        return error_set(err, "-serial, -monitor: only one of all can use stdio");
+    return open_backend(s, BACKEND_DEBUGCON, &o->debugcon, "debug console", &o->machine.debugcon,
+                        err);
 }
 
 static struct backend *terminal_backend(struct session *s)
 {
-    for (unsigned n = 0; n < MACHINE_SERIAL_COUNT; n++) {
-        if (s->backend_used[n] && s->backends[n].spec.kind == BACKEND_STDIO)
+    for (unsigned n = 0; n < BACKEND_COUNT; n++) {
+        if (s->backend_used[n] && s->backends[n].spec.kind == BACKEND_STDIO &&
+            n != BACKEND_DEBUGCON)
             return &s->backends[n];
     }
     return NULL;
@@ -175,7 +225,8 @@ static void on_key(void *opaque, struct backend *b, enum key_action action)
         machine_send_break(s->machine, b->serial);
         break;
     case KEY_MONITOR:
-        fputs("\r\ngnomon: there is no monitor yet\r\n", stderr);
+        if (b->serial < MACHINE_SERIAL_COUNT)
+            monitor_server_toggle(s->monitors, b);
         break;
     case KEY_PAUSE:
         toggle_pause(s);
@@ -266,6 +317,25 @@ static void on_done(uv_async_t *async)
     uv_stop(async->loop);
 }
 
+static bool open_monitor_server(struct session *s, struct error *err)
+{
+    const struct options *o = &s->options;
+
+    s->monitors = monitor_server_create(&s->loop, s->machine, &s->tools);
+    for (unsigned n = 0; n < o->monitor_count; n++) {
+        const struct backend_spec *spec = &o->monitors[n];
+
+        if (s->backend_used[BACKEND_MONITOR + n])
+            monitor_server_toggle(s->monitors, &s->backends[BACKEND_MONITOR + n]);
+        if (spec->kind == BACKEND_NAMED)
+            spec = options_chardev(o, spec->path, err);
+        if (spec == NULL ||
+            (spec->kind == BACKEND_SOCKET && !monitor_server_listen(s->monitors, spec->path, err)))
+            return false;
+    }
+    return true;
+}
+
 static bool open_loop(struct session *s, struct error *err)
 {
     uv_loop_init(&s->loop);
@@ -292,6 +362,8 @@ static bool open_loop(struct session *s, struct error *err)
         if (s->backend_used[n])
             backend_start(&s->backends[n], &s->loop, s->machine, on_key, s);
     }
+    if (!open_monitor_server(s, err))
+        return false;
     if (s->options.gdb == NULL)
         return true;
     s->gdb = gdb_server_start(&s->loop, s->options.gdb, s->machine, &s->tools, err);
@@ -309,6 +381,7 @@ static void close_loop(struct session *s)
     uv_close((uv_handle_t *)&s->silence, NULL);
     uv_close((uv_handle_t *)&s->done, NULL);
     gdb_server_stop(s->gdb);
+    monitor_server_stop(s->monitors);
     for (unsigned n = 0; n < BACKEND_COUNT; n++) {
         if (s->backend_used[n])
             backend_stop(&s->backends[n]);
@@ -389,6 +462,8 @@ static bool run(struct session *s, struct error *err)
     else
         ok = run_parallel(s, err);
     terminal_restore();
+    if (ok)
+        monitor_server_ended(s->monitors, s->result.text);
     if (ok)
         gdb_server_ended(s->gdb, exit_status_of(&s->result, machine_gap_count(s->machine)));
     close_loop(s);

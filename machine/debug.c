@@ -12,36 +12,68 @@
 
 /* --- Stops --- */
 
-void machine_debug_attach(struct machine *m, void (*parked)(void *opaque), void *opaque)
+void machine_debug_attach(struct machine *m, enum machine_tool tool, void (*parked)(void *opaque),
+                          void *opaque)
 {
     machine_lock(m);
-    m->debug.parked = parked;
-    m->debug.opaque = opaque;
+    m->debug.listeners[tool] = (struct machine_listener){.parked = parked, .opaque = opaque};
     machine_unlock(m);
 }
 
-void machine_debug_drop_points(struct machine *m)
+static void drop_points(struct machine *m, enum machine_tool tool)
 {
     struct vcpu *cpu = m->cpu;
 
-    m->requests &= ~MACHINE_REQUEST_DETACH;
+    m->debug.leaving &= ~BIT(tool);
     for (unsigned n = cpu->debug.count; n-- > 0;) {
         struct debug_point p = cpu->debug.points[n];
 
-        if (p.owner == DEBUG_HOST)
+        if (p.owner == DEBUG_HOST + tool)
             debug_remove(cpu, &p);
     }
 }
 
-void machine_debug_detach(struct machine *m)
+void machine_debug_drop_points(struct machine *m)
+{
+    m->requests &= ~MACHINE_REQUEST_DETACH;
+    for (unsigned tool = 0; tool < MACHINE_TOOL_COUNT; tool++) {
+        if (m->debug.leaving & BIT(tool))
+            drop_points(m, (enum machine_tool)tool);
+    }
+}
+
+void machine_debug_detach(struct machine *m, enum machine_tool tool)
 {
     machine_lock(m);
-    m->debug.parked = NULL;
-    m->debug.step = false;
-    if (m->debug.is_parked)
-        machine_debug_drop_points(m);
-    else
+    m->debug.listeners[tool].parked = NULL;
+    m->debug.steps = 0;
+    if (m->debug.is_parked) {
+        drop_points(m, tool);
+    } else {
+        m->debug.leaving |= BIT(tool);
         machine_request_locked(m, MACHINE_REQUEST_DETACH);
+    }
+    machine_unlock(m);
+}
+
+void machine_hold(struct machine *m)
+{
+    machine_lock(m);
+    CHECK(!m->debug.held);
+    m->debug.held = true;
+    while (m->debug.in_slice) {
+        vcpu_signal(m->cpu, VCPU_PENDING_EXIT, 0);
+        pthread_cond_wait(&m->wake, &m->device_lock);
+    }
+    machine_unlock(m);
+}
+
+void machine_release(struct machine *m)
+{
+    machine_lock(m);
+    CHECK(m->debug.held);
+    m->debug.held = false;
+    machine_wake_locked(m);
     machine_unlock(m);
 }
 
@@ -56,14 +88,28 @@ bool machine_debug_parked(struct machine *m, struct machine_stop_reason *why)
     return parked;
 }
 
-void machine_debug_step(struct machine *m, bool interrupts)
+static void resume_locked(struct machine *m)
 {
-    machine_lock(m);
-    m->debug.step = true;
-    m->debug.step_interrupts = interrupts;
     m->debug.is_parked = false;
     m->requests &= ~MACHINE_REQUEST_STOP;
     machine_wake_locked(m);
+}
+
+void machine_debug_step(struct machine *m, uint64_t count, bool interrupts)
+{
+    machine_lock(m);
+    m->debug.steps = MAX(count, 1u);
+    m->debug.step_interrupts = interrupts;
+    resume_locked(m);
+    machine_unlock(m);
+}
+
+void machine_debug_until(struct machine *m, uint64_t instructions, uint64_t ns)
+{
+    machine_lock(m);
+    m->debug.until_instructions = instructions;
+    m->debug.until_ns = ns;
+    machine_request_locked(m, 0); /* the slice that runs may be too long */
     machine_unlock(m);
 }
 
@@ -87,7 +133,7 @@ static bool convert(const struct machine_point *point, struct debug_point *out)
         .length = execute ? 1 : point->length,
         .cr3 = point->any_root ? DEBUG_ANY_CR3 : point->root & PAGE_MASK,
         .kind = kinds[point->kind],
-        .owner = DEBUG_HOST,
+        .owner = (uint8_t)(DEBUG_HOST + point->tool),
         .physical = point->physical,
     };
     return true;
@@ -116,6 +162,33 @@ bool machine_debug_remove(struct machine *m, const struct machine_point *point)
     found = debug_remove(m->cpu, &p);
     machine_unlock(m);
     return found;
+}
+
+bool machine_debug_point(struct machine *m, enum machine_tool tool, unsigned n,
+                         struct machine_point *point)
+{
+    const struct debug *d = &m->cpu->debug;
+
+    for (unsigned k = 0; k < d->count; k++) {
+        const struct debug_point *p = &d->points[k];
+
+        if (p->owner != DEBUG_HOST + tool || n-- > 0)
+            continue;
+        *point = (struct machine_point){
+            .kind = p->kind == DEBUG_EXEC    ? MACHINE_POINT_EXECUTE
+                    : p->kind == DEBUG_WRITE ? MACHINE_POINT_WRITE
+                    : p->kind == DEBUG_READ  ? MACHINE_POINT_READ
+                                             : MACHINE_POINT_ACCESS,
+            .tool = tool,
+            .physical = p->physical,
+            .any_root = p->cr3 == DEBUG_ANY_CR3,
+            .root = p->cr3,
+            .address = p->address,
+            .length = p->length,
+        };
+        return true;
+    }
+    return false;
 }
 
 /* --- Memory --- */
@@ -207,19 +280,4 @@ enum machine_error_outcome machine_inject_error(struct machine *m, const struct 
         break;
     }
     return MACHINE_ERROR_NO_BANK;
-}
-
-/* --- For people --- */
-
-void machine_print_registers(struct machine *m, FILE *out)
-{
-    vcpu_dump(m->cpu, out);
-}
-
-void machine_print_walk(struct machine *m, FILE *out, uint64_t address)
-{
-    struct mmu_walk w;
-
-    mmu_walk_inspect(&m->cpu->mmu, gva(address), MMU_READ, TLB_VIEW_SUPERVISOR, &w);
-    mmu_walk_print(out, &w);
 }

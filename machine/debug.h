@@ -4,7 +4,7 @@
  * walks that set A or D.
  *
  * Threads: the event-loop thread, without the device lock. Everything below "parked" needs the
- * machine to be parked: stopped, with its run loop waiting.
+ * machine to be parked: stopped, with its run loop waiting; or held for a moment (machine_hold).
  */
 #ifndef MACHINE_DEBUG_H
 #define MACHINE_DEBUG_H
@@ -14,7 +14,6 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <stdio.h>
 
 enum machine_stop_kind {
     MACHINE_STOP_REQUEST, /* machine_stop, or the guest's own power-off with no_shutdown */
@@ -25,6 +24,15 @@ enum machine_stop_kind {
     MACHINE_STOP_ACCESS,
     MACHINE_STOP_IO,
     MACHINE_STOP_TRIPLE_FAULT, /* continuing does what the machine does about it */
+    MACHINE_STOP_UNTIL,        /* machine_debug_until */
+    MACHINE_STOP_EVENT,        /* machine/mmu_breaks.h; address: number of the breakpoint */
+};
+
+/* Who holds the machine: each has points of its own and is told of stops. */
+enum machine_tool {
+    MACHINE_TOOL_GDB,
+    MACHINE_TOOL_MONITOR,
+    MACHINE_TOOL_COUNT,
 };
 
 struct machine_stop_reason {
@@ -33,20 +41,35 @@ struct machine_stop_reason {
 };
 
 /* From now on `parked` is called whenever the run loop has stopped, on its thread and with the
- * device lock held: it only passes the word on. A triple fault stops the machine first. */
-void machine_debug_attach(struct machine *m, void (*parked)(void *opaque), void *opaque);
+ * device lock held: it only passes the word on. With GDB a triple fault stops the machine first. */
+void machine_debug_attach(struct machine *m, enum machine_tool tool,
+                          void (*parked)(void *opaque), void *opaque);
 
-/* Removes every point that is left. The machine stays stopped if it is. */
-void machine_debug_detach(struct machine *m);
+/* Removes every point of the tool that is left. The machine stays stopped if it is. */
+void machine_debug_detach(struct machine *m, enum machine_tool tool);
 
 /* Is the machine parked, and why? */
 bool machine_debug_parked(struct machine *m, struct machine_stop_reason *why);
 
+/*
+ * Between the two the processor runs nothing, so that what follows below can be called on a running
+ * machine, too. Its time goes on: for moments only. Waits for the end of a slice of the run loop;
+ * within machine_host.poll and wait (deterministic) there is none, and a hold changes nothing in
+ * the run. Not nested.
+ */
+void machine_hold(struct machine *m);
+void machine_release(struct machine *m);
+
+/* The count of instructions at which the machine stops, and the virtual time in ns; UINT64_MAX:
+ * none. One that has been reached stops it at once when it continues. The next stop, whatever its
+ * reason, forgets both. */
+void machine_debug_until(struct machine *m, uint64_t instructions, uint64_t ns);
+
 /* --- Parked --- */
 
-/* Lets the machine run for one instruction. Without `interrupts` none is taken before it, so that a
- * step stays in the code that is looked at. */
-void machine_debug_step(struct machine *m, bool interrupts);
+/* Lets the machine run for `count` instructions, at least one. Without `interrupts` none is taken
+ * before each, so that a step stays in the code that is looked at. */
+void machine_debug_step(struct machine *m, uint64_t count, bool interrupts);
 
 enum machine_point_kind {
     MACHINE_POINT_EXECUTE,
@@ -57,6 +80,7 @@ enum machine_point_kind {
 
 struct machine_point {
     enum machine_point_kind kind;
+    enum machine_tool tool;
     bool physical; /* MACHINE_POINT_EXECUTE: a guest physical address */
     bool any_root; /* else only while CR3 has this root */
     uint64_t root;
@@ -67,6 +91,10 @@ struct machine_point {
 /* False: no such point to remove, or one that cannot be watched. */
 bool machine_debug_add(struct machine *m, const struct machine_point *point);
 bool machine_debug_remove(struct machine *m, const struct machine_point *point);
+
+/* Point n of the tool; false after the last. */
+bool machine_debug_point(struct machine *m, enum machine_tool tool, unsigned n,
+                         struct machine_point *point);
 
 /* Memory as a supervisor's access would see it (linear), or physical. Answers how many bytes were
  * there; stops at the first that is not mapped, or is a device. Writing honours watches: changed
@@ -112,9 +140,6 @@ enum machine_error_outcome {
 
 enum machine_error_outcome machine_inject_error(struct machine *m, const struct machine_error *e);
 
-/* For people, as the monitor's commands print them. */
-void machine_print_registers(struct machine *m, FILE *out);
-void machine_print_walk(struct machine *m, FILE *out, uint64_t address);
 bool machine_translate(struct machine *m, uint64_t address, uint64_t *physical);
 
 #endif

@@ -77,16 +77,24 @@ enum machine_request {
     MACHINE_REQUEST_RESET = 1 << 1,
     MACHINE_REQUEST_STOP = 1 << 2, /* stays set while the machine is stopped */
     MACHINE_REQUEST_LOOK = 1 << 3, /* machine_host.look is to be called */
-    MACHINE_REQUEST_DETACH = 1 << 4, /* the debugger's points are to be removed */
+    MACHINE_REQUEST_DETACH = 1 << 4, /* points of machine_debug.leaving are to be removed */
 };
 
-/* What a debugger on the host wants; device lock. */
-struct machine_debug {
+struct machine_listener {
     void (*parked)(void *opaque); /* NULL: there is none */
     void *opaque;
+};
+
+/* What debuggers on the host want; device lock. */
+struct machine_debug {
+    struct machine_listener listeners[MACHINE_TOOL_COUNT];
+    uint32_t leaving;             /* bit enum machine_tool: its points are to be removed */
     bool is_parked;               /* the run loop waits in a stop */
-    bool step;                    /* stop again after one instruction */
+    bool in_slice;                /* vcpu_run runs */
+    bool held;                    /* it must not begin: machine_hold */
+    uint64_t steps;               /* single instructions before the next stop; 0: runs freely */
     bool step_interrupts;
+    uint64_t until_instructions, until_ns; /* machine_debug_until */
     bool told_triple_fault;       /* it was stopped for; now it happens */
     struct machine_stop_reason why;
 };
@@ -150,7 +158,7 @@ void machine_deadline_moved(void *opaque);
 
 /* --- debug.c --- */
 
-/* Removes the points of the debugger on the host. On the run loop's thread, or while it is parked;
+/* Removes the points of the tools that have left. On the run loop's thread, or while it is parked;
  * the device lock is held. */
 void machine_debug_drop_points(struct machine *m);
 
@@ -181,6 +189,13 @@ uint64_t machine_code_address(const struct machine *m, uint64_t rip);
  * one cannot be read. length 0: to the end of the block. */
 void machine_print_code(struct machine *m, FILE *out, uint64_t address, unsigned length,
                         unsigned most, const struct report_tools *tools);
+
+/* How wide the code is that the processor runs: 16, 32 or 64. */
+unsigned machine_code_bits(const struct vcpu *cpu);
+
+/* What is on its way to the processor, and what holds it up; what is still to come. Device lock. */
+void machine_print_interrupts_locked(struct machine *m, FILE *out);
+void machine_print_timers_locked(struct machine *m, FILE *out);
 
 /* --- trace.c --- */
 

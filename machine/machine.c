@@ -128,6 +128,7 @@ struct machine *machine_create(const struct machine_config *config, struct error
 
     m->config = *config;
     m->log = config->log;
+    m->debug.until_instructions = m->debug.until_ns = UINT64_MAX;
     init_locks(m);
     machine_lock(m);
     ok = build(m, err);

@@ -131,6 +131,10 @@ void machine_stop(struct machine *m);
 void machine_continue(struct machine *m);
 bool machine_stopped(struct machine *m);
 
+/* The reset button, and the power button: what the latter does is the guest's decision. */
+void machine_reset(struct machine *m);
+void machine_power_button(struct machine *m);
+
 /* Asks for a call of machine_host.look; also while the machine is stopped or the guest sleeps. */
 void machine_look(struct machine *m);
 

@@ -51,7 +51,7 @@ static bool peek_word(const struct machine *m, uint64_t address, unsigned size, 
 
 /* --- Code --- */
 
-static unsigned code_bits(const struct vcpu *cpu)
+unsigned machine_code_bits(const struct vcpu *cpu)
 {
     if (cpu->mode & MODE_64)
         return 64;
@@ -95,8 +95,8 @@ void machine_print_code(struct machine *m, FILE *out, uint64_t address, unsigned
         size_t count = peek(m, address, bytes, sizeof(bytes)), size = 0;
 
         if (tools->disassemble != NULL)
-            size = tools->disassemble(tools->opaque, bytes, count, address, code_bits(m->cpu), text,
-                                      sizeof(text));
+            size = tools->disassemble(tools->opaque, bytes, count, address,
+                                      machine_code_bits(m->cpu), text, sizeof(text));
         fprintf(out, "%s %016" PRIx64 ": ", address == here ? "=>" : "  ", address);
         print_bytes(out, bytes, size > 0 ? size : count);
         fprintf(out, " %s\n",
@@ -222,7 +222,7 @@ static void print_idt(struct machine *m, FILE *out, const struct symbols *symbol
 
 static void print_stack(struct machine *m, FILE *out, const struct symbols *symbols)
 {
-    unsigned size = code_bits(m->cpu) / 8;
+    unsigned size = machine_code_bits(m->cpu) / 8;
     uint64_t address = m->cpu->gpr[GPR_RSP];
     char text[128];
 
@@ -324,8 +324,7 @@ static void print_vectors(FILE *out, const char *name, const uint32_t set[8])
     fputs(any ? "" : " none", out);
 }
 
-/* What is on its way to the processor, and what holds it up. */
-static void print_interrupts(struct machine *m, FILE *out)
+void machine_print_interrupts_locked(struct machine *m, FILE *out)
 {
     const struct lapic *l = m->lapic;
 
@@ -343,7 +342,7 @@ static void print_interrupts(struct machine *m, FILE *out)
     }
 }
 
-static void print_timers(struct machine *m, FILE *out)
+void machine_print_timers_locked(struct machine *m, FILE *out)
 {
     uint64_t now = machine_time(m);
 
@@ -370,8 +369,8 @@ void machine_report(struct machine *m, FILE *out, const struct report_tools *too
     print_idt(m, out, tools->symbols);
     print_stack(m, out, tools->symbols);
     print_blocks(m, out, tools);
-    print_interrupts(m, out);
-    print_timers(m, out);
+    machine_print_interrupts_locked(m, out);
+    machine_print_timers_locked(m, out);
     fprintf(out, "accesses nobody answered: %" PRIu64 "\n---\n", bus_unclaimed_count(m->bus));
     machine_unlock(m);
 }

@@ -99,6 +99,20 @@ void machine_continue(struct machine *m)
     machine_unlock(m);
 }
 
+void machine_reset(struct machine *m)
+{
+    machine_lock(m);
+    machine_request_reset_locked(m);
+    machine_unlock(m);
+}
+
+void machine_power_button(struct machine *m)
+{
+    machine_lock(m);
+    pm_power_button(m->pm);
+    machine_unlock(m);
+}
+
 bool machine_stopped(struct machine *m)
 {
     bool stopped;
@@ -186,9 +200,14 @@ static void serve_look(struct machine *m)
 static void park(struct machine *m)
 {
     m->debug.is_parked = true;
-    m->debug.step = false;
-    if (m->debug.parked != NULL)
-        m->debug.parked(m->debug.opaque);
+    m->debug.steps = 0;
+    m->debug.until_instructions = m->debug.until_ns = UINT64_MAX;
+    for (unsigned n = 0; n < MACHINE_TOOL_COUNT; n++) {
+        const struct machine_listener *l = &m->debug.listeners[n];
+
+        if (l->parked != NULL)
+            l->parked(l->opaque);
+    }
 }
 
 /* Stopped: time stands still until somebody asks for something else. */
@@ -218,7 +237,7 @@ static void stay_stopped(struct machine *m)
 
 static void stop_for_debugger(struct machine *m, enum machine_stop_kind kind, uint64_t address)
 {
-    m->debug.step = false;
+    m->debug.steps = 0;
     m->debug.why = (struct machine_stop_reason){kind, address};
     machine_request_locked(m, MACHINE_REQUEST_STOP);
 }
@@ -239,14 +258,31 @@ static void point_reached(struct machine *m)
 /* --- Idle --- */
 
 /* When the guest timeout ends the run, in virtual time. */
-static uint64_t time_limit(const struct machine *m)
+static uint64_t timeout_limit(const struct machine *m)
 {
     return m->config.guest_timeout_ns != 0 ? m->config.guest_timeout_ns : CLOCK_NEVER;
 }
 
+/* How far virtual time may go: to the guest timeout, or to where a debugger wants a stop. */
+static uint64_t time_limit(const struct machine *m)
+{
+    return MIN(timeout_limit(m), m->debug.until_ns);
+}
+
+/* Stops the machine where machine_debug_until says. */
+static bool until_reached(struct machine *m)
+{
+    if (m->cpu->instructions < m->debug.until_instructions &&
+        (m->debug.until_ns == CLOCK_NEVER || clock_now(&m->clock) < m->debug.until_ns))
+        return false;
+    m->debug.until_instructions = m->debug.until_ns = UINT64_MAX;
+    stop_for_debugger(m, MACHINE_STOP_UNTIL, 0);
+    return true;
+}
+
 static bool guest_timeout_locked(struct machine *m)
 {
-    if (clock_now(&m->clock) >= time_limit(m)) {
+    if (clock_now(&m->clock) >= timeout_limit(m)) {
         machine_end_locked(m, MACHINE_END_GUEST_TIMEOUT, 0,
                            "the virtual time given by --guest-timeout is over");
         return true;
@@ -311,7 +347,7 @@ static void idle(struct machine *m)
     while (m->requests == 0 && !vcpu_wakeable(m->cpu)) {
         uint64_t next = m->clock.next_deadline, now;
 
-        if (sleeps_for_ever(m, next, &dead_since) || guest_timeout_locked(m))
+        if (sleeps_for_ever(m, next, &dead_since) || guest_timeout_locked(m) || until_reached(m))
             break;
         if (m->config.deterministic) {
             skip_idle(m, next);
@@ -355,9 +391,10 @@ static uint64_t slice_length(struct machine *m)
     uint64_t n = m->config.deterministic ? SLICE_DETERMINISTIC : SLICE_PARALLEL;
     uint64_t now, step;
 
-    if (m->debug.step)
+    if (m->debug.steps > 0)
         n = 1;
     n = until(m->target, done, n);
+    n = until(m->debug.until_instructions, done, n);
     if (m->config.guest_timeout_instructions != 0)
         n = until(m->config.guest_timeout_instructions, done, n);
     if (!m->config.deterministic)
@@ -372,7 +409,7 @@ static uint64_t slice_length(struct machine *m)
 
 static void triple_fault(struct machine *m)
 {
-    if (m->debug.parked != NULL && !m->debug.told_triple_fault) {
+    if (m->debug.listeners[MACHINE_TOOL_GDB].parked != NULL && !m->debug.told_triple_fault) {
         m->debug.told_triple_fault = true;
         stop_for_debugger(m, MACHINE_STOP_TRIPLE_FAULT, m->cpu->rip);
         return;
@@ -385,14 +422,40 @@ static void triple_fault(struct machine *m)
     machine_end_locked(m, MACHINE_END_TRIPLE_FAULT, 0, "%s", m->cpu->shutdown);
 }
 
+/* Nothing changes while somebody looks at the processor. */
+static void stand_by(struct machine *m)
+{
+    while (m->debug.held)
+        wait_parallel(m, CLOCK_NEVER);
+}
+
+static enum vcpu_exit run_processor(struct machine *m, uint64_t length)
+{
+    enum vcpu_exit exit;
+
+    m->debug.in_slice = true;
+    machine_unlock(m);
+    exit = vcpu_run(m->cpu, length);
+    machine_lock(m);
+    m->debug.in_slice = false;
+    if (m->debug.held)
+        machine_wake_locked(m);
+    return exit;
+}
+
 /* One slice and what follows from how it ended. The device lock is held outside the slice. */
 static void run_slice(struct machine *m)
 {
-    uint64_t length = slice_length(m);
-    uint64_t before = m->cpu->instructions;
-    bool step = m->debug.step;
+    uint64_t length, before;
     enum vcpu_exit exit;
+    bool step;
 
+    stand_by(m);
+    if (until_reached(m))
+        return;
+    length = slice_length(m);
+    before = m->cpu->instructions;
+    step = m->debug.steps > 0;
     if (length == 0)
         return;
     if (m->debug.told_triple_fault) {
@@ -401,9 +464,7 @@ static void run_slice(struct machine *m)
     }
     if (step && !m->debug.step_interrupts && !(m->cpu->attention & VCPU_ATTENTION_HALTED))
         m->cpu->attention |= VCPU_ATTENTION_SHADOW;
-    machine_unlock(m);
-    exit = vcpu_run(m->cpu, length);
-    machine_lock(m);
+    exit = run_processor(m, length);
     m->clock.instructions = m->cpu->instructions;
     clock_run_due(&m->clock);
     if (exit == VCPU_EXIT_HALTED)
@@ -412,7 +473,7 @@ static void run_slice(struct machine *m)
         triple_fault(m);
     else if (exit == VCPU_EXIT_DEBUG)
         point_reached(m);
-    if (step && m->debug.step && m->cpu->instructions != before)
+    if (step && m->debug.steps > 0 && m->cpu->instructions != before && --m->debug.steps == 0)
         stop_for_debugger(m, MACHINE_STOP_STEP, 0);
 }
 
@@ -420,6 +481,7 @@ static void reset_locked(struct machine *m)
 {
     struct error err = {0};
 
+    stand_by(m);
     m->requests &= ~MACHINE_REQUEST_RESET;
     if (m->config.no_reboot) {
         machine_end_locked(m, MACHINE_END_RESET, 0, "the guest asked for a reset (-no-reboot)");

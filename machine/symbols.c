@@ -229,6 +229,17 @@ const char *symbols_text(const struct symbols *s, uint64_t address, char *text, 
     return text;
 }
 
+bool symbols_address(const struct symbols *s, const char *name, uint64_t *address)
+{
+    for (size_t n = 0; s != NULL && n < s->count; n++) {
+        if (strcmp(s->names + s->list[n].name, name) == 0) {
+            *address = s->list[n].address;
+            return true;
+        }
+    }
+    return false;
+}
+
 size_t symbols_count(const struct symbols *s)
 {
     return s->count;

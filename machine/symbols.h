@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -26,6 +27,9 @@ const char *symbols_find(const struct symbols *s, uint64_t address, uint64_t *of
 
 /* "name+0x12" or "", for messages. Returns text. */
 const char *symbols_text(const struct symbols *s, uint64_t address, char *text, size_t size);
+
+/* The address of the first symbol of this name; false if there is none, or s is NULL. */
+bool symbols_address(const struct symbols *s, const char *name, uint64_t *address);
 
 size_t symbols_count(const struct symbols *s);
 

@@ -411,3 +411,29 @@ void bus_mmio_write(struct bus *bus, gpa_t addr, uint64_t value, unsigned size)
     value = htole64(value);
     bus_write(bus, addr, &value, size);
 }
+
+/* --- For people --- */
+
+static struct bus_region_info region_info(const struct region *r)
+{
+    return (struct bus_region_info){.name = r->ops->name, .base = r->base, .size = r->size};
+}
+
+bool bus_mmio_region(const struct bus *bus, unsigned n, struct bus_region_info *info)
+{
+    if (n >= bus->mmio_count)
+        return false;
+    *info = region_info(&bus->mmio[n]);
+    return true;
+}
+
+bool bus_port_region(const struct bus *bus, uint32_t *cursor, struct bus_region_info *info)
+{
+    while (*cursor < PORT_COUNT && bus->ports[*cursor] == NULL)
+        ++*cursor;
+    if (*cursor >= PORT_COUNT)
+        return false;
+    *info = region_info(bus->ports[*cursor]);
+    *cursor = (uint32_t)(info->base + info->size);
+    return true;
+}

@@ -72,4 +72,13 @@ bool bus_load(struct bus *bus, gpa_t addr, const void *buffer, size_t length);
 /* Accesses that nobody answered since creation: for the exit report. */
 uint64_t bus_unclaimed_count(const struct bus *bus);
 
+/* For people: MMIO region n, or (ports) that of the first port at or behind *cursor with a region,
+ * which moves behind it. False after the last. */
+struct bus_region_info {
+    const char *name;
+    uint64_t base, size; /* bytes, or ports */
+};
+bool bus_mmio_region(const struct bus *bus, unsigned n, struct bus_region_info *info);
+bool bus_port_region(const struct bus *bus, uint32_t *cursor, struct bus_region_info *info);
+
 #endif

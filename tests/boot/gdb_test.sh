@@ -1,9 +1,10 @@
 #!/bin/bash
-# gdb_test.sh small|linux|raw: a debugger on a guest.
+# gdb_test.sh small|linux|raw|mce: a debugger on a guest.
 #
 #   small  the real GDB, by the script gdb_script.py, on a bare-metal program from real to long mode
 #   linux  the same on Debian's kernel: early boot, a module, a system call, a user program
 #   raw    a client that is no GDB, gdb_raw.py: interrupts, leaves, comes back
+#   mce    the same client breaks the hardware, gdb_mce.py, of a guest that handles #MC
 set -uo pipefail
 cd "$(dirname "$0")/../.." || exit 1
 
@@ -33,6 +34,7 @@ debug() {
     done
     local client=(gdb -nx -q -batch -x tests/boot/gdb_script.py)
     [ "$scenario" != raw ] || client=(python3 tests/boot/gdb_raw.py "$work/socket")
+    [ "$scenario" != mce ] || client=(python3 tests/boot/gdb_mce.py "$work/socket")
     GDB_SCENARIO=$scenario GDB_TARGET=$work/socket timeout 600 "${client[@]}" \
         >"$work/gdb.out" 2>"$work/gdb.err"
     wait "$emulator"
@@ -112,6 +114,46 @@ raw() {
         jmp 1b
 end
     debug raw -kernel "$work/program.bin" -machine pc,kernel-entry=flat16 -m 1
+}
+
+# Counts at 600h; the handler counts at 604h and copies the bank's registers to 608h.
+mce() {
+    guest program 16 <<'end'
+        .macro copy msr, to
+        mov $\msr, %ecx
+        rdmsr
+        mov %eax, \to
+        mov %edx, \to + 4
+        .endm
+        .macro write msr, value
+        mov $\msr, %ecx
+        mov $\value, %eax
+        mov %eax, %edx
+        wrmsr
+        .endm
+        movw $handler, 18 * 4
+        movw $0, 18 * 4 + 2
+        mov %cr4, %eax
+        or $0x40, %al
+        mov %eax, %cr4
+        write 0x17b, -1
+        write 0x410, -1
+        write 0x414, -1
+1:      incl 0x600
+        jmp 1b
+handler:
+        pushal
+        incl 0x604
+        copy 0x411, 0x608
+        copy 0x412, 0x610
+        copy 0x413, 0x618
+        copy 0x17a, 0x620
+        write 0x411, 0
+        write 0x17a, 0
+        popal
+        iret
+end
+    debug mce -kernel "$work/program.bin" -machine pc,kernel-entry=flat16 -m 1
 }
 
 linux() {

@@ -551,35 +551,6 @@ static void reduction(const struct diff_case *c, const struct diff_result *host,
     }
 }
 
-/* Both within 2^-14 of what they approximate. */
-static bool approximates_14(double host, double ours)
-{
-    return fabs(host - ours) <= fabs(host) * 0x1p-13;
-}
-
-static void approximation_14(const struct diff_case *c, const struct diff_result *host,
-                             struct diff_result *ours)
-{
-    struct diff_state theirs = host->out;
-    bool doubles = row_of(c)->attrs & A_VEX_W1;
-
-    for (unsigned n = 0; n < 32 * 8; n++) {
-        const uint64_t *x = diff_quad(&theirs, n / 8, n % 8);
-        uint64_t *y = diff_quad(&ours->out, n / 8, n % 8);
-        double a[2];
-        float b[2][2];
-
-        memcpy(a, x, 8);
-        memcpy(a + 1, y, 8);
-        memcpy(b[0], x, 8);
-        memcpy(b[1], y, 8);
-        if (doubles ? approximates_14(a[0], a[1])
-                    : (memcmp(&b[0][0], &b[1][0], 4) == 0 || approximates_14(b[0][0], b[1][0])) &&
-                          (memcmp(&b[0][1], &b[1][1], 4) == 0 || approximates_14(b[0][1], b[1][1])))
-            *y = *x;
-    }
-}
-
 static const struct allowance {
     const char *name;
     const char *mnemonic; /* how it begins, or all of it with a $ at its end; "" for all rows */
@@ -624,8 +595,6 @@ static const struct allowance {
     {"approximation of a reciprocal", "vrcpp", A_AVX, approximation},
     {"approximation of a reciprocal root", "vrsqrts", A_AVX, approximation},
     {"approximation of a reciprocal root", "vrsqrtp", A_AVX, approximation},
-    {"approximation of a reciprocal to 14 bits", "vrcp14", A_AVX512, approximation_14},
-    {"approximation of a reciprocal root to 14 bits", "vrsqrt14", A_AVX512, approximation_14},
     {"rest of the register of a gather that faults", "vgather", A_AVX512, gather_rest},
     {"rest of the register of a gather that faults", "vpgather", A_AVX512, gather_rest},
     {"precision exception of VREDUCE", "vreduce", 0, reduction},

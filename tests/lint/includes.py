@@ -37,6 +37,7 @@ LIBRARIES = {
     "lz4": ("machine/",),
     "jansson.h": ("machine/", "frontend/"),
     "capstone/": ("frontend/",),
+    "histedit.h": ("frontend/",),
     "SDL": ("frontend/",),
     "png.h": ("frontend/",),
     "slirp/": ("machine/",),

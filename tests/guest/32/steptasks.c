@@ -2,6 +2,7 @@
  * Debugging across task switches: the T bit, local enables, TF and RF of a TSS (SDM 3A 7.2.1, 3B
  * 17.3.1.5); breakpoints through segments with a base and in 16-bit code.
  */
+#include "apic.h"
 #include "debug.h"
 #include "segments.h"
 
@@ -80,6 +81,41 @@ static void trap_bit(void)
     EXPECT_EQ(debug_count, 1); /* the handler sets RF */
     EXPECT(debug_hits[0].dr6 & DR6_BT);
     points_clear();
+}
+
+#define TEST_IRQ 0x51
+static unsigned long irq_ip, irq_after; /* where it came, and behind how many #DBs */
+
+static bool note_irq(struct frame *f)
+{
+    if (f->vector != TEST_IRQ)
+        return debug_hook(f);
+    irq_ip = f->ip;
+    irq_after = debug_count;
+    APIC(APIC_EOI) = 0;
+    return true;
+}
+
+/* SDM 3A table 6-2: the trap of the T bit comes before an interrupt that the new task lets in. */
+static void trap_before_interrupt(void)
+{
+    if (!on_gnomon()) {
+        skip("QEMU has no T bit");
+        return;
+    }
+    start();
+    trap_hook = note_irq;
+    b.trap = 1;
+    b.eflags = 2 | FL_IF;
+    irq_ip = 0;
+    APIC(APIC_SVR) = 0x1ff;
+    APIC(APIC_ICR) = ICR_SELF | TEST_IRQ;
+    call_b();
+    EXPECT_EQ(debug_count, 1);
+    EXPECT_EQ(debug_hits[0].ip, (uint32_t)task_b);
+    EXPECT_EQ(irq_ip, (uint32_t)task_b);
+    EXPECT_EQ(irq_after, 1);
+    EXPECT_EQ(b_runs, 1);
 }
 
 static void flags_of_tss(void)
@@ -173,8 +209,11 @@ static void sixteen_bits(void)
 }
 
 const struct test_case cases[] = {
-    {"local enables", local_enables},     {"T bit", trap_bit},
-    {"TF and RF of a TSS", flags_of_tss}, {"segments with a base", segments},
+    {"local enables", local_enables},
+    {"T bit", trap_bit},
+    {"T bit before interrupts", trap_before_interrupt},
+    {"TF and RF of a TSS", flags_of_tss},
+    {"segments with a base", segments},
     {"16-bit code", sixteen_bits},
 };
 PROGRAM("steptasks");

@@ -3,6 +3,7 @@
  * suppress, embedded rounding, compression, XSAVE images. tests/diff holds every row against the
  * host's processor; this program runs on hosts of other architectures, too.
  */
+#include "cpu/softfloat_avx512.h"
 #include "tests/unit/cpu/op_rig.h"
 
 static struct rig *rig;
@@ -186,6 +187,101 @@ START_TEST(xsave_images_hold_the_three_components)
 }
 END_TEST
 
+static float number(uint64_t bits)
+{
+    uint32_t word = (uint32_t)bits;
+    float x;
+
+    memcpy(&x, &word, sizeof(x));
+    return x;
+}
+
+/* A finite single as a double: the same number. */
+static uint64_t widened(uint64_t single)
+{
+    return ((single & 0x7fffffff) + (896ull << 23)) << 29;
+}
+
+/* Both octaves of VRSQRT14, each operand bit that counts; the sums are those of a processor. */
+START_TEST(approximations_have_the_bits_of_a_processor)
+{
+    const struct softfloat_env env = {0};
+    uint32_t sums[2] = {0};
+
+    for (uint32_t n = 0; n < 1u << 17; n++) {
+        uint32_t a = 0x3f800000 + (n << 7);
+        uint64_t reciprocal = sfx_rcp14(&sfx_single, &env, a);
+        uint64_t root = sfx_rsqrt14(&sfx_single, &env, a);
+        double x = number(a), r = number(reciprocal), s = number(root);
+
+        ck_assert_msg(r * x > 1 - 0x1p-14 && r * x < 1 + 0x1p-14, "1 / %g", x);
+        ck_assert_msg(s * s * x > 1 - 0x1p-13 && s * s * x < 1 + 0x1p-13, "1 / sqrt(%g)", x);
+        ck_assert_uint_eq(sfx_rcp14(&sfx_double, &env, widened(a)), widened(reciprocal));
+        ck_assert_uint_eq(sfx_rsqrt14(&sfx_double, &env, widened(a)), widened(root));
+        sums[0] = sums[0] * 31 + (uint32_t)(reciprocal >> 7);
+        sums[1] = sums[1] * 31 + (uint32_t)(root >> 7);
+    }
+    ck_assert_uint_eq(sums[0], 0x5a22e104);
+    ck_assert_uint_eq(sums[1], 0x9cfe8f3a);
+}
+END_TEST
+
+START_TEST(approximations_at_the_ends_of_the_range)
+{
+    static const struct {
+        uint32_t a, reciprocal, root;
+        bool daz, ftz;
+    } cases[] = {
+        {0x3f800000, 0x3f800000, 0x3f800000, false, false}, /* 1 and a little more */
+        {0x3f800001, 0x3f7ffe00, 0x3f7ffd00, false, false},
+        {0xc0400000, 0xbeaaaa80, 0xffc00000, false, false},
+        {0x00000000, 0x7f800000, 0x7f800000, false, false},
+        {0x80000000, 0xff800000, 0xff800000, false, false},
+        {0x7f800000, 0x00000000, 0x00000000, false, false},
+        {0xff800000, 0x80000000, 0xffc00000, false, false},
+        {0x7fa00000, 0x7fe00000, 0x7fe00000, false, false}, /* a signalling NaN */
+        {0x00000001, 0x7f800000, 0x64b50280, false, false}, /* denormal operands */
+        {0x00400000, 0x7f000000, 0x5f350280, false, false},
+        {0x80200001, 0xff7ffe00, 0xffc00000, false, false},
+        {0x00400000, 0x7f800000, 0x7f800000, true, false},
+        {0x80200001, 0xff800000, 0xff800000, true, false},
+        {0x7f000000, 0x00400000, 0x1fb50280, false, false}, /* denormal results */
+        {0x7f7fffff, 0x00200000, 0x1f800000, false, false},
+        {0x7e800001, 0x007fff00, 0x1ffffd00, false, false},
+        {0x7e800001, 0x00000000, 0x1ffffd00, false, true},
+    };
+
+    for (size_t n = 0; n < ARRAY_SIZE(cases); n++) {
+        const struct softfloat_env env = {.daz = cases[n].daz, .ftz = cases[n].ftz};
+        uint32_t a = cases[n].a;
+
+        ck_assert_msg(sfx_rcp14(&sfx_single, &env, a) == cases[n].reciprocal, "%08x", a);
+        ck_assert_msg(sfx_rsqrt14(&sfx_single, &env, a) == cases[n].root, "%08x", a);
+    }
+}
+END_TEST
+
+START_TEST(bf16_rounds_to_nearest_and_knows_no_denormals)
+{
+    static const uint32_t singles[8] = {0x3f808000, 0x3f818000, 0x3f808001, 0x7f7fffff,
+                                        0x80000001, 0x007fffff, 0x7f800001, 0xff800000};
+    static const uint16_t halves[8] = {0x3f80, 0x3f82, 0x3f81, 0x7f80,
+                                       0x8000, 0x0000, 0x7fc0, 0xff80};
+
+    for (unsigned n = 0; n < 8; n++)
+        VREG_D(rig->cpu.vreg[1], n) = singles[n];
+    RIG_RUN(rig, 0x62, 0xf2, 0x7e, 0x28, 0x72, 0xc1); /* vcvtneps2bf16 xmm0, ymm1 */
+    for (unsigned n = 0; n < 8; n++)
+        ck_assert_uint_eq(VREG_W(rig->cpu.vreg[0], n), halves[n]);
+    ck_assert_uint_eq(rig->cpu.vreg[0].q[2], 0);
+    VREG_D(rig->cpu.vreg[0], 0) = 0x3f800000; /* 1 + 2 * 3 + 4 * 0.5 */
+    VREG_D(rig->cpu.vreg[1], 0) = 0x40004080;
+    VREG_D(rig->cpu.vreg[2], 0) = 0x40403f00;
+    RIG_RUN(rig, 0x62, 0xf2, 0x76, 0x08, 0x52, 0xc2); /* vdpbf16ps xmm0, xmm1, xmm2 */
+    ck_assert_uint_eq(VREG_D(rig->cpu.vreg[0], 0), 0x41100000);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("avx512");
@@ -204,6 +300,9 @@ int main(void)
     tcase_add_test(tc, compression_stores_selected_elements_only);
     tcase_add_test(tc, three_operands_by_truth_table);
     tcase_add_test(tc, xsave_images_hold_the_three_components);
+    tcase_add_test(tc, approximations_have_the_bits_of_a_processor);
+    tcase_add_test(tc, bf16_rounds_to_nearest_and_knows_no_denormals);
+    tcase_add_test(tc, approximations_at_the_ends_of_the_range);
     suite_add_tcase(suite, tc);
     runner = srunner_create(suite);
     srunner_run_all(runner, CK_NORMAL);

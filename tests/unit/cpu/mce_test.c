@@ -229,13 +229,14 @@ START_TEST(mc_comes_before_everything_else)
     vcpu_set_rflags(cpu, EFLAGS_IF | EFLAGS_TF);
     vcpu_run(cpu, 1);
     ck_assert_uint_eq(cpu->exceptions[EXC_MC], 1);
-    ck_assert_uint_eq(cpu->gpr[GPR_RSP], STACK - 12);
-    ck_assert_uint_eq(vcpu_rig_stack(&rig, 3), CODE + 2); /* #MC's frame */
-    ck_assert_uint_eq(vcpu_rig_stack(&rig, 5), EFLAGS_IF | EFLAGS_TF | EFLAGS_ONE);
-    ck_assert_uint_eq(vcpu_rig_stack(&rig, 0), HANDLER); /* then #DB's */
     ck_assert(cpu->smm);
-    vcpu_run(cpu, 2); /* rsm; nop of the NMI's handler */
-    ck_assert_uint_eq(vcpu_rig_stack(&rig, 0), OTHER);
+    ck_assert_uint_eq(cpu->gpr[GPR_RSP], STACK - 6);
+    ck_assert_uint_eq(vcpu_rig_stack(&rig, 0), CODE + 2);
+    ck_assert_uint_eq(vcpu_rig_stack(&rig, 2), EFLAGS_IF | EFLAGS_TF | EFLAGS_ONE);
+    vcpu_run(cpu, 1); /* rsm */
+    ck_assert_uint_eq(cpu->gpr[GPR_RSP], STACK - 18);
+    ck_assert_uint_eq(vcpu_rig_stack(&rig, 3), HANDLER); /* #DB */
+    ck_assert_uint_eq(vcpu_rig_stack(&rig, 0), OTHER);   /* NMI */
     ck_assert_uint_eq(cpu->interrupts, 1);
 }
 END_TEST

@@ -170,7 +170,7 @@ START_TEST(smm_can_be_saved_and_restored)
     enter();
     vcpu_serialize(cpu, s);
     vcpu_destroy(cpu);
-    cpu = vcpu_rig_create_cpu(&rig, NULL);
+    cpu = rig.cpu = vcpu_rig_create_cpu(&rig, NULL);
     bytes = state_data(s, &length);
     l = state_create_loading(bytes, length);
     vcpu_serialize(cpu, l);
@@ -182,6 +182,64 @@ START_TEST(smm_can_be_saved_and_restored)
     ck_assert_uint_eq(cpu->rip, CODE);
     state_destroy(l);
     state_destroy(s);
+}
+END_TEST
+
+/* A chipset: OUT brings an SMI, or an INIT if the value is odd. */
+static void chipset_write(void *device, uint64_t offset, uint64_t value, unsigned size)
+{
+    (void)device, (void)offset, (void)size;
+    vcpu_signal(cpu, value & 1 ? VCPU_PENDING_INIT : VCPU_PENDING_SMI, 0);
+    vcpu_signal(cpu, VCPU_PENDING_NMI, 0);
+}
+
+static uint64_t chipset_read(void *device, uint64_t offset, unsigned size)
+{
+    (void)device, (void)offset, (void)size;
+    return 0;
+}
+
+static void start_stepped_out(uint8_t value)
+{
+    static const struct bus_region_ops chipset = {"chipset", chipset_read, chipset_write, 1};
+    struct error err = {0};
+
+    ck_assert(bus_add_ports(bus, 0xb2, 1, &chipset, NULL, &err));
+    vcpu_rig_start_real(&rig, CODE, 0x8000);
+    vcpu_rig_set_vector(&rig, EXC_DB, 0x3000);
+    vcpu_rig_set_vector(&rig, EXC_NMI, 0x4000);
+    vcpu_rig_put(&rig, CODE, "\xe6\xb2\x90\x90", 4); /* out b2h, al */
+    vcpu_rig_put(&rig, 0x3000, "\x90\x90\x90\x90", 4);
+    vcpu_rig_put(&rig, 0x4000, "\x90\x90\x90\x90", 4);
+    cpu->gpr[GPR_RAX] = value;
+    vcpu_set_rflags(cpu, EFLAGS_ONE | EFLAGS_TF);
+}
+
+/* SDM 3A table 6-2: SMI, then traps of the last instruction, then NMI. */
+START_TEST(an_smi_comes_before_a_trap_which_waits_for_rsm)
+{
+    start_stepped_out(0);
+    ck_assert_int_eq(vcpu_run(cpu, 1), VCPU_EXIT_BUDGET);
+    ck_assert(cpu->smm);
+    ck_assert_uint_eq(cpu->exceptions[EXC_DB], 0);
+    ck_assert_uint_eq(cpu->dr[6] & DR6_BS, 0);
+    ck_assert_int_eq(vcpu_run(cpu, 2), VCPU_EXIT_BUDGET); /* nop, rsm, then what it let wait */
+    ck_assert(!cpu->smm);
+    ck_assert_uint_eq(cpu->exceptions[EXC_DB], 1);
+    ck_assert_uint_eq(cpu->dr[6] & DR6_BS, DR6_BS);
+    ck_assert_int_eq(vcpu_run(cpu, 1), VCPU_EXIT_BUDGET);
+    ck_assert_uint_eq(cpu->rip, 0x4001);
+    ck_assert_uint_eq(vcpu_rig_stack(&rig, 0), 0x3000);
+    ck_assert_uint_eq(vcpu_rig_stack(&rig, 3), CODE + 2);
+}
+END_TEST
+
+START_TEST(an_init_comes_before_a_trap_and_forgets_it)
+{
+    start_stepped_out(1);
+    ck_assert_int_eq(vcpu_run(cpu, 1), VCPU_EXIT_BUDGET);
+    ck_assert_uint_eq(cpu->exceptions[EXC_DB], 0);
+    ck_assert_uint_eq(cpu->debug.hits, 0);
 }
 END_TEST
 
@@ -197,5 +255,7 @@ int main(void)
     tcase_add_test(tc, an_smi_does_not_split_sti_from_the_next_instruction);
     tcase_add_test(tc, an_smi_wakes_and_sleep_goes_on);
     tcase_add_test(tc, smm_can_be_saved_and_restored);
+    tcase_add_test(tc, an_smi_comes_before_a_trap_which_waits_for_rsm);
+    tcase_add_test(tc, an_init_comes_before_a_trap_and_forgets_it);
     return vcpu_rig_run_suite("smm", tc);
 }

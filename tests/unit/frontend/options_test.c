@@ -251,8 +251,17 @@ START_TEST(what_would_be_a_lie_is_refused)
     bad("-net user", "only 'none'");
     bad("-nic user", "only 'none'");
     bad("-display gtk", "'gtk' is not there yet");
-    bad("-monitor stdio", "no monitor yet");
-    bad("-mon chardev=a -chardev pty,id=a", "no monitor yet");
+    bad("-monitor vc", "-monitor: 'vc' is not there yet");
+    bad("-monitor unix:", "a path of 1 to");
+    bad("-monitor tcp:1.2.3.4:x", "a port from 1 to 65535");
+    bad("-monitor unix:x,server=off", "server=off is not there");
+    bad("-monitor unix:x,server=on,wait=on", "wait=on is not there");
+    bad("-monitor pty -monitor pty -monitor pty -monitor pty -monitor pty", "4 monitors");
+    bad("-mon chardev=a", "no -chardev with id=a");
+    bad("-mon mode=readline", "chardev=... is missing");
+    bad("-mon chardev=a -chardev pty,id=a -serial chardev:a", "needs mux=on");
+    bad("-chardev socket,id=a,path=x", "only server=on");
+    bad("-chardev socket,id=a,server=on", "path=... or port=...");
     bad("-mon a,mode=control -chardev null,id=a", "readline");
     bad("-qmp unix:x", "-qmp: not there yet");
     bad("-gdb 1234", "expected tcp:[HOST]:PORT or unix:PATH");
@@ -296,6 +305,23 @@ START_TEST(bad_values_are_named)
     bad("-machine pc,triple-fault=hang", "'hang'");
     bad("-machine pc,hpet=perhaps", "'perhaps'");
     bad("-serial null -serial null -serial null -serial null -serial null", "4 serial ports");
+}
+END_TEST
+
+START_TEST(monitors_have_back_ends)
+{
+    good("-monitor unix:/tmp/x,server=on,wait=off -monitor tcp::4444,server,nowait -monitor none "
+         "-monitor stdio");
+    ck_assert_uint_eq(o.monitor_count, 3);
+    ck_assert_int_eq(o.monitors[0].kind, BACKEND_SOCKET);
+    ck_assert_str_eq(o.monitors[0].path, "unix:/tmp/x");
+    ck_assert_str_eq(o.monitors[1].path, "tcp::4444");
+    ck_assert_int_eq(o.monitors[2].kind, BACKEND_STDIO);
+    good("-chardev socket,id=m,path=/tmp/y,server=on,wait=off -mon chardev=m,mode=readline");
+    ck_assert_str_eq(options_chardev(&o, "m", NULL)->path, "unix:/tmp/y");
+    ck_assert(!options_monitor_shared(&o, &o.monitors[0]));
+    good("-serial chardev:s -chardev stdio,id=s,mux=on -mon s");
+    ck_assert(options_monitor_shared(&o, &o.monitors[0]));
 }
 END_TEST
 
@@ -419,6 +445,7 @@ int main(void)
     tcase_add_test(tc, what_is_unknown_is_named_with_the_nearest_spelling);
     tcase_add_test(tc, what_would_be_a_lie_is_refused);
     tcase_add_test(tc, bad_values_are_named);
+    tcase_add_test(tc, monitors_have_back_ends);
     tcase_add_test(tc, empty_values_are_refused);
     tcase_add_test(tc, lists_are_printed_and_nothing_else_is_done);
     tcase_add_test(tc, the_documentation_has_the_help);
