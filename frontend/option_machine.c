@@ -314,11 +314,9 @@ static bool set_mmu_consumer(struct options *o, const char *what, const char *va
            error_set(err, "%s: '%s' is neither 'apply' nor 'invalidate'", what, value);
 }
 
-static bool set_mmu_patch(struct options *o, const char *what, const char *value,
-                          struct error *err)
+static bool set_mmu_patch(struct options *o, const char *what, const char *value, struct error *err)
 {
-    o->machine.mmu.patch =
-        strcmp(value, "address") == 0 ? MMU_PATCH_ADDRESS : MMU_PATCH_VALIDATED;
+    o->machine.mmu.patch = strcmp(value, "address") == 0 ? MMU_PATCH_ADDRESS : MMU_PATCH_VALIDATED;
     return word_in(value, "address|validated") ||
            error_set(err, "%s: '%s' is neither 'validated' nor 'address'", what, value);
 }
@@ -329,20 +327,17 @@ static bool set_mmu_spaces(struct options *o, const char *what, const char *valu
     return mmu_number(what, value, 2, 64, false, &o->machine.mmu.spaces, err);
 }
 
-static bool set_mmu_slots(struct options *o, const char *what, const char *value,
-                          struct error *err)
+static bool set_mmu_slots(struct options *o, const char *what, const char *value, struct error *err)
 {
     return mmu_number(what, value, 2, 1024, true, &o->machine.mmu.slots, err);
 }
 
-static bool set_mmu_pages(struct options *o, const char *what, const char *value,
-                          struct error *err)
+static bool set_mmu_pages(struct options *o, const char *what, const char *value, struct error *err)
 {
     return mmu_number(what, value, 16, 4096, false, &o->machine.mmu.pages, err);
 }
 
-static bool set_mmu_flood(struct options *o, const char *what, const char *value,
-                          struct error *err)
+static bool set_mmu_flood(struct options *o, const char *what, const char *value, struct error *err)
 {
     return mmu_number(what, value, 0, 255, false, &o->machine.mmu.flood, err);
 }

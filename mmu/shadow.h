@@ -45,8 +45,8 @@ static inline enum shadow_state shadow_state(uint64_t word)
 /* The entry in normal form, without a child; SHADOW_UNKNOWN if a reserved bit is set. */
 uint64_t shadow_normal(struct walk_role role, unsigned level, uint64_t raw);
 
-/* How a frame's entries are to be read, in nine bits; 0 is no shape. A patch's derived value has the
- * shape that it was made for in place of the child. */
+/* How a frame's entries are to be read, in nine bits; 0 is no shape. A patch's derived value has
+ * the shape that it was made for in place of the child. */
 unsigned shadow_shape(struct walk_role role, unsigned level);
 struct walk_role shadow_shape_role(unsigned shape, uint8_t physical_bits);
 
