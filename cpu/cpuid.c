@@ -54,7 +54,8 @@ _Static_assert(FEATURE_COUNT > 64 && FEATURE_COUNT <= 128, "the model table has 
 #define FEATURES_MAX(F)                                                                            \
     FEATURES_GNOMON(F) F(PCID) F(INVPCID) F(PKU) F(LA57) F(WBNOINVD) F(TSC_ADJUST)                 \
     FEATURES_V4_ONLY(F)                                                                            \
-    F(AVX512IFMA) F(AVX512VBMI) F(AVX512VBMI2) F(AVX512VNNI) F(AVX512BITALG) F(AVX512VPOPCNTDQ)
+    F(AVX512IFMA) F(AVX512VBMI) F(AVX512VBMI2) F(AVX512VNNI) F(AVX512BITALG) F(AVX512VPOPCNTDQ) \
+    F(AVX512BF16)
 #define FEATURES_QEMU64(F)  FEATURES_V1(F) F(SSE3) F(CX16) F(LAHF64)
 #define FEATURES_HASWELL(F) FEATURES_V3(F) FEATURES_SYSTEM(F) F(PCID) F(INVPCID)
 #define FEATURES_SKYLAKE(F)                                                                        \
@@ -155,6 +156,7 @@ static const struct dependency {
     {FEATURE_AVX512VNNI, FEATURE_AVX512F},
     {FEATURE_AVX512BITALG, FEATURE_AVX512BW},
     {FEATURE_AVX512VPOPCNTDQ, FEATURE_AVX512F},
+    {FEATURE_AVX512BF16, FEATURE_AVX512BW},
 };
 
 static bool set_has(const uint64_t *set, unsigned f)
@@ -254,7 +256,8 @@ static void leaf_7(struct vcpu *cpu, uint32_t subleaf, uint32_t out[4])
 {
     if (subleaf != 0)
         return;
-    out[EDX] = BIT(29); /* IA32_ARCH_CAPABILITIES */
+    out[EAX] = cpu_has(cpu, FEATURE_AVX512BF16); /* the last subleaf */
+    out[EDX] = BIT(29);                          /* IA32_ARCH_CAPABILITIES */
     if (cpu->mmu.cr4 & CR4_PKE)
         out[ECX] |= BIT(4); /* OSPKE */
 }

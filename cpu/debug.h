@@ -82,7 +82,7 @@ bool debug_exec(struct vcpu *cpu, const struct block *b);
 /* Branch records (SDM 3B 17.4): one pair of MSRs for the last branch, one for the last before an
  * exception or interrupt, as offsets in the code segment. While IA32_DEBUGCTL.LBR is set, every
  * instruction runs by itself (VCPU_ATTENTION_RECORD). INT n, INT3 and INTO count as branches; a
- * branch to itself or to the next instruction is not seen as one. */
+ * conditional branch to the next instruction is not seen as one. */
 void debug_control_changed(struct vcpu *cpu);
 void debug_record_branch(struct vcpu *cpu, uint64_t from, uint64_t to);
 /* An event has been delivered that came at `from`. */

@@ -240,6 +240,7 @@ enum insn_size {
     X(MOVDIRI, "movdiri", 7, 0, ECX, 27)                                                           \
     X(MOVDIR64B, "movdir64b", 7, 0, ECX, 28)                                                       \
     X(SERIALIZE, "serialize", 7, 0, EDX, 14)                                                       \
+    X(AVX512BF16, "avx512-bf16", 7, 1, EAX, 5)                                                     \
     X(XSAVEOPT, "xsaveopt", 13, 1, EAX, 0)                                                         \
     X(XSAVEC, "xsavec", 13, 1, EAX, 1)                                                             \
     X(XGETBV1, "xgetbv1", 13, 1, EAX, 2)                                                           \

@@ -9,6 +9,8 @@
 #include "cpu/mode.h"
 #include "cpu/smm.h"
 
+#include <string.h>
+
 #define SHADOWS (VCPU_ATTENTION_SHADOW | VCPU_ATTENTION_SHADOW_SS)
 
 /* Values that longjmp carries to the landing point. */
@@ -126,11 +128,25 @@ FORCE_INLINE void block_run(struct vcpu *cpu, const struct block *b)
 #endif
 }
 
-/* Does TF trap behind the instruction? With BTF only behind a branch (SDM 3B 17.4.3). One to the
- * next instruction does not count, nor one to itself, which looks like REP between two steps. */
-static bool single_steps(const struct vcpu *cpu, uint64_t start, uint64_t next)
+/* Jcc, LOOP, JRCXZ and INTO. */
+static bool is_conditional(const struct insn_row *row)
 {
-    return likely(!(cpu->msr.debugctl & DEBUGCTL_BTF)) || (cpu->rip != next && cpu->rip != start);
+    return (row->mnemonic[0] == 'j' && strcmp(row->mnemonic, "jmp") != 0) ||
+           strncmp(row->mnemonic, "loop", 4) == 0 || strcmp(row->mnemonic, "into") == 0;
+}
+
+/* Has the instruction that just ran branched? A conditional branch to the next instruction is not
+ * seen as one. A string instruction that is to go on is none. */
+static bool has_branched(const struct vcpu *cpu, unsigned row, uint64_t next)
+{
+    return row != INSN_ROW_NONE && (insn_rows[row].attrs & (A_JUMP | A_REP)) == A_JUMP &&
+           (cpu->rip != next || !is_conditional(&insn_rows[row]));
+}
+
+/* Does TF trap behind the instruction? With BTF only behind a branch (SDM 3B 17.4.3). */
+static bool single_steps(const struct vcpu *cpu, unsigned row, uint64_t next)
+{
+    return likely(!(cpu->msr.debugctl & DEBUGCTL_BTF)) || has_branched(cpu, row, next);
 }
 
 /* Runs one instruction, with everything that asks for one at a time. */
@@ -139,6 +155,7 @@ static void run_single(struct vcpu *cpu)
     uint32_t before = cpu->attention;
     const struct block *b = block_find(cpu, MODE_SINGLE);
     uint64_t start = cpu->rip, next = (start + b->length) & cpu->ip_mask;
+    unsigned row = b->insns[0].row;
 
     if (unlikely(b->debug) && debug_exec(cpu, b))
         return;
@@ -153,12 +170,12 @@ static void run_single(struct vcpu *cpu)
     block_run(cpu, b);
     cpu->mmu.exact_point = false;
     cpu->block = NULL;
-    if (unlikely(before & VCPU_ATTENTION_RECORD) && cpu->rip != next && cpu->rip != start)
+    if (unlikely(before & VCPU_ATTENTION_RECORD) && has_branched(cpu, row, next))
         debug_record_branch(cpu, start, cpu->rip);
     cpu->attention &= ~((before & (SHADOWS | VCPU_ATTENTION_SINGLE)) | VCPU_ATTENTION_ALONE);
     if ((before & VCPU_ATTENTION_TRAP) &&
         !(cpu->attention & (VCPU_ATTENTION_SHADOW_SS | VCPU_ATTENTION_STEPPED)) &&
-        single_steps(cpu, start, next)) {
+        single_steps(cpu, row, next)) {
         cpu->debug.hits |= DR6_BS;
         cpu->attention |= VCPU_ATTENTION_DEBUG;
     }

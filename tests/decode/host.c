@@ -171,7 +171,7 @@ static struct verdict ours(const struct encoding *e)
 
 enum allowance {
     ALLOWED_NONE,
-    ALLOWED_FEATURE, /* the host has a feature that the models lack: BF16, ... */
+    ALLOWED_FEATURE, /* the host has a feature that the models lack: FP16, ... */
     ALLOWED_SAME,    /* gathers into their own index: op functions raise that #UD */
     ALLOWED_W,       /* VPEXTRQ, VPINSRQ outside 64-bit mode: AMD's are undefined */
     ALLOWED_VEX_W,   /* VPERMQ, VPERMPD, KMOVQ from and to general registers: AMD's ignore W */

@@ -248,12 +248,14 @@ static void walk_vex(struct walk *w)
     }
 }
 
-/* Of ModRM each mod, full: with each reg. */
+/* Of ModRM each mod, full: with each reg. Displacements of 64-bit code are those of all modes. */
 static void walk_evex_modrm(struct walk *w)
 {
     uint32_t h = mix(hash_of(&w->e), w->round);
 
     for (unsigned mod = 0; mod < 4; mod++) {
+        if (!w->full && w->e.mode != 64 && mod != 3 && mod != h % 3)
+            continue;
         for (unsigned n = 0; n < (w->full ? 8 : 1); n++) {
             visit(w, (uint8_t)(mod << 6 | (w->full ? n << 3 : h >> 5 & 0x38) | (h & 7)));
             h = mix(h, n);

@@ -56,6 +56,9 @@ RECORDED(rec_call, "rec_call_from: call rec_call_to\n nop\n jmp 1f\n"
                    "rec_call_to: pop %" AX "\n 1:");
 RECORDED(rec_ret, "call 1f\n rec_ret_to: nop\n mov $0x1d9, %ecx\n xor %edx, %edx\n xor %eax, %eax\n"
                   "wrmsr\n ret\n 1: nop\n rec_ret_from: ret");
+RECORDED(rec_call_next, "rec_call_next_from: call rec_call_next_to\n rec_call_next_to: pop %" AX);
+RECORDED(rec_jmp_next, "rec_jmp_next_from: jmp rec_jmp_next_to\n rec_jmp_next_to:");
+RECORDED(rec_self, "mov $3, %ecx\n rec_self_from: rec_self_to: loop rec_self_to");
 RECORDED(rec_indirect, "mov $rec_indirect_to, %" AX "\n rec_indirect_from: jmp *%" AX "\n nop\n"
                        "rec_indirect_to:");
 RECORDED(rec_rep, "rec_rep_from: jmp rec_rep_to\n nop\n rec_rep_to: mov $5, %ecx\n"
@@ -81,8 +84,9 @@ static void branches(void)
     const struct {
         const char *name, *code, *from, *to;
     } rows[] = {
-        ROW(rec_jmp),  ROW(rec_jmp32), ROW(rec_jcc),      ROW(rec_not), ROW(rec_loop),
-        ROW(rec_call), ROW(rec_ret),   ROW(rec_indirect), ROW(rec_rep),
+        ROW(rec_jmp),  ROW(rec_jmp32),     ROW(rec_jcc),      ROW(rec_not),
+        ROW(rec_loop), ROW(rec_call_next), ROW(rec_jmp_next), ROW(rec_self),
+        ROW(rec_call), ROW(rec_ret),       ROW(rec_indirect), ROW(rec_rep),
     };
 
     if (!there())

@@ -263,6 +263,11 @@ static void branch_step(void)
     EXPECT_TRAP(DB, 0);
     EXPECT_EQ(trap.ip, where);
     EXPECT_EQ(rdmsr(MSR_DEBUGCTL), 0);
+    context("CALL to the next instruction");
+    wrmsr(MSR_DEBUGCTL, BTF);
+    TRY("mov" WORD " $1f, %0\n" TRACE "nop\n call 1f\n 1: nop\n nop", : "=&r"(where) : : "memory");
+    EXPECT_TRAP(DB, 0);
+    EXPECT_EQ(trap.ip, where);
     context("without TF");
     wrmsr(MSR_DEBUGCTL, BTF);
     TRY_OK("jmp 1f\n nop\n 1: nop", :);

@@ -261,6 +261,27 @@ START_TEST(approximations_at_the_ends_of_the_range)
 }
 END_TEST
 
+START_TEST(bf16_rounds_to_nearest_and_knows_no_denormals)
+{
+    static const uint32_t singles[8] = {0x3f808000, 0x3f818000, 0x3f808001, 0x7f7fffff,
+                                        0x80000001, 0x007fffff, 0x7f800001, 0xff800000};
+    static const uint16_t halves[8] = {0x3f80, 0x3f82, 0x3f81, 0x7f80,
+                                       0x8000, 0x0000, 0x7fc0, 0xff80};
+
+    for (unsigned n = 0; n < 8; n++)
+        VREG_D(rig->cpu.vreg[1], n) = singles[n];
+    RIG_RUN(rig, 0x62, 0xf2, 0x7e, 0x28, 0x72, 0xc1); /* vcvtneps2bf16 xmm0, ymm1 */
+    for (unsigned n = 0; n < 8; n++)
+        ck_assert_uint_eq(VREG_W(rig->cpu.vreg[0], n), halves[n]);
+    ck_assert_uint_eq(rig->cpu.vreg[0].q[2], 0);
+    VREG_D(rig->cpu.vreg[0], 0) = 0x3f800000; /* 1 + 2 * 3 + 4 * 0.5 */
+    VREG_D(rig->cpu.vreg[1], 0) = 0x40004080;
+    VREG_D(rig->cpu.vreg[2], 0) = 0x40403f00;
+    RIG_RUN(rig, 0x62, 0xf2, 0x76, 0x08, 0x52, 0xc2); /* vdpbf16ps xmm0, xmm1, xmm2 */
+    ck_assert_uint_eq(VREG_D(rig->cpu.vreg[0], 0), 0x41100000);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("avx512");
@@ -280,6 +301,7 @@ int main(void)
     tcase_add_test(tc, three_operands_by_truth_table);
     tcase_add_test(tc, xsave_images_hold_the_three_components);
     tcase_add_test(tc, approximations_have_the_bits_of_a_processor);
+    tcase_add_test(tc, bf16_rounds_to_nearest_and_knows_no_denormals);
     tcase_add_test(tc, approximations_at_the_ends_of_the_range);
     suite_add_tcase(suite, tc);
     runner = srunner_create(suite);

@@ -170,7 +170,7 @@ START_TEST(smm_can_be_saved_and_restored)
     enter();
     vcpu_serialize(cpu, s);
     vcpu_destroy(cpu);
-    cpu = vcpu_rig_create_cpu(&rig, NULL);
+    cpu = rig.cpu = vcpu_rig_create_cpu(&rig, NULL);
     bytes = state_data(s, &length);
     l = state_create_loading(bytes, length);
     vcpu_serialize(cpu, l);
