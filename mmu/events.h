@@ -157,8 +157,8 @@ uint64_t mmu_filter_kinds(const struct mmu_filter *f);
 
 /* --- For mmu/ --- */
 
-/* Hands a complete record on to one more listener, if its mask and filter let it pass: ring, counts,
- * sink, notify. */
+/* Hands a complete record on to a listener, if its mask and filter let it pass: ring, counts, sink,
+ * notify. */
 void mmu_events_offer(struct mmu_events *ev, const struct mmu_event *e);
 
 /* Completes the record with origin and sequence and hands it on if it passes. */
