@@ -4,6 +4,7 @@
 #include "base/host/host.h"
 #include "base/log.h"
 #include "cpu/decode.h"
+#include "cpu/mem.h"
 #include "cpu/mode.h"
 #include "cpu/special.h"
 
@@ -246,6 +247,7 @@ static void fetch_page(struct vcpu *cpu, uint64_t linear, const uint8_t **host, 
     struct mmu_fault fault;
     enum mmu_status status;
 
+    mem_note_place(cpu, NULL);
     status = mmu_fetch(&cpu->mmu, gva(linear), host, where, &fault);
     if (status != MMU_OK)
         fetch_fault(cpu, status, &fault);

@@ -43,6 +43,17 @@ static void check_4gib(struct vcpu *cpu, const struct insn *i, uint64_t linear, 
         cpu_raise_code(cpu, i, is_stack_access(cpu, i, linear) ? EXC_SS : EXC_GP, 0);
 }
 
+void mem_note_place(struct vcpu *cpu, const struct insn *i)
+{
+    if (likely(cpu->mmu.events == NULL))
+        return;
+    if (i != NULL)
+        cpu->current = i;
+    cpu->mmu.origin_rip = i != NULL ? cpu_insn_start(cpu, i) : cpu->rip;
+    if (i != NULL || cpu->block == NULL)
+        cpu->mmu.origin_instructions = vcpu_instructions(cpu);
+}
+
 /* Makes time and place exact before the MMU may reach a device or record an event. */
 static void slow_enter(struct vcpu *cpu, const struct insn *i)
 {

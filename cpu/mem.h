@@ -10,6 +10,10 @@
 #include "cpu/cpu.h"
 #include "mmu/guest_access.h"
 
+/* Tells the MMU which instruction is about to change it, for event records; without listeners
+ * nothing is done. NULL: the next one is about to be fetched. */
+void mem_note_place(struct vcpu *cpu, const struct insn *i);
+
 /* Effective address of the memory operand: offset in its segment, wrapped to the address size. */
 FORCE_INLINE uint64_t insn_ea(const struct vcpu *cpu, const struct insn *i)
 {

@@ -22,6 +22,7 @@ enum monitor_wait {
     MONITOR_READY,
     MONITOR_WAIT_STOP,  /* for the machine to stop, then tell where */
     MONITOR_WAIT_QUIET, /* for the same, without telling */
+    MONITOR_FOLLOW,     /* MMU events are shown as they come: see monitor_follow */
 };
 
 /* One who types commands. */
@@ -34,6 +35,10 @@ struct monitor {
     enum monitor_wait wait; /* the last command goes on: see monitor_stopped */
     uint64_t until;         /* address where a breakpoint of run-until waits, */
     bool until_set;         /* if one does */
+    unsigned once;          /* MMU breakpoint that goes with the next stop; 0: none */
+    uint64_t followed;      /* MONITOR_FOLLOW: number of the next event to show */
+    bool no_files;          /* commands write no files of the host */
+    uint64_t walks;         /* page walks of one listing at most; 0: a default */
 };
 
 /* Runs a line. Afterwards `wait` says whether the command is done. */
@@ -41,6 +46,9 @@ void monitor_command(struct monitor *monitor, const char *line, FILE *out);
 
 /* A waiting command looks whether the machine has stopped: true if it is done. */
 bool monitor_stopped(struct monitor *monitor, FILE *out);
+
+/* Shows the events that came since the last call, while a command follows them. */
+void monitor_follow(struct monitor *monitor, FILE *out);
 
 /* The user has had enough of waiting, or goes. */
 void monitor_cancel(struct monitor *monitor);

@@ -191,6 +191,18 @@ void monitor_client_parked(struct monitor_client *c)
     work(c);
 }
 
+static bool follow(struct monitor *monitor, FILE *out)
+{
+    monitor_follow(monitor, out);
+    return false;
+}
+
+void monitor_client_tick(struct monitor_client *c)
+{
+    if (c->monitor.wait == MONITOR_FOLLOW)
+        answer(c, follow);
+}
+
 void monitor_client_ended(struct monitor_client *c, const char *text)
 {
     if (c->editor != NULL)

@@ -49,6 +49,9 @@ void monitor_client_input(struct monitor_client *c, const void *bytes, size_t co
 /* The machine has parked. */
 void monitor_client_parked(struct monitor_client *c);
 
+/* To be called some times a second while monitor.wait is MONITOR_FOLLOW. */
+void monitor_client_tick(struct monitor_client *c);
+
 /* The run has ended; `text` says why. */
 void monitor_client_ended(struct monitor_client *c, const char *text);
 

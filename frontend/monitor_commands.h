@@ -38,6 +38,12 @@ bool monitor_filter(struct call *c, unsigned n, bool tlb, struct machine_filter 
 /* Name n of info's, or NULL. */
 const char *monitor_info_word(size_t n);
 
+/* The parts of break, delete, and step that deal with MMU events; listing answers how many. */
+void monitor_break_mmu(struct call *c);
+void monitor_delete_mmu(struct call *c);
+unsigned monitor_list_mmu(struct call *c);
+void monitor_step_mmu(struct call *c);
+
 /* Says how it is used. */
 void monitor_usage(struct call *c);
 

@@ -152,11 +152,12 @@ bool monitor_filter(struct call *c, unsigned n, bool tlb, struct machine_filter 
 {
     bool known;
 
-    *filter = (struct machine_filter){.last = UINT64_MAX,
-                                      .views = UINT8_MAX,
-                                      .any_root = true,
-                                      .most = LINES_DEFAULT,
-                                      .budget = MAPS_WALKS};
+    *filter =
+        (struct machine_filter){.last = UINT64_MAX,
+                                .views = UINT8_MAX,
+                                .any_root = true,
+                                .most = LINES_DEFAULT,
+                                .budget = c->monitor->walks != 0 ? c->monitor->walks : MAPS_WALKS};
     while (n < c->count) {
         const char *word = c->words[n++];
 

@@ -3,6 +3,7 @@
 #include "frontend/monitor_commands.h"
 #include "frontend/values.h"
 #include "machine/debug.h"
+#include "machine/events.h"
 
 #include <inttypes.h>
 #include <string.h>
@@ -22,12 +23,14 @@ static bool parked(struct monitor *monitor)
     return machine_debug_parked(monitor->machine, &why);
 }
 
-/* Some commands go on from a stop only. */
+/* Some commands go on from a stop only; one that was just asked for will do. */
 static bool refuse_running(struct call *c)
 {
-    if (!parked(c->monitor))
+    bool runs = !machine_stopped(c->monitor->machine);
+
+    if (runs)
         fputs("the machine runs: 'stop' it first\n", c->out);
-    return !parked(c->monitor);
+    return runs;
 }
 
 /* --- Stops --- */
@@ -43,15 +46,33 @@ static void forget_until(struct monitor *monitor)
     if (monitor->until_set)
         machine_debug_remove(monitor->machine, &p);
     monitor->until_set = false;
+    if (monitor->once != 0)
+        machine_event_break_remove(monitor->machine, monitor->once);
+    monitor->once = 0;
+}
+
+/* The event of an MMU breakpoint. */
+static void tell_event(struct monitor *monitor, FILE *out)
+{
+    const struct mmu_event *e = machine_event_hit(monitor->machine);
+    struct machine_stop_reason why;
+
+    if (!machine_debug_parked(monitor->machine, &why) || why.kind != MACHINE_STOP_EVENT ||
+        e == NULL)
+        return;
+    fprintf(out, "MMU breakpoint %" PRIu64 ": ", why.address);
+    mmu_event_print(out, e, MMU_SINK_TEXT);
+    fputc('\n', out);
 }
 
 bool monitor_stopped(struct monitor *monitor, FILE *out)
 {
-    if (!parked(monitor))
+    if (monitor->wait == MONITOR_FOLLOW || !parked(monitor))
         return false;
     forget_until(monitor);
     if (monitor->wait == MONITOR_WAIT_STOP) {
         machine_print_status(monitor->machine, out);
+        tell_event(monitor, out);
         machine_print_next(monitor->machine, out, monitor->tools);
     }
     monitor->wait = MONITOR_READY;
@@ -60,7 +81,7 @@ bool monitor_stopped(struct monitor *monitor, FILE *out)
 
 void monitor_cancel(struct monitor *monitor)
 {
-    if (monitor->until_set) {
+    if (monitor->until_set || monitor->once != 0) {
         machine_hold(monitor->machine);
         forget_until(monitor);
         machine_release(monitor->machine);
@@ -90,6 +111,11 @@ void monitor_run_step(struct call *c)
 {
     uint64_t count = 1;
 
+    if (monitor_word_is(c, 1, "mmu")) {
+        if (c->monitor->in_gdb || !refuse_running(c))
+            monitor_step_mmu(c);
+        return;
+    }
     if (refuse_in_gdb(c, "stepi N") || refuse_running(c) ||
         (c->count > 1 && !monitor_number(c, c->words[1], &count)))
         return;
@@ -189,7 +215,7 @@ static void list_points(struct call *c)
             fputs(t == MACHINE_TOOL_GDB ? " (GDB's)\n" : "\n", c->out);
         }
     }
-    if (count == 0)
+    if (count + monitor_list_mmu(c) == 0)
         fputs("no breakpoints\n", c->out);
 }
 
@@ -224,6 +250,8 @@ void monitor_run_break(struct call *c)
 {
     if (c->count == 1)
         list_points(c);
+    else if (monitor_word_is(c, 1, "mmu"))
+        monitor_break_mmu(c);
     else
         point(c, true, false);
 }
@@ -235,7 +263,10 @@ void monitor_run_break_physical(struct call *c)
 
 void monitor_run_delete(struct call *c)
 {
-    point(c, false, false);
+    if (monitor_word_is(c, 1, "mmu"))
+        monitor_delete_mmu(c);
+    else
+        point(c, false, false);
 }
 
 void monitor_run_delete_physical(struct call *c)

@@ -12,6 +12,8 @@
 /* What a client that reads nothing may leave unread before it is sent away. */
 #define UNSENT_MAX (16u << 20)
 
+#define TICK_MS 100
+
 union stream {
     uv_stream_t stream;
     uv_tcp_t tcp;
@@ -42,6 +44,7 @@ struct monitor_server {
     struct machine *machine;
     const struct report_tools *tools;
     uv_async_t parked; /* from the run loop: the machine has stopped */
+    uv_timer_t tick;   /* active while a client follows events */
     struct listener *listeners;
     struct connection *connections;
     unsigned handles; /* not yet closed */
@@ -142,6 +145,32 @@ static void send_to_backend(void *opaque, const void *bytes, size_t count)
     backend_write(c->backend, bytes, count);
 }
 
+/* --- Input --- */
+
+static void on_tick(uv_timer_t *timer)
+{
+    struct monitor_server *s = timer->data;
+    bool follows = false;
+
+    for (struct connection *c = s->connections; c != NULL; c = c->next) {
+        if (c->closing || c->client.monitor.wait != MONITOR_FOLLOW)
+            continue;
+        follows = true;
+        monitor_client_tick(&c->client);
+    }
+    if (!follows)
+        uv_timer_stop(timer);
+}
+
+static void take_input(struct connection *c, const void *bytes, size_t count)
+{
+    struct monitor_server *s = c->server;
+
+    monitor_client_input(&c->client, bytes, count);
+    if (c->client.monitor.wait == MONITOR_FOLLOW && !uv_is_active((uv_handle_t *)&s->tick))
+        uv_timer_start(&s->tick, on_tick, TICK_MS, TICK_MS);
+}
+
 /* --- Sockets --- */
 
 static void give_buffer(uv_handle_t *handle, size_t size, uv_buf_t *buffer)
@@ -159,7 +188,7 @@ static void received(uv_stream_t *stream, ssize_t count, const uv_buf_t *buffer)
     if (c->closing)
         return;
     if (count > 0)
-        monitor_client_input(&c->client, buffer->base, (size_t)count);
+        take_input(c, buffer->base, (size_t)count);
     if (count < 0)
         disconnect(c);
 }
@@ -217,7 +246,7 @@ static void backend_input(void *opaque, const void *bytes, size_t count)
     struct connection *c = opaque;
 
     if (!c->closing)
-        monitor_client_input(&c->client, bytes, count);
+        take_input(c, bytes, count);
 }
 
 static struct connection *find_connection(struct monitor_server *s, const struct backend *b)
@@ -282,7 +311,9 @@ struct monitor_server *monitor_server_create(uv_loop_t *loop, struct machine *ma
     s->tools = tools;
     uv_async_init(loop, &s->parked, on_parked);
     s->parked.data = s;
-    s->handles = 1;
+    uv_timer_init(loop, &s->tick);
+    s->tick.data = s;
+    s->handles = 2;
     machine_debug_attach(machine, MACHINE_TOOL_MONITOR, machine_parked, s);
     return s;
 }
@@ -323,4 +354,5 @@ void monitor_server_stop(struct monitor_server *s)
     }
     s->listeners = NULL;
     uv_close((uv_handle_t *)&s->parked, async_closed);
+    uv_close((uv_handle_t *)&s->tick, async_closed);
 }

@@ -122,7 +122,7 @@ struct machine {
 #define X(type, prefix, field) struct type *field;
     MACHINE_DEVICES(X)
 #undef X
-    struct mmu_events *events; /* NULL: no trace */
+    struct machine_events *events; /* NULL: nobody ever listened to the MMU */
 
     uint8_t irq_sources[16]; /* bit enum irq_source: who drives the wire high */
     uint8_t a20_sources;     /* bit enum a20_source: who holds it open */
@@ -161,6 +161,16 @@ void machine_deadline_moved(void *opaque);
 /* Removes the points of the tools that have left. On the run loop's thread, or while it is parked;
  * the device lock is held. */
 void machine_debug_drop_points(struct machine *m);
+
+/* --- events.c; the processor does not run --- */
+
+/* Must the machine stop behind the very instruction of an event? */
+bool machine_events_exact(const struct machine *m);
+
+/* The breakpoint whose event came since the last call, or 0. */
+unsigned machine_events_take_hit(struct machine *m);
+
+void machine_events_destroy(struct machine *m);
 
 /* --- wiring.c --- */
 

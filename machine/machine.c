@@ -4,12 +4,9 @@
 #include "base/bits.h"
 #include "base/check.h"
 #include "base/host/host.h"
-#include "mmu/events.h"
 
 #include <stdlib.h>
 #include <time.h>
-
-#define EVENT_RING_RECORDS 4096
 
 void machine_lock(struct machine *m)
 {
@@ -143,7 +140,7 @@ void machine_destroy(struct machine *m)
 {
     if (m == NULL)
         return;
-    machine_trace_end(m, NULL);
+    machine_events_destroy(m);
     machine_lock(m);
 #define X(type, prefix, field)                                                                     \
     if (m->field != NULL)                                                                          \
@@ -202,33 +199,6 @@ uint64_t machine_time(const struct machine *m)
 uint64_t machine_gap_count(const struct machine *m)
 {
     return m->cpu->gap_count;
-}
-
-bool machine_trace_mmu(struct machine *m, const char *filter, const char *path, const char *format,
-                       struct error *err)
-{
-    enum mmu_sink_format sink;
-
-    if (!mmu_sink_format_from_word(format, &sink, err))
-        return false;
-    CHECK(m->events == NULL);
-    m->events = mmu_events_create(EVENT_RING_RECORDS);
-    if (!mmu_events_set_filter(m->events, filter, err) ||
-        !mmu_events_open_sink(m->events, path, sink, err))
-        return false;
-    m->cpu->mmu.events = m->events;
-    return true;
-}
-
-bool machine_trace_end(struct machine *m, struct error *err)
-{
-    struct mmu_events *events = m->events;
-
-    if (events == NULL)
-        return true;
-    m->events = NULL;
-    m->cpu->mmu.events = NULL;
-    return mmu_events_close(events, err);
 }
 
 void machine_print_cpu_models(FILE *out)

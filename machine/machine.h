@@ -151,7 +151,8 @@ void machine_send_break(struct machine *m, unsigned serial);
 /* --- While machine_run does not run --- */
 
 /* Writes MMU events to a file ("-": standard output) from now on: those that pass the filter
- * (mmu/events.h; NULL or "": all), as "text", "json" or "chrome". */
+ * (mmu/events.h; NULL or "": all), as "text", "json" or "chrome". Ends a trace that was written
+ * before. Also while the machine is parked or held (machine/debug.h), as the next one. */
 bool machine_trace_mmu(struct machine *m, const char *filter, const char *path, const char *format,
                        struct error *err);
 

@@ -364,6 +364,13 @@ static void idle(struct machine *m)
 
 /* --- Slices --- */
 
+/* Nothing changes while somebody looks at the processor. */
+static void stand_by(struct machine *m)
+{
+    while (m->debug.held)
+        wait_parallel(m, CLOCK_NEVER);
+}
+
 void machine_poll_locked(struct machine *m)
 {
     uint64_t now;
@@ -391,7 +398,7 @@ static uint64_t slice_length(struct machine *m)
     uint64_t n = m->config.deterministic ? SLICE_DETERMINISTIC : SLICE_PARALLEL;
     uint64_t now, step;
 
-    if (m->debug.steps > 0)
+    if (m->debug.steps > 0 || machine_events_exact(m))
         n = 1;
     n = until(m->target, done, n);
     n = until(m->debug.until_instructions, done, n);
@@ -422,11 +429,15 @@ static void triple_fault(struct machine *m)
     machine_end_locked(m, MACHINE_END_TRIPLE_FAULT, 0, "%s", m->cpu->shutdown);
 }
 
-/* Nothing changes while somebody looks at the processor. */
-static void stand_by(struct machine *m)
+/* Stops the machine if an MMU event asked for that. */
+static bool event_hit(struct machine *m)
 {
-    while (m->debug.held)
-        wait_parallel(m, CLOCK_NEVER);
+    unsigned number = machine_events_take_hit(m);
+
+    if (number == 0)
+        return false;
+    stop_for_debugger(m, MACHINE_STOP_EVENT, number);
+    return true;
 }
 
 static enum vcpu_exit run_processor(struct machine *m, uint64_t length)
@@ -438,8 +449,10 @@ static enum vcpu_exit run_processor(struct machine *m, uint64_t length)
     exit = vcpu_run(m->cpu, length);
     machine_lock(m);
     m->debug.in_slice = false;
-    if (m->debug.held)
+    if (m->debug.held) {
         machine_wake_locked(m);
+        stand_by(m);
+    }
     return exit;
 }
 
@@ -451,7 +464,7 @@ static void run_slice(struct machine *m)
     bool step;
 
     stand_by(m);
-    if (until_reached(m))
+    if (until_reached(m) || event_hit(m))
         return;
     length = slice_length(m);
     before = m->cpu->instructions;
@@ -466,6 +479,7 @@ static void run_slice(struct machine *m)
         m->cpu->attention |= VCPU_ATTENTION_SHADOW;
     exit = run_processor(m, length);
     m->clock.instructions = m->cpu->instructions;
+    event_hit(m);
     clock_run_due(&m->clock);
     if (exit == VCPU_EXIT_HALTED)
         idle(m);
@@ -481,7 +495,6 @@ static void reset_locked(struct machine *m)
 {
     struct error err = {0};
 
-    stand_by(m);
     m->requests &= ~MACHINE_REQUEST_RESET;
     if (m->config.no_reboot) {
         machine_end_locked(m, MACHINE_END_RESET, 0, "the guest asked for a reset (-no-reboot)");
@@ -494,6 +507,7 @@ static void reset_locked(struct machine *m)
 /* True if the loop is to end. */
 static bool serve_requests(struct machine *m)
 {
+    stand_by(m);
     if (m->requests & MACHINE_REQUEST_END)
         return true;
     if (m->requests & MACHINE_REQUEST_LOOK)

@@ -113,23 +113,29 @@ static void write_sink(struct mmu_events *ev, const struct mmu_event *e)
     ev->sink_empty = false;
 }
 
+void mmu_events_offer(struct mmu_events *ev, const struct mmu_event *e)
+{
+    struct mmu_event *kept;
+
+    if (!(ev->mask >> e->kind & 1) || !mmu_filter_passes(ev->filter, e))
+        return;
+    ev->counts[e->kind]++;
+    kept = ring_push(&ev->ring);
+    *kept = *e;
+    kept->sequence = ev->ring.written - 1;
+    if (ev->sink != NULL)
+        write_sink(ev, kept);
+    if (ev->notify != NULL)
+        ev->notify(ev->notify_opaque, kept);
+}
+
 void mmu_event_emit(const struct mmu_context *m, struct mmu_event *e)
 {
-    struct mmu_events *ev = m->events;
-
     e->instructions = m->origin_instructions;
     e->rip = m->origin_rip;
     e->cr3 = m->cr3;
     e->vcpu = (uint8_t)m->vcpu;
-    if (!mmu_filter_passes(ev->filter, e))
-        return;
-    e->sequence = ev->ring.written;
-    ev->counts[e->kind]++;
-    *(struct mmu_event *)ring_push(&ev->ring) = *e;
-    if (ev->sink != NULL)
-        write_sink(ev, e);
-    if (ev->notify != NULL)
-        ev->notify(ev->notify_opaque, e);
+    mmu_events_offer(m->events, e);
 }
 
 /* --- Formats --- */

@@ -157,6 +157,10 @@ uint64_t mmu_filter_kinds(const struct mmu_filter *f);
 
 /* --- For mmu/ --- */
 
+/* Hands a complete record on to a listener, if its mask and filter let it pass: ring, counts, sink,
+ * notify. */
+void mmu_events_offer(struct mmu_events *ev, const struct mmu_event *e);
+
 /* Completes the record with origin and sequence and hands it on if it passes. */
 void mmu_event_emit(const struct mmu_context *m, struct mmu_event *e);
 

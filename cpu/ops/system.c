@@ -84,6 +84,7 @@ static void check_control_register(struct vcpu *cpu, const struct insn *i)
     if (i->reg > 8 || i->reg == 1 || (i->reg >= 5 && i->reg <= 7))
         cpu_raise(cpu, i, EXC_UD);
     cpu->current = i;
+    mem_note_place(cpu, i);
 }
 
 OP(mov_RC)
@@ -144,6 +145,7 @@ OP(lmsw_r)
     uint64_t low = reg_get16(cpu, i->rm) & 15;
 
     cpu->current = i;
+    mem_note_place(cpu, i);
     /* LMSW sets PE, MP, EM and TS; it cannot clear PE. */
     cpu_write_cr0(cpu, (cpu->mmu.cr0 & ~14ull) | low);
     NEXT;
@@ -154,12 +156,14 @@ OP(lmsw_m)
     uint64_t low = mem_read16(cpu, i) & 15;
 
     cpu->current = i;
+    mem_note_place(cpu, i);
     cpu_write_cr0(cpu, (cpu->mmu.cr0 & ~14ull) | low);
     NEXT;
 }
 
 OP(clts)
 {
+    mem_note_place(cpu, i);
     mmu_set_control(&cpu->mmu, cpu->mmu.cr0 & ~CR0_TS, cpu->mmu.cr4, cpu->mmu.efer);
     mode_update(cpu);
     NEXT;
@@ -242,6 +246,7 @@ OP(rdmsr)
 OP(wrmsr)
 {
     cpu_sync_time(cpu, i);
+    mem_note_place(cpu, i);
     if (!cpu_write_msr(cpu, (uint32_t)cpu->gpr[GPR_RCX], edx_eax(cpu)))
         cpu_raise_code(cpu, i, EXC_GP, 0);
     NEXT;
@@ -352,6 +357,7 @@ OP(wrpkru)
     check_pku(cpu, i);
     if ((uint32_t)cpu->gpr[GPR_RDX] != 0)
         cpu_raise_code(cpu, i, EXC_GP, 0);
+    mem_note_place(cpu, i);
     mmu_set_pkru(&cpu->mmu, (uint32_t)cpu->gpr[GPR_RAX]);
     NEXT;
 }
@@ -365,6 +371,7 @@ OP(invlpg)
 
     if (!(cpu->mode & MODE_64))
         linear = (uint32_t)linear;
+    mem_note_place(cpu, i);
     if (cpu_canonical(cpu, linear))
         mmu_invlpg(&cpu->mmu, gva(linear));
     NEXT;
@@ -382,6 +389,7 @@ OP(invpcid)
         cpu_raise_code(cpu, i, EXC_GP, 0);
     if (type == 0 && !cpu_canonical(cpu, descriptor[1]))
         cpu_raise_code(cpu, i, EXC_GP, 0);
+    mem_note_place(cpu, i);
     mmu_invpcid(&cpu->mmu, (unsigned)type, descriptor[0], gva(descriptor[1]));
     NEXT;
 }

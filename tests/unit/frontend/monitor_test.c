@@ -358,6 +358,8 @@ static void wait(void *opaque, uint64_t ns)
 {
     (void)opaque, (void)ns;
     monitor_client_parked(&client);
+    if (client.monitor.wait != MONITOR_READY)
+        return; /* a command that came before lets it go on */
     if (*next_input == NULL) {
         machine_quit(rig.machine, MACHINE_END_QUIT, 0);
         return;
@@ -453,6 +455,154 @@ START_TEST(waiting_ends_with_control_c)
 }
 END_TEST
 
+/* --- Events --- */
+
+/* The loop: increment, MOV CR3, jump. Its first MOV CR3 ends the set-up. */
+START_TEST(mmu_breakpoints_stop_behind_the_event)
+{
+    CONVERSE("break mmu cr3_load if new==0x200000\nbreak\ncont\nwait\nx /1i $rip\n",
+             "cont\nwait\nx /1i $rip\nbreak\ndelete mmu 1\ndelete mmu 1\nbreak\n");
+    HEARD("mmu 1: kind==cr3_load && (new==0x200000), 0 hits\n");
+    HEARD("MMU breakpoint 1: ");
+    HEARD("cr3_load 0x8000 -> 0x200000\n");
+    HEARD("cpu0 0x1000a9 cr3_load 0x200000 -> 0x200000\n"); /* where MOV CR3 is */
+    HEARD("stopped (MMU event)");
+    HEARD("inc qword ptr [0x201000]\n(gnomon) ");
+    HEARD("2 hits\n");
+    HEARD("there is no MMU breakpoint 1\n");
+    HEARD("no breakpoints\n");
+}
+END_TEST
+
+START_TEST(steps_to_the_next_event)
+{
+    CONVERSE("wait-for load if new==0x200000\nstep mmu\nprint $rip\n",
+             "wait-for tlb_fill exact if va==0x201000\nx /1i $rip\nbreak\n");
+    HEARD("MMU breakpoint 1: ");
+    HEARD("MMU breakpoint 2: ");
+    HEARD(" walk_start ");
+    HEARD("tlb_fill 0x201000 -> 0x6000, -w-, page 12, view supervisor\n");
+    HEARD("mov cr3, rax\n(gnomon) no breakpoints\n"); /* behind the increment, at once */
+}
+END_TEST
+
+START_TEST(events_are_kept_counted_and_chosen)
+{
+    CONVERSE("events\nevents on kind==load\nrun-until instructions 1000\n",
+             "events 2\nevents 1 if new==1\nevents count\nevents off\n"
+             "run-until instructions +100\n",
+             "events 1\nevents on (\nevents x\nevents 1 if\n");
+    HEARD("nothing is recorded now");
+    HEARD("events are recorded\n");
+    HEARD("cr3_load 0x200000 -> 0x200000\n99");
+    HEARD("efer_load");
+    HEARD("events are no longer recorded\n");
+    HEARD("filter: a field expected");
+    HEARD("'x' is neither");
+    HEARD("events [N] [if FILTER]");
+}
+END_TEST
+
+START_TEST(events_are_followed_until_control_c)
+{
+    static const char *const input[] = {"events follow kind==cr3_load\n", NULL};
+
+    RIG64(&rig, mapped);
+    rig_create(&rig);
+    heard_count = 0;
+    monitor_client_begin(&client, rig.machine, &tools, -1, hear, NULL);
+    monitor_client_input(&client, input[0], strlen(input[0]));
+    rig_run(&rig, 100);
+    monitor_client_tick(&client);
+    HEARD("cr3_load 0x8000 -> 0x200000\n");
+    rig_run(&rig, 90000);
+    monitor_client_tick(&client);
+    HEARD("not shown\n");
+    monitor_client_input(&client, "\x03print 5\n", 9);
+    HEARD("(gnomon) 0x5\n(gnomon) ");
+    heard_count = 0;
+    rig_run(&rig, 91000);
+    monitor_client_tick(&client);
+    ck_assert_uint_eq(heard_count, 0);
+    monitor_client_end(&client);
+    rig_destroy(&rig);
+}
+END_TEST
+
+START_TEST(events_go_to_a_file)
+{
+    char path[64] = "/tmp/gnomon-test-trace-XXXXXX", line[256];
+    static char text[64 << 10];
+    size_t size;
+    FILE *file;
+
+    close(mkstemp(path));
+    snprintf(line, sizeof(line),
+             "trace %s json kind==cr3_load && old==0x200000\n"
+             "run-until instructions 200\ntrace off\ntrace off\ntrace /nowhere/x\ntrace -\n"
+             "trace %s text (\n",
+             path, "/nowhere/y");
+    CONVERSE(line);
+    file = fopen(path, "r");
+    ck_assert_ptr_nonnull(file);
+    size = fread(text, 1, sizeof(text) - 1, file);
+    text[size] = '\0';
+    fclose(file);
+    unlink(path);
+    ck_assert_int_eq(strncmp(text, "{\"sequence\":0,\"kind\":\"cr3_load\"", 31), 0);
+    ck_assert_ptr_null(strstr(text, "0x8000\""));
+    HEARD("events go to /tmp/");
+    HEARD("no trace is written\n");
+    HEARD("cannot open '/nowhere/x'");
+    HEARD("a trace cannot go there\n");
+}
+END_TEST
+
+START_TEST(wrong_breakpoints_are_told)
+{
+    CONVERSE("break mmu\nbreak mmu walk_stpe\nbreak mmu fault if (\nbreak mmu fault when va==1\n"
+             "wait-for\nwait-for nothing\ndelete mmu 7\ndelete mmu x\n");
+    HEARD("break mmu KIND [exact] [if EXPRESSION]");
+    HEARD("did you mean 'walk_step'");
+    HEARD("filter: a field expected at the end");
+    HEARD("what follows the kind is");
+    HEARD("wait-for KIND");
+    HEARD("unknown 'nothing'");
+    HEARD("there is no MMU breakpoint 7\n");
+}
+END_TEST
+
+START_TEST(breakpoints_have_an_end)
+{
+    start();
+    for (unsigned n = 0; n < 32; n++)
+        HOLDS("break mmu any if va==1", "MMU breakpoint");
+    HOLDS("break mmu any", "there can be 32 breakpoints");
+    ask("delete mmu all");
+    ANSWERS("break", "no breakpoints\n");
+    stop();
+}
+END_TEST
+
+/* Recording, and breakpoints that are not reached, change nothing. */
+START_TEST(the_guest_does_not_notice_who_listens)
+{
+    uint64_t state;
+
+    start();
+    rig_run(&rig, 50000);
+    state = machine_state_hash(rig.machine);
+    stop();
+    start();
+    ask("events on");
+    ask("break mmu any if va==1");
+    rig_run(&rig, 50000);
+    ck_assert_uint_eq(machine_state_hash(rig.machine), state);
+    HOLDS("events 1", "cpu0");
+    stop();
+}
+END_TEST
+
 START_TEST(stop_is_done_when_the_machine_stands)
 {
     CONVERSE("cont\nstop\ninfo status\n");
@@ -498,6 +648,14 @@ int main(void)
     tcase_add_test(talk, run_until_stops_there);
     tcase_add_test(talk, breakpoints_stop_and_stay);
     tcase_add_test(talk, waiting_ends_with_control_c);
+    tcase_add_test(talk, mmu_breakpoints_stop_behind_the_event);
+    tcase_add_test(talk, steps_to_the_next_event);
+    tcase_add_test(talk, events_are_kept_counted_and_chosen);
+    tcase_add_test(talk, events_are_followed_until_control_c);
+    tcase_add_test(talk, events_go_to_a_file);
+    tcase_add_test(talk, wrong_breakpoints_are_told);
+    tcase_add_test(talk, breakpoints_have_an_end);
+    tcase_add_test(talk, the_guest_does_not_notice_who_listens);
     tcase_add_test(talk, stop_is_done_when_the_machine_stands);
     tcase_add_test(talk, quit_ends_the_machine);
     suite_add_tcase(suite, talk);
