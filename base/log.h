@@ -22,7 +22,8 @@
     X(MMU, "mmu", "page walks and flushes")                                                        \
     X(DEVICE, "device", "state changes of devices")                                                \
     X(LOADER, "loader", "what the boot loader placed where")                                       \
-    X(STATS, "stats", "counters, printed at exit")
+    X(STATS, "stats", "counters, printed at exit")                                                 \
+    X(MMU_STATS, "mmu-stats", "counters of translation and coherency, printed at exit")
 
 enum log_category {
 #define X(name, word, help) LOG_##name##_INDEX,

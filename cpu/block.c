@@ -136,7 +136,7 @@ static void block_invalidate(struct block_cache *c, struct block *b)
         frame_detach(c, b, b->second >> PAGE_SHIFT);
     b->chain_cost = BLOCK_STALE;
     c->cpu->blocks_invalidated++;
-    c->cpu->mmu.code_epoch++;
+    mmu_end_lookups(&c->cpu->mmu);
 }
 
 /* The next block of the frame, from `b` on, that has bytes in [offset, offset + length). */
@@ -221,7 +221,7 @@ void block_cache_drop(struct vcpu *cpu)
     memset(c->hash, 0, sizeof(c->hash));
     c->used = 0;
     cpu->chain_slot = NULL;
-    cpu->mmu.code_epoch++;
+    mmu_end_lookups(&cpu->mmu);
     forget_lookups(c);
 }
 

@@ -64,7 +64,7 @@ void mode_update(struct vcpu *cpu)
     cpu->ip_mask = mode & MODE_64 ? UINT64_MAX : UINT32_MAX;
     /* Blocks that were looked up under a higher limit may reach beyond this one. */
     if (unlikely(cpu->seg[SEG_CS].limit < cpu->code_limit))
-        cpu->mmu.code_epoch++;
+        mmu_end_lookups(&cpu->mmu);
     cpu->code_limit = cpu->seg[SEG_CS].limit;
     if (cpu->eflags & EFLAGS_TF)
         cpu->attention |= VCPU_ATTENTION_TRAP;

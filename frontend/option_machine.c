@@ -268,6 +268,93 @@ bool opt_accel(struct options *o, const char *value, struct error *err)
                                 err);
 }
 
+/* --- MMU --- */
+
+/* A number from least to most, a power of two if that is asked for. */
+static bool mmu_number(const char *what, const char *value, unsigned least, unsigned most,
+                       bool power, unsigned *out, struct error *err)
+{
+    uint64_t n;
+
+    if (!value_number(what, value, most, &n, err))
+        return false;
+    if (n < least || (power && (n & (n - 1)) != 0))
+        return error_set(err, "%s: '%s' is not %sbetween %u and %u", what, value,
+                         power ? "a power of two " : "", least, most);
+    *out = (unsigned)n;
+    return true;
+}
+
+static bool set_mmu_paranoid(struct options *o, const char *what, const char *value,
+                             struct error *err)
+{
+    o->machine.mmu.policy = MMU_POLICY_PARANOID;
+    return mmu_number(what, value, 1, 1000000000, false, &o->machine.mmu.paranoid, err);
+}
+
+static bool set_mmu_policy(struct options *o, const char *what, const char *value,
+                           struct error *err)
+{
+    if (strcmp(value, "flush") == 0)
+        o->machine.mmu.policy = MMU_POLICY_FLUSH;
+    else if (strcmp(value, "coherent") == 0)
+        o->machine.mmu.policy = MMU_POLICY_COHERENT;
+    else
+        return error_set(err, "%s: the policy is coherent, flush or paranoid=N, not '%s'", what,
+                         value);
+    return true;
+}
+
+static bool set_mmu_consumer(struct options *o, const char *what, const char *value,
+                             struct error *err)
+{
+    o->machine.mmu.consumer =
+        strcmp(value, "apply") == 0 ? MMU_CONSUMER_APPLY : MMU_CONSUMER_INVALIDATE;
+    return word_in(value, "apply|invalidate") ||
+           error_set(err, "%s: '%s' is neither 'apply' nor 'invalidate'", what, value);
+}
+
+static bool set_mmu_patch(struct options *o, const char *what, const char *value, struct error *err)
+{
+    o->machine.mmu.patch = strcmp(value, "address") == 0 ? MMU_PATCH_ADDRESS : MMU_PATCH_VALIDATED;
+    return word_in(value, "address|validated") ||
+           error_set(err, "%s: '%s' is neither 'validated' nor 'address'", what, value);
+}
+
+static bool set_mmu_spaces(struct options *o, const char *what, const char *value,
+                           struct error *err)
+{
+    return mmu_number(what, value, 2, 64, false, &o->machine.mmu.spaces, err);
+}
+
+static bool set_mmu_slots(struct options *o, const char *what, const char *value, struct error *err)
+{
+    return mmu_number(what, value, 2, 1024, true, &o->machine.mmu.slots, err);
+}
+
+static bool set_mmu_pages(struct options *o, const char *what, const char *value, struct error *err)
+{
+    return mmu_number(what, value, 16, 4096, false, &o->machine.mmu.pages, err);
+}
+
+static bool set_mmu_flood(struct options *o, const char *what, const char *value, struct error *err)
+{
+    return mmu_number(what, value, 0, 255, false, &o->machine.mmu.flood, err);
+}
+
+bool opt_mmu(struct options *o, const char *value, struct error *err)
+{
+    static const struct property properties[] = {
+        {"paranoid", set_mmu_paranoid, NULL}, {"consumer", set_mmu_consumer, NULL},
+        {"patch", set_mmu_patch, NULL},       {"spaces", set_mmu_spaces, NULL},
+        {"slots", set_mmu_slots, NULL},       {"pages", set_mmu_pages, NULL},
+        {"flood", set_mmu_flood, NULL},
+    };
+
+    return properties_set_first(o, "-mmu", value, set_mmu_policy, properties,
+                                ARRAY_SIZE(properties), err);
+}
+
 /* --- Time --- */
 
 static bool set_icount_shift(struct options *o, const char *what, const char *value,

@@ -117,6 +117,7 @@ bool options_parse(struct options *o, int argc, char *const *argv, FILE *out, st
     o->out = out;
     o->machine.memory_size = 128ull << 20;
     o->machine.hpet = true;
+    o->machine.mmu = mmu_default_options;
     o->silence_ns = DEFAULT_SILENCE_NS;
     for (int n = 1; n < argc && !o->done; n++) {
         const char *name = argv[n], *value = NULL, *equals;

@@ -74,6 +74,7 @@ static void create_processor(struct machine *m)
     };
 
     m->cpu = vcpu_create(&config);
+    mmu_configure(&m->cpu->mmu, m->config.mmu.spaces != 0 ? &m->config.mmu : &mmu_default_options);
     m->cpu->random_state ^= m->config.seed * 0xbf58476d1ce4e5b9ull;
     m->clock.deadline_moved = machine_deadline_moved;
     m->clock.deadline_opaque = m;

@@ -17,6 +17,7 @@
 #include "base/log.h"
 #include "base/state.h"
 #include "machine/loader.h"
+#include "mmu/mmu.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -50,6 +51,7 @@ struct machine_host {
 struct machine_config {
     uint64_t memory_size;    /* bytes of RAM, rounded up to MiB; MACHINE_MEMORY_MIN to _MAX */
     const char *cpu;         /* as in -cpu, or NULL for the default model */
+    struct mmu_options mmu;  /* policies of every vCPU's MMU; all zero: mmu_default_options */
     bool deterministic;      /* else parallel */
     unsigned icount_shift;   /* deterministic: an instruction takes 1 << shift ns; 0 to 10 */
     bool idle_sleeps;        /* deterministic: skipped time is also waited for on the host */

@@ -401,6 +401,11 @@ void machine_report_stats(struct machine *m, FILE *out)
             cpu->recent_exception_count, cpu->mmu.walks, bus_unclaimed_count(m->bus));
 }
 
+void machine_report_mmu(struct machine *m, FILE *out)
+{
+    mmu_report(&m->cpu->mmu, out);
+}
+
 void machine_report_gaps(struct machine *m, FILE *out)
 {
     vcpu_report_gaps(m->cpu, out);

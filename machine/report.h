@@ -33,6 +33,9 @@ void machine_describe_place(struct machine *m, const struct symbols *symbols, ch
 /* Counters of the run, for -d stats. */
 void machine_report_stats(struct machine *m, FILE *out);
 
+/* Counters of the MMU, for -d mmu-stats. */
+void machine_report_mmu(struct machine *m, FILE *out);
+
 /* Names the instructions the guest used and Gnomon does not have, if any. */
 void machine_report_gaps(struct machine *m, FILE *out);
 

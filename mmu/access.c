@@ -25,7 +25,7 @@ static enum mmu_status resolve(struct mmu_context *m, gva_t address, unsigned si
 {
     unsigned room = PAGE_SIZE - (unsigned)(address.v & ~PAGE_MASK);
     enum mmu_status status;
-    uint64_t second;
+    uint64_t second, consumed;
 
     p->count = 1;
     p->length[0] = size;
@@ -39,10 +39,14 @@ static enum mmu_status resolve(struct mmu_context *m, gva_t address, unsigned si
     p->count = 2;
     p->length[0] = room;
     p->length[1] = size - room;
-    status = tlb_translate(m, address.v, access, view, &p->place[0], fault);
-    if (status != MMU_OK)
-        return status;
-    return tlb_translate(m, second, access, view, &p->place[1], fault);
+    do { /* patches that were taken for the second page may be about the first */
+        consumed = m->stats.consumptions;
+        status = tlb_translate(m, address.v, access, view, &p->place[0], fault);
+        if (status != MMU_OK)
+            return status;
+        status = tlb_translate(m, second, access, view, &p->place[1], fault);
+    } while (status == MMU_OK && m->stats.consumptions != consumed);
+    return status;
 }
 
 /* Would the write change decoded code? */
@@ -82,6 +86,14 @@ static void announce(struct mmu_context *m, const struct pieces *p, gva_t addres
             MMU_EMIT(m, CODE_WRITE, .mpa = place->mpa.v, .gva = address.v, .count = p->length[i]);
         machine_memory_prepare_write(m->memory, place->mpa, p->length[i]);
     }
+}
+
+/* The bytes have changed: consumers of tables hear of it. */
+static void settle(struct mmu_context *m, const struct pieces *p)
+{
+    for (unsigned i = 0; i < p->count; i++)
+        if (p->place[i].backing == TLB_BACKING_RAM)
+            machine_memory_finish_write(m->memory, m->vcpu, p->place[i].mpa, p->length[i]);
 }
 
 static uint64_t read_pieces(struct mmu_context *m, const struct pieces *p, unsigned size)
@@ -148,6 +160,7 @@ static enum mmu_status store(struct mmu_context *m, gva_t address, unsigned size
         return status;
     announce(m, &p, address);
     write_pieces(m, &p, size, value);
+    settle(m, &p);
     return MMU_OK;
 }
 
@@ -224,6 +237,7 @@ void mmu_write_physical(struct mmu_context *m, gpa_t address, const void *buffer
         if (mmu_frame_kind(m, address.v, MMU_WRITE) == FRAME_RAM) {
             machine_memory_prepare_write(m->memory, mpa(address.v), n);
             guest_copy_in(machine_memory_host(m->memory, mpa(address.v)), in, n);
+            machine_memory_finish_write(m->memory, m->vcpu, mpa(address.v), n);
         } else {
             bus_write(m->bus, address, in, n);
         }
@@ -246,11 +260,13 @@ enum mmu_status mmu_compare_exchange(struct mmu_context *m, gva_t address, unsig
         (p.place[0].mpa.v & (size - 1)) == 0) {
         *expected = wanted;
         guest_cas(p.place[0].host, size, expected, desired);
+        settle(m, &p);
         return MMU_OK;
     }
     found = read_pieces(m, &p, size);
     write_pieces(m, &p, size,
                  found == wanted ? desired : found); /* SDM 2A CMPXCHG: always writes */
+    settle(m, &p);
     *expected = found;
     return MMU_OK;
 }

@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "mmu/guest_access.h"
 #include "mmu/memory.h"
+#include "mmu/patch.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -355,6 +356,7 @@ static bool write_all(struct bus *bus, uint64_t a, const uint8_t *in, size_t len
                 continue;
             machine_memory_prepare_write(bus->memory, mpa(a), (unsigned)n);
             guest_copy_in(machine_memory_host(bus->memory, mpa(a)), in, n);
+            machine_memory_finish_write(bus->memory, PATCH_EVENT_LOOP, mpa(a), (unsigned)n);
             continue;
         }
         r = region_at(bus, a);

@@ -2,6 +2,8 @@
 #include "base/check.h"
 #include "base/host/host.h"
 #include "base/log.h"
+#include "mmu/coherency.h"
+#include "mmu/patch.h"
 #include "mmu/tlb.h"
 
 #include <string.h>
@@ -35,7 +37,7 @@ void mmu_init(struct mmu_context *m, struct bus *bus, struct machine_memory *mem
     m->vcpu = vcpu;
     m->tlb = tlb_create();
     memory->contexts[vcpu] = m;
-    select_view(m);
+    mmu_configure(m, &mmu_default_options);
 }
 
 void mmu_destroy(struct mmu_context *m)
@@ -44,6 +46,11 @@ void mmu_destroy(struct mmu_context *m)
         return;
     if (m->memory->contexts[m->vcpu] == m)
         m->memory->contexts[m->vcpu] = NULL;
+    mmu_drop_derived(m, MMU_CAUSE_TOOL);
+    if (m->memory->channels[m->vcpu] != NULL)
+        host_free_lazy(m->memory->channels[m->vcpu],
+                       PATCH_PRODUCERS * sizeof(struct patch_channel));
+    m->memory->channels[m->vcpu] = NULL;
     tlb_destroy(m->tlb);
     m->tlb = NULL;
     m->table = NULL;
@@ -51,14 +58,30 @@ void mmu_destroy(struct mmu_context *m)
 
 /* --- Coherency events --- */
 
+/* Policy `flush`: drops what the guest asks for. The others: nothing goes, for all of it is made
+ * coherent. */
 static void flush(struct mmu_context *m, bool globals, enum mmu_event_cause cause)
 {
-    unsigned dropped = tlb_flush(m, globals);
+    unsigned dropped;
 
+    if (m->tlb->shadow != NULL) {
+        coherency_event(m, cause);
+        return;
+    }
+    dropped = tlb_flush(m, globals);
     if (m->log != NULL)
         LOG(m->log, LOG_MMU, "cpu%u: %s flushes %u TLB entries\n", m->vcpu, mmu_cause_word(cause),
             dropped);
     MMU_EMIT(m, TLB_FLUSH, .cause = (uint8_t)cause, .count = dropped);
+}
+
+static unsigned drop_page(struct mmu_context *m, uint64_t address, enum mmu_event_cause cause)
+{
+    m->page_invalidations++;
+    if (m->tlb->shadow == NULL)
+        return tlb_drop_page(m, address);
+    coherency_event(m, cause);
+    return 0;
 }
 
 static uint64_t current_pcid(const struct mmu_context *m)
@@ -72,9 +95,15 @@ void mmu_set_cr3(struct mmu_context *m, uint64_t cr3, bool keep)
 
     m->cr3 = cr3 & ~CR3_NOFLUSH;
     MMU_EMIT(m, CR3_LOAD, .old_entry = old, .new_entry = m->cr3);
-    /* There is one space: what belongs to another PCID cannot be kept beside it. */
-    if (!keep || current_pcid(m) != old_pcid)
+    /* Policy `flush` has one space: what belongs to another PCID cannot be kept beside it. The
+     * others make every load an event, whether it flushes or not: so it does not matter which PCID
+     * a space was filled under. */
+    if (m->tlb->shadow != NULL || !keep || current_pcid(m) != old_pcid)
         flush(m, false, MMU_CAUSE_CR3);
+    if (m->tlb->shadow != NULL) {
+        space_switch(m);
+        select_view(m);
+    }
 }
 
 /* Bits whose change drops all translations, globals included (SDM 3A 4.10.4.1), or gives entries
@@ -102,8 +131,11 @@ void mmu_set_control(struct mmu_context *m, uint64_t cr0, uint64_t cr4, uint64_t
         flush(m, true, MMU_CAUSE_CR4);
     else if (efer_changed & EFER_FLUSH)
         flush(m, true, MMU_CAUSE_EFER);
-    else if ((cr0_changed & CR0_WP) || (cr4_changed & (CR4_SMAP | CR4_PKE)))
+    space_switch(m); /* also for PDPTE registers that were loaded again */
+    if ((cr0_changed & CR0_WP) || (cr4_changed & (CR4_SMEP | CR4_SMAP | CR4_PKE)))
         tlb_retag(m);
+    if (cr4_changed & CR4_SMEP)
+        mmu_end_lookups(m); /* the only one of these that fetches depend on */
     select_view(m);
 }
 
@@ -152,7 +184,7 @@ void mmu_set_a20(struct mmu_context *m, bool enabled)
     if (mask == m->a20_mask)
         return;
     m->a20_mask = mask;
-    flush(m, true, MMU_CAUSE_A20);
+    mmu_drop_derived(m, MMU_CAUSE_A20);
 }
 
 void mmu_set_smram(struct mmu_context *m, enum mmu_smram smram)
@@ -160,14 +192,13 @@ void mmu_set_smram(struct mmu_context *m, enum mmu_smram smram)
     if (smram == m->smram)
         return;
     m->smram = smram;
-    flush(m, true, MMU_CAUSE_SMM);
+    mmu_drop_derived(m, MMU_CAUSE_SMM);
 }
 
 void mmu_invlpg(struct mmu_context *m, gva_t address)
 {
-    unsigned dropped = tlb_drop_page(m, address.v);
+    unsigned dropped = drop_page(m, address.v, MMU_CAUSE_INVLPG);
 
-    m->page_invalidations++;
     MMU_EMIT(m, INVLPG, .gva = address.v, .count = dropped);
 }
 
@@ -176,11 +207,14 @@ void mmu_invpcid(struct mmu_context *m, unsigned type, uint64_t pcid, gva_t addr
     bool current = pcid == current_pcid(m);
 
     MMU_EMIT(m, INVPCID, .gva = address.v, .new_entry = pcid, .count = type);
+    if (m->tlb->shadow != NULL) {
+        coherency_event(m, MMU_CAUSE_INVPCID);
+        return;
+    }
     switch (type) {
     case 0: /* one address of a PCID; nothing is kept of any but the current one */
-        m->page_invalidations++;
         if (current)
-            tlb_drop_page(m, address.v);
+            drop_page(m, address.v, MMU_CAUSE_INVPCID);
         break;
     case 1: /* one PCID, but globals */
         if (current)
@@ -194,7 +228,9 @@ void mmu_invpcid(struct mmu_context *m, unsigned type, uint64_t pcid, gva_t addr
 
 void mmu_flush_all(struct mmu_context *m)
 {
-    flush(m, true, MMU_CAUSE_TOOL);
+    mmu_drop_derived(m, MMU_CAUSE_TOOL);
+    space_switch(m);
+    select_view(m);
 }
 
 /* --- Watches --- */

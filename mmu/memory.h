@@ -40,11 +40,14 @@ enum frame_kind {
 struct frame {
     _Atomic uint32_t watch;     /* enum frame_watch bits; nonzero: never entered as writable */
     uint8_t kind;               /* enum frame_kind; fixed once the machine is built */
+    _Atomic uint8_t writes;     /* PAGETABLE: stores since it was last walked, saturating */
+    _Atomic uint16_t shape;     /* PAGETABLE: how entries are read (mmu/shadow.h); 0: variously */
     _Atomic uint64_t holders;   /* bit n: vCPU n may hold a writable TLB entry for it */
     _Atomic uint64_t consumers; /* bit n: vCPU n derived table entries from it */
 };
 
 struct mmu_context;
+struct patch_channel;
 
 /* One machine_memory_add: the frames [start, start + size) are all of this kind. */
 struct memory_range {
@@ -67,6 +70,10 @@ struct machine_memory {
     /* The contexts that may hold translations to this memory, by vCPU number; mmu_init enters and
      * mmu_destroy removes them. NULL: no such vCPU. */
     struct mmu_context *contexts[MACHINE_VCPU_MAX];
+
+    /* The patch channel matrix, by consumer: one channel for each producer (mmu/patch.h). NULL:
+     * that vCPU keeps nothing that would need patches. */
+    struct patch_channel *channels[MACHINE_VCPU_MAX];
 
     /* A store hit [address, address + length) of a frame watched for CODE. Called before the bytes
      * change, with the machine's device lock or from the only vCPU thread. */
@@ -114,6 +121,19 @@ static inline void machine_memory_prepare_write(struct machine_memory *m, mpa_t 
 {
     if (atomic_load_explicit(&machine_memory_frame(m, a)->watch, memory_order_relaxed) != 0)
         machine_memory_watched_write(m, a, length);
+}
+
+/* To be called after bytes of one frame have changed, with who changed them (enum patch_producer,
+ * or a vCPU's number): posts patches to everybody who derived something from a table there. */
+void machine_memory_traced_write(struct machine_memory *m, unsigned producer, mpa_t a,
+                                 unsigned length);
+
+static inline void machine_memory_finish_write(struct machine_memory *m, unsigned producer, mpa_t a,
+                                               unsigned length)
+{
+    if (atomic_load_explicit(&machine_memory_frame(m, a)->watch, memory_order_relaxed) &
+        FRAME_WATCH_PAGETABLE)
+        machine_memory_traced_write(m, producer, a, length);
 }
 
 /* A 64-bit hash over the contents of all RAM, independent of the host. The machine is stopped:

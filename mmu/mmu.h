@@ -17,8 +17,10 @@
 #include "mmu/bus.h"
 #include "mmu/memory.h"
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdio.h>
 
 struct mmu_events;
 
@@ -97,6 +99,52 @@ enum mmu_smram {
     MMU_SMRAM_OPEN,   /* everything */
 };
 
+/* What becomes of derived state at a coherency event. */
+enum mmu_policy {
+    MMU_POLICY_FLUSH,    /* everything goes that the guest asks for: the plain emulator */
+    MMU_POLICY_COHERENT, /* patches bring it up to date, and all of it stays */
+    MMU_POLICY_PARANOID, /* coherent, and every Nth event compares all of it with fresh walks */
+};
+
+/* What a consumer does with a patch: use or make the new value, or forget the old one. */
+enum mmu_consumer { MMU_CONSUMER_APPLY, MMU_CONSUMER_INVALIDATE };
+
+/* What a patch carries. */
+enum mmu_patch { MMU_PATCH_ADDRESS, MMU_PATCH_VALIDATED };
+
+struct mmu_options {
+    enum mmu_policy policy;
+    enum mmu_consumer consumer;
+    enum mmu_patch patch;
+    unsigned paranoid; /* N of MMU_POLICY_PARANOID */
+    unsigned spaces;   /* kept warm: 2 to 64 */
+    unsigned slots;    /* of a patch channel in use: a power of two from 2 to 1024 */
+    unsigned pages;    /* shadow pages: 16 to 4096 */
+    unsigned flood;    /* stores to a table page without a walk before it is given up: 0 to 255 */
+};
+
+extern const struct mmu_options mmu_default_options;
+
+struct mmu_stats {
+    uint64_t events;                           /* coherency events */
+    uint64_t space_switches;                   /* CR3 and mode changes to another space... */
+    uint64_t space_switches_warm;              /* ...that was there */
+    uint64_t spaces_evicted;
+    uint64_t shadow_fills;                     /* TLB fills without a walk */
+    uint64_t shadow_pages;                     /* created */
+    uint64_t faults_known;                     /* page faults without a walk */
+    uint64_t consumptions;                     /* times that patches were taken */
+    uint64_t patches_taken;                    /* of which each word that it concerned was... */
+    uint64_t patches_applied;                  /* ...replaced by the patch's value */
+    uint64_t patches_rederived;                /* ...made anew from the guest's entry */
+    uint64_t patches_invalidated;              /* ...made unknown */
+    uint64_t patches_dropped;                  /* nothing was derived from it any more */
+    uint64_t frames_dropped;                   /* written too often between walks */
+    uint64_t slots_dropped;                    /* TLB slots that patches dropped */
+    uint64_t rebuilds;                         /* everything dropped: no room */
+    uint64_t paranoid_checks, paranoid_errors; /* entries compared; found wrong */
+};
+
 struct tlb;
 
 struct mmu_context {
@@ -133,17 +181,22 @@ struct mmu_context {
     unsigned slow_page_count;
     bool all_slow; /* every access takes the slow way: alignment checking */
 
-    /* Block look-up caches follow the TLB: what was looked up at CPL 3, and what was at others, is
-     * good while this has the value it had then. Moves on whenever a translation that was fetched
-     * through has gone; may be incremented from outside to end all look-ups. */
+    /* Block look-up caches follow the TLB: what was looked up is good where this has the value that
+     * it had then. Every space has a value for CPL 3 and one for the others; it moves on when a
+     * translation has gone that was fetched through, or by mmu_end_lookups. */
     uint64_t code_epoch;
 
     /* Where the processor is, filled in by cpu/ on slow paths, for event records. */
     uint64_t origin_rip;
     uint64_t origin_instructions;
 
+    /* Patches wait: bit n, in the channels of producers n and n + 64. Set by producers. */
+    _Atomic uint64_t pending;
+    struct mmu_options options; /* set by mmu_configure */
+
     /* Counters. */
     uint64_t walks, fills, flushes, page_invalidations;
+    struct mmu_stats stats;
 };
 
 /* Prepares a context at processor reset state (paging off, supervisor, 40 physical address bits,
@@ -152,6 +205,15 @@ struct mmu_context {
 void mmu_init(struct mmu_context *m, struct bus *bus, struct machine_memory *memory,
               struct log *log, unsigned vcpu);
 void mmu_destroy(struct mmu_context *m);
+
+/* Chooses policies; drops everything derived. The context is not running. */
+void mmu_configure(struct mmu_context *m, const struct mmu_options *options);
+
+/* Prints the counters, one line each: name and number, behind "mmu: ". */
+void mmu_report(const struct mmu_context *m, FILE *out);
+
+/* Look-ups of code that were made in any space so far are over. */
+void mmu_end_lookups(struct mmu_context *m);
 
 /* --- Coherency events: the processor's own instructions, named as in the manual --- */
 

@@ -2,6 +2,9 @@
 
 #include "base/host/host.h"
 #include "base/log.h"
+#include "mmu/coherency.h"
+#include "mmu/guest_access.h"
+#include "mmu/shadow.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -19,17 +22,7 @@ struct tlb *tlb_create(void)
 
     memset(t->chains, 0xff, sizeof(t->chains));
     t->generation[0] = t->generation[1] = 1; /* entries of generation 0 are empty */
-    for (unsigned view = 0; view < TLB_VIEW_COUNT; view++) {
-        struct tlb_table *table = &t->space.tables[view];
-
-        table->entries = host_alloc_lazy(TLB_SIZE * sizeof(*table->entries));
-        table->side = host_alloc_lazy(TLB_SIZE * sizeof(*table->side));
-        for (unsigned global = 0; global < 2; global++)
-            table->log[global].slots = host_alloc_lazy(TLB_SIZE * sizeof(uint16_t));
-        memset(table->entries, 0xff, TLB_SIZE * sizeof(*table->entries));
-        for (unsigned i = 0; i < TLB_SIZE; i++)
-            table->side[i].page = TLB_NO_TAG;
-    }
+    t->space = space_create(t);
     return t;
 }
 
@@ -37,16 +30,11 @@ void tlb_destroy(struct tlb *t)
 {
     if (t == NULL)
         return;
-    for (unsigned view = 0; view < TLB_VIEW_COUNT; view++) {
-        struct tlb_table *table = &t->space.tables[view];
-
-        host_free_lazy(table->entries, TLB_SIZE * sizeof(*table->entries));
-        host_free_lazy(table->side, TLB_SIZE * sizeof(*table->side));
-        for (unsigned global = 0; global < 2; global++)
-            host_free_lazy(table->log[global].slots, TLB_SIZE * sizeof(uint16_t));
-    }
+    for (unsigned n = 0; n < t->space_count; n++)
+        space_destroy(t->spaces[n]);
     if (t->empty != NULL)
         host_free_lazy(t->empty, TLB_SIZE * sizeof(*t->empty));
+    shadow_destroy(t->shadow);
     host_free_lazy(t, sizeof(*t));
 }
 
@@ -62,14 +50,21 @@ static uint64_t page_base(uint64_t address, unsigned shift)
 
 /* --- Chains: from a frame to the slots that may be writable --- */
 
-static uint16_t *chain_of(struct tlb *t, uint64_t frame)
+static uint32_t *chain_of(struct tlb *t, uint64_t frame)
 {
     return &t->chains[frame & (TLB_CHAINS - 1)];
 }
 
-static struct tlb_side *side_at(struct tlb *t, uint16_t slot)
+static struct tlb_table *table_at(struct tlb *t, uint32_t slot)
 {
-    return &t->space.tables[slot / TLB_SIZE].side[slot % TLB_SIZE];
+    uint32_t table = slot / TLB_SIZE;
+
+    return &t->spaces[table / TLB_VIEW_COUNT]->tables[table % TLB_VIEW_COUNT];
+}
+
+static struct tlb_side *side_at(struct tlb *t, uint32_t slot)
+{
+    return &table_at(t, slot)->side[slot % TLB_SIZE];
 }
 
 /* The machine frame behind a slot; a p2m would be consulted at the fill and kept in the side array.
@@ -79,11 +74,10 @@ static uint64_t side_frame(const struct tlb_side *side)
     return side->to.page.v >> PAGE_SHIFT;
 }
 
-static void link_slot(struct tlb *t, enum tlb_view view, unsigned index)
+static void link_slot(struct tlb *t, uint32_t slot)
 {
-    struct tlb_side *side = &t->space.tables[view].side[index];
-    uint16_t *head = chain_of(t, side_frame(side));
-    uint16_t slot = (uint16_t)(view * TLB_SIZE + index);
+    struct tlb_side *side = side_at(t, slot);
+    uint32_t *head = chain_of(t, side_frame(side));
 
     side->next = *head;
     side->prev = TLB_NO_SLOT;
@@ -107,16 +101,16 @@ static void unlink_slot(struct tlb *t, struct tlb_side *side)
 void tlb_revoke_write(struct mmu_context *m, mpa_t frame)
 {
     struct tlb *t = m->tlb;
-    uint16_t slot = *chain_of(t, mpa_frame(frame));
+    uint32_t slot = *chain_of(t, mpa_frame(frame));
 
     while (slot != TLB_NO_SLOT) {
         struct tlb_side *side = side_at(t, slot);
-        struct tlb_entry *e = &t->space.tables[slot / TLB_SIZE].entries[slot % TLB_SIZE];
+        struct tlb_entry *e = &table_at(t, slot)->entries[slot % TLB_SIZE];
 
         if (side_frame(side) == mpa_frame(frame) && e->write_tag != TLB_NO_TAG) {
             e->write_tag = TLB_NO_TAG;
             MMU_EMIT(m, WATCH_REVOKE, .mpa = frame.v, .gva = side->page,
-                     .view = (uint8_t)(slot / TLB_SIZE));
+                     .view = (uint8_t)(slot / TLB_SIZE % TLB_VIEW_COUNT));
         }
         slot = side->next;
     }
@@ -132,15 +126,15 @@ static unsigned lost_bit(uint64_t address, unsigned shift)
     return (unsigned)(key >> 32) & (TLB_LOST_BITS - 1);
 }
 
-static struct tlb_code *code_of(struct tlb *t, enum tlb_view view)
+static struct tlb_code *code_of(struct mmu_space *space, enum tlb_view view)
 {
-    return &t->code[view == TLB_VIEW_USER];
+    return &space->code[view == TLB_VIEW_USER];
 }
 
 /* A slot that was fetched through no longer says so. */
-static void lose_exec(struct tlb *t, enum tlb_view view, const struct tlb_side *side)
+static void lose_exec(struct mmu_space *space, enum tlb_view view, const struct tlb_side *side)
 {
-    struct tlb_code *code = code_of(t, view);
+    struct tlb_code *code = code_of(space, view);
     unsigned bit = lost_bit(side->page, side->to.shift);
 
     code->lost[bit / 64] |= BIT64(bit % 64);
@@ -165,26 +159,33 @@ static bool exec_was_lost(const struct tlb_code *code, uint64_t address)
 }
 
 /* All look-ups made in the views end. */
-static void exec_gone(struct mmu_context *m, struct tlb_code *code)
+static void exec_gone(struct mmu_context *m, struct mmu_space *space, struct tlb_code *code)
 {
-    code->epoch++;
-    if (code == code_of(m->tlb, m->view))
-        m->code_epoch++;
+    code->epoch = ++m->tlb->last_epoch;
+    if (space == m->tlb->space && code == code_of(space, m->view))
+        m->code_epoch = code->epoch;
     if (code->any_lost[0] || code->any_lost[1])
         memset(code->lost, 0, sizeof(code->lost));
     code->any_lost[0] = code->any_lost[1] = false;
 }
 
+void mmu_end_lookups(struct mmu_context *m)
+{
+    struct tlb_code *code = code_of(m->tlb->space, m->view);
+
+    m->tlb->ended_epochs = m->tlb->last_epoch;
+    m->code_epoch = code->epoch = ++m->tlb->last_epoch;
+}
+
 void tlb_enter_view(struct mmu_context *m, enum tlb_view view)
 {
-    /* Others move code_epoch too, and mean the look-ups of all views. */
-    uint64_t moved = m->code_epoch - code_of(m->tlb, m->view)->epoch;
+    struct tlb_code *code = code_of(m->tlb->space, view);
 
-    m->tlb->code[0].epoch += moved;
-    m->tlb->code[1].epoch += moved;
+    if (unlikely(code->epoch <= m->tlb->ended_epochs))
+        code->epoch = ++m->tlb->last_epoch;
     m->view = view;
-    m->table = m->all_slow ? m->tlb->empty : m->tlb->space.tables[view].entries;
-    m->code_epoch = code_of(m->tlb, view)->epoch;
+    m->table = m->all_slow ? m->tlb->empty : m->tlb->space->tables[view].entries;
+    m->code_epoch = code->epoch;
 }
 
 /* --- Slots --- */
@@ -198,10 +199,10 @@ static uint32_t *large_live(struct tlb *t, uint64_t address, unsigned shift)
 }
 
 /* Empties a slot that holds something. Returns true if it could be executed from. */
-static bool clear_slot(struct tlb *t, enum tlb_view view, unsigned index)
+static bool clear_slot(struct tlb *t, struct mmu_space *space, enum tlb_view view, unsigned index)
 {
-    struct tlb_entry *e = &t->space.tables[view].entries[index];
-    struct tlb_side *side = &t->space.tables[view].side[index];
+    struct tlb_entry *e = &space->tables[view].entries[index];
+    struct tlb_side *side = &space->tables[view].side[index];
     bool exec = e->exec_tag != TLB_NO_TAG;
 
     if (side->linked)
@@ -209,7 +210,7 @@ static bool clear_slot(struct tlb *t, enum tlb_view view, unsigned index)
     if (side->to.shift != PAGE_SHIFT)
         --*large_live(t, side->page, side->to.shift);
     e->read_tag = e->write_tag = e->exec_tag = TLB_NO_TAG;
-    side->page = TLB_NO_TAG;
+    side->to.shift = 0;
     return exec;
 }
 
@@ -229,8 +230,9 @@ static bool is_slow_page(const struct mmu_context *m, uint64_t page)
  */
 static void grant_write(struct mmu_context *m, enum tlb_view view, unsigned index)
 {
-    struct tlb_entry *e = &m->tlb->space.tables[view].entries[index];
-    struct tlb_side *side = &m->tlb->space.tables[view].side[index];
+    struct mmu_space *space = m->tlb->space;
+    struct tlb_entry *e = &space->tables[view].entries[index];
+    struct tlb_side *side = &space->tables[view].side[index];
     struct frame *frame;
 
     if (side->backing != TLB_BACKING_RAM || !(side->allowed & BIT(MMU_WRITE)) || !side->to.dirty ||
@@ -244,14 +246,14 @@ static void grant_write(struct mmu_context *m, enum tlb_view view, unsigned inde
         return;
     e->write_tag = side->page;
     if (!side->linked)
-        link_slot(m->tlb, view, index);
+        link_slot(m->tlb, tlb_slot_number(space, view, index));
 }
 
 /* Derives the tags of a slot from its side; an exec tag is only taken away here. */
 static void set_tags(struct mmu_context *m, enum tlb_view view, unsigned index)
 {
-    struct tlb_entry *e = &m->tlb->space.tables[view].entries[index];
-    struct tlb_side *side = &m->tlb->space.tables[view].side[index];
+    struct tlb_entry *e = &m->tlb->space->tables[view].entries[index];
+    struct tlb_side *side = &m->tlb->space->tables[view].side[index];
 
     side->allowed = (uint8_t)mmu_rights_allowed(m, view, &side->to);
     e->read_tag = e->write_tag = TLB_NO_TAG;
@@ -261,7 +263,7 @@ static void set_tags(struct mmu_context *m, enum tlb_view view, unsigned index)
     grant_write(m, view, index);
     if (e->exec_tag != TLB_NO_TAG && !(side->allowed & BIT(MMU_FETCH))) {
         e->exec_tag = TLB_NO_TAG;
-        lose_exec(m->tlb, view, side);
+        lose_exec(m->tlb->space, view, side);
     }
 }
 
@@ -291,13 +293,14 @@ static void log_slot(struct tlb_table *table, unsigned index, bool global)
 static struct tlb_side *fill_slot(struct mmu_context *m, enum tlb_view view, uint64_t page,
                                   const struct mmu_translation *to)
 {
-    struct tlb_table *table = &m->tlb->space.tables[view];
+    struct mmu_space *space = m->tlb->space;
+    struct tlb_table *table = &space->tables[view];
     unsigned index = slot_index(page);
     struct tlb_entry *e = &table->entries[index];
     struct tlb_side *side = &table->side[index];
     bool had_exec = false;
 
-    if (side->page != TLB_NO_TAG) {
+    if (tlb_side_live(side)) {
         bool same =
             side->page == page && side->to.page.v == to->page.v && side->to.shift == to->shift;
 
@@ -305,8 +308,8 @@ static struct tlb_side *fill_slot(struct mmu_context *m, enum tlb_view view, uin
             MMU_EMIT(m, TLB_EVICT, .gva = side->page, .gpa = side->to.page.v,
                      .view = (uint8_t)view);
         if (e->exec_tag != TLB_NO_TAG && !same)
-            lose_exec(m->tlb, view, side);
-        had_exec = clear_slot(m->tlb, view, index) && same;
+            lose_exec(space, view, side);
+        had_exec = clear_slot(m->tlb, space, view, index) && same;
     }
     m->fills++;
     side->page = page;
@@ -386,6 +389,15 @@ static void second_fill(struct tlb *t, uint64_t address, const struct mmu_transl
     s->to.page.v = page_base(to->page.v, to->shift);
 }
 
+/* --- Slots without a trace --- */
+
+/* The slot of the page is good until the next coherency event. */
+static void note_transient(struct tlb *t, uint64_t page)
+{
+    if (t->transient_count++ < TLB_TRANSIENT_MAX)
+        t->transient[t->transient_count - 1] = (struct tlb_transient){t->space->number, page};
+}
+
 /* --- Translation --- */
 
 static enum mmu_status fault_of(struct mmu_context *m, const struct mmu_walk *w,
@@ -399,7 +411,8 @@ static enum mmu_status fault_of(struct mmu_context *m, const struct mmu_walk *w,
         return MMU_NOT_CANONICAL;
     if (m->log != NULL && log_on(m->log, LOG_MMU))
         mmu_walk_print(m->log->stream, w);
-    tlb_drop_page(m, w->address.v);
+    if (m->tlb->shadow == NULL)
+        tlb_drop_page(m, w->address.v);
     MMU_EMIT(m, PAGE_FAULT, .gva = w->address.v, .access = (uint8_t)w->access,
              .view = (uint8_t)w->view, .error = w->error_code,
              .cause = w->outcome == WALK_NOT_PRESENT ? MMU_CAUSE_NOT_PRESENT
@@ -414,37 +427,98 @@ static bool usable(unsigned allowed, const struct mmu_translation *to, enum mmu_
     return (allowed & BIT(access)) && (access != MMU_WRITE || to->dirty);
 }
 
+/* The access is to fault because the entry at `at` is known to be absent. */
+static enum mmu_status known_absent(struct mmu_context *m, uint64_t address, enum mmu_access access,
+                                    enum tlb_view view, struct mmu_fault *fault)
+{
+    struct mmu_walk w = {
+        .address = gva(address), .access = access, .view = view, .outcome = WALK_NOT_PRESENT};
+
+    m->stats.faults_known++;
+    w.mode = mmu_walk_mode(m);
+    w.error_code = mmu_walk_error_code(m, &w);
+    return fault_of(m, &w, fault);
+}
+
+/* Is the entry absent in memory, too? */
+static bool is_absent(const struct mmu_context *m, gpa_t at)
+{
+    return !(guest_load8(machine_memory_host(m->memory, mpa(at.v))) & PTE_P);
+}
+
+/* Asks the shadow pages. SHADOW_FAULT: about to deliver a fault, which is an event; what is absent
+ * has been made sure of behind it. */
+static enum shadow_answer ask_shadow(struct mmu_context *m, uint64_t address,
+                                     struct mmu_translation *to)
+{
+    enum shadow_answer answer;
+    gpa_t at;
+
+    answer = shadow_find(m, address, to, &at);
+    if (answer != SHADOW_FAULT)
+        return answer;
+    coherency_event(m, MMU_CAUSE_FAULT);
+    answer = shadow_find(m, address, to, &at);
+    return answer == SHADOW_FAULT && !is_absent(m, at) ? SHADOW_MISS : answer;
+}
+
+static enum mmu_status walk_and_fill(struct mmu_context *m, uint64_t address,
+                                     enum mmu_access access, enum tlb_view view,
+                                     struct tlb_side **side, struct mmu_fault *fault)
+{
+    bool paging = m->cr0 & CR0_PG, kept = true;
+    struct mmu_walk w;
+
+    if (m->tlb->shadow != NULL)
+        coherency_catch_up(m);
+    mmu_walk(m, gva(address), access, view, &w);
+    if (w.outcome == WALK_RESTART || w.outcome == WALK_NOT_CANONICAL)
+        return fault_of(m, &w, fault);
+    if (m->tlb->shadow != NULL && paging)
+        kept = shadow_learn(m, &w);
+    if (w.outcome != WALK_OK)
+        return fault_of(m, &w, fault);
+    if (m->tlb->shadow == NULL && paging)
+        second_fill(m->tlb, address, &w.mapping);
+    *side = fill_slot(m, view, address & PAGE_MASK, &w.mapping);
+    if (!kept)
+        note_transient(m->tlb, address & PAGE_MASK);
+    return MMU_OK;
+}
+
 /* Finds the translation beyond the slot and fills the slot with it. */
 static enum mmu_status refill(struct mmu_context *m, uint64_t address, enum mmu_access access,
                               enum tlb_view view, struct tlb_side **side, struct mmu_fault *fault)
 {
-    bool paging = m->cr0 & CR0_PG;
+    enum shadow_answer answer = SHADOW_MISS;
     struct mmu_translation to;
-    struct mmu_walk w;
 
-    if (paging && second_find(m, address, &to) &&
-        usable(mmu_rights_allowed(m, view, &to), &to, access)) {
+    if (m->cr0 & CR0_PG) {
+        if (m->tlb->shadow != NULL)
+            answer = ask_shadow(m, address, &to);
+        else if (second_find(m, address, &to))
+            answer = SHADOW_FOUND;
+    }
+    if (answer == SHADOW_FAULT)
+        return known_absent(m, address, access, view, fault);
+    if (answer == SHADOW_FOUND && usable(mmu_rights_allowed(m, view, &to), &to, access)) {
+        m->stats.shadow_fills += m->tlb->shadow != NULL;
         *side = fill_slot(m, view, address & PAGE_MASK, &to);
         return MMU_OK;
     }
-    mmu_walk(m, gva(address), access, view, &w);
-    if (w.outcome != WALK_OK)
-        return fault_of(m, &w, fault);
-    if (paging)
-        second_fill(m->tlb, address, &w.mapping);
-    *side = fill_slot(m, view, address & PAGE_MASK, &w.mapping);
-    return MMU_OK;
+    return walk_and_fill(m, address, access, view, side, fault);
 }
 
 enum mmu_status tlb_translate(struct mmu_context *m, uint64_t address, enum mmu_access access,
                               enum tlb_view view, struct tlb_place *place, struct mmu_fault *fault)
 {
-    struct tlb_table *table = &m->tlb->space.tables[view];
+    struct tlb_table *table = &m->tlb->space->tables[view];
     unsigned index = slot_index(address);
     struct tlb_side *side = &table->side[index];
     uint64_t offset = address & ~PAGE_MASK;
 
-    if (side->page != (address & PAGE_MASK) || !usable(side->allowed, &side->to, access)) {
+    if (side->page != (address & PAGE_MASK) || !tlb_side_live(side) ||
+        !usable(side->allowed, &side->to, access)) {
         enum mmu_status status = refill(m, address, access, view, &side, fault);
 
         if (status != MMU_OK)
@@ -468,9 +542,10 @@ enum mmu_status tlb_translate(struct mmu_context *m, uint64_t address, enum mmu_
 /* --- Dropping --- */
 
 /* Empties the slots of one log. */
-static unsigned flush_log(struct tlb *t, enum tlb_view view, bool global, bool *exec)
+static unsigned flush_log(struct tlb *t, struct mmu_space *space, enum tlb_view view, bool global,
+                          bool *exec)
 {
-    struct tlb_table *table = &t->space.tables[view];
+    struct tlb_table *table = &space->tables[view];
     struct tlb_log *log = &table->log[global];
     unsigned dropped = 0;
 
@@ -479,71 +554,123 @@ static unsigned flush_log(struct tlb *t, enum tlb_view view, bool global, bool *
         struct tlb_side *side = &table->side[index];
 
         side->logged &= (uint8_t)~BIT(global);
-        if (side->page == TLB_NO_TAG || side->to.global != global)
+        if (!tlb_side_live(side) || side->to.global != global)
             continue;
-        *exec |= clear_slot(t, view, index);
+        *exec |= clear_slot(t, space, view, index);
         dropped++;
     }
     log->count = 0;
     return dropped;
 }
 
-unsigned tlb_flush(struct mmu_context *m, bool globals)
+/* Empties a space, or all of it but global translations. */
+static unsigned flush_space(struct mmu_context *m, struct mmu_space *space, bool globals)
 {
-    struct tlb *t = m->tlb;
     bool exec[2] = {false, false};
     unsigned dropped = 0;
 
-    m->flushes++;
     for (unsigned view = 0; view < TLB_VIEW_COUNT; view++) {
-        bool *exec_here = &exec[code_of(t, view) - t->code];
+        bool *exec_here = &exec[code_of(space, view) - space->code];
 
-        dropped += flush_log(t, view, false, exec_here);
+        dropped += flush_log(m->tlb, space, view, false, exec_here);
         if (globals)
-            dropped += flush_log(t, view, true, exec_here);
+            dropped += flush_log(m->tlb, space, view, true, exec_here);
     }
-    t->generation[0]++;
-    if (globals)
-        t->generation[1]++;
-    for (unsigned i = 0; i < 2; i++)
-        if (exec[i] || t->code[i].any_lost[0] || (globals && t->code[i].any_lost[1]))
-            exec_gone(m, &t->code[i]);
+    for (unsigned i = 0; i < 2; i++) {
+        struct tlb_code *code = &space->code[i];
+
+        if (exec[i] || code->any_lost[0] || (globals && code->any_lost[1]))
+            exec_gone(m, space, code);
+    }
     return dropped;
 }
 
-/* Drops every slot of a log that holds a piece of the large page around the address. */
-static unsigned drop_pieces(struct tlb *t, enum tlb_view view, const struct tlb_log *log,
-                            uint64_t address, unsigned shift, bool *exec)
+unsigned tlb_flush(struct mmu_context *m, bool globals)
+{
+    m->flushes++;
+    m->tlb->generation[0]++;
+    if (globals)
+        m->tlb->generation[1]++;
+    return flush_space(m, m->tlb->space, globals);
+}
+
+unsigned space_empty(struct mmu_context *m, struct mmu_space *space)
+{
+    return flush_space(m, space, true);
+}
+
+unsigned tlb_drop_all(struct mmu_context *m)
+{
+    unsigned dropped = 0;
+
+    for (unsigned n = 0; n < m->tlb->space_count; n++)
+        dropped += flush_space(m, m->tlb->spaces[n], true);
+    m->flushes++;
+    m->tlb->generation[0]++;
+    m->tlb->generation[1]++;
+    m->tlb->transient_count = 0;
+    return dropped;
+}
+
+/* Drops every slot of a log that holds a page of [start, + size). */
+static unsigned drop_logged(struct tlb *t, struct mmu_space *space, enum tlb_view view,
+                            const struct tlb_log *log, uint64_t start, uint64_t size, bool *exec)
 {
     unsigned dropped = 0;
 
     for (unsigned i = 0; i < log->count; i++) {
-        const struct tlb_side *side = &t->space.tables[view].side[log->slots[i]];
+        const struct tlb_side *side = &space->tables[view].side[log->slots[i]];
 
-        if (side->page == TLB_NO_TAG || side->to.shift != shift ||
-            page_base(side->page, shift) != page_base(address, shift))
+        if (!tlb_side_live(side) || side->page - start >= size)
             continue;
-        *exec |= clear_slot(t, view, log->slots[i]);
+        *exec |= clear_slot(t, space, view, log->slots[i]);
         dropped++;
     }
     return dropped;
 }
 
-/* Drops what a view holds for the page of the address. */
-static unsigned drop_from_view(struct tlb *t, enum tlb_view view, uint64_t address, bool *exec)
+/* Drops every slot of a log that holds a piece of the large page. */
+static unsigned drop_pieces(struct tlb *t, enum tlb_view view, const struct tlb_log *log,
+                            uint64_t start, unsigned shift, bool *exec)
 {
-    const struct tlb_table *table = &t->space.tables[view];
-    unsigned dropped = 0, index = slot_index(address);
+    unsigned dropped = 0;
 
-    if (table->side[index].page == (address & PAGE_MASK)) {
-        *exec |= clear_slot(t, view, index);
+    for (unsigned i = 0; i < log->count; i++) {
+        const struct tlb_side *side = &t->space->tables[view].side[log->slots[i]];
+
+        if (side->to.shift != shift || page_base(side->page, shift) != start)
+            continue;
+        *exec |= clear_slot(t, t->space, view, log->slots[i]);
         dropped++;
     }
+    return dropped;
+}
+
+/* Drops the slot of the page, if a view holds it. */
+static unsigned drop_slot(struct tlb *t, struct mmu_space *space, enum tlb_view view, uint64_t page,
+                          bool *exec)
+{
+    const struct tlb_side *side = &space->tables[view].side[slot_index(page)];
+
+    if (side->page != page || !tlb_side_live(side))
+        return 0;
+    *exec |= clear_slot(t, space, view, slot_index(page));
+    return 1;
+}
+
+/* Drops what a view holds for the page of the address, the large page around it included. */
+static unsigned drop_from_view(struct tlb *t, enum tlb_view view, uint64_t address, bool *exec)
+{
+    const struct tlb_table *table = &t->space->tables[view];
+    unsigned dropped = drop_slot(t, t->space, view, address & PAGE_MASK, exec);
+
     for (unsigned i = 0; i < TLB_LARGE_KINDS; i++) {
+        uint64_t start = page_base(address, large_shifts[i]);
+
         if (*large_live(t, address, large_shifts[i]) == 0)
             continue;
-        dropped += drop_pieces(t, view, &table->log[0], address, large_shifts[i], exec);
-        dropped += drop_pieces(t, view, &table->log[1], address, large_shifts[i], exec);
+        for (unsigned k = 0; k < 2; k++)
+            dropped += drop_pieces(t, view, &table->log[k], start, large_shifts[i], exec);
     }
     return dropped;
 }
@@ -551,30 +678,91 @@ static unsigned drop_from_view(struct tlb *t, enum tlb_view view, uint64_t addre
 unsigned tlb_drop_page(struct mmu_context *m, uint64_t address)
 {
     struct tlb *t = m->tlb;
-    bool exec[2] = {exec_was_lost(&t->code[0], address), exec_was_lost(&t->code[1], address)};
+    struct mmu_space *space = t->space;
+    bool exec[2] = {exec_was_lost(&space->code[0], address),
+                    exec_was_lost(&space->code[1], address)};
     unsigned dropped = 0;
 
     second_drop(t, address);
     for (unsigned view = 0; view < TLB_VIEW_COUNT; view++)
-        dropped += drop_from_view(t, view, address, &exec[code_of(t, view) - t->code]);
+        dropped += drop_from_view(t, view, address, &exec[code_of(space, view) - space->code]);
     for (unsigned i = 0; i < 2; i++)
         if (exec[i])
-            exec_gone(m, &t->code[i]);
+            exec_gone(m, space, &space->code[i]);
     return dropped;
 }
 
+/* Drops a range from a view: page by page, or slot by slot, whichever is less. */
+static unsigned drop_range_from_view(struct tlb *t, struct mmu_space *space, enum tlb_view view,
+                                     uint64_t start, uint64_t size, bool *exec)
+{
+    const struct tlb_log *log = space->tables[view].log;
+    unsigned dropped = 0;
+
+    if (size >> PAGE_SHIFT > log[0].count + log[1].count) {
+        dropped += drop_logged(t, space, view, &log[0], start, size, exec);
+        return dropped + drop_logged(t, space, view, &log[1], start, size, exec);
+    }
+    for (uint64_t page = start; page - start < size; page += PAGE_SIZE)
+        dropped += drop_slot(t, space, view, page, exec);
+    return dropped;
+}
+
+void tlb_drop_range(struct mmu_context *m, uint64_t spaces, uint64_t address, uint64_t size)
+{
+    for (; spaces != 0; spaces &= spaces - 1) {
+        struct mmu_space *space = m->tlb->spaces[__builtin_ctzll(spaces)];
+        bool exec[2];
+
+        if (size >= BIT64(47)) { /* both halves of the address space */
+            m->stats.slots_dropped += flush_space(m, space, true);
+            continue;
+        }
+        for (unsigned i = 0; i < 2; i++)
+            exec[i] = size == PAGE_SIZE ? exec_was_lost(&space->code[i], address)
+                                        : space->code[i].any_lost[0] || space->code[i].any_lost[1];
+        for (unsigned view = 0; view < TLB_VIEW_COUNT; view++)
+            m->stats.slots_dropped += drop_range_from_view(
+                m->tlb, space, view, address, size, &exec[code_of(space, view) - space->code]);
+        for (unsigned i = 0; i < 2; i++)
+            if (exec[i])
+                exec_gone(m, space, &space->code[i]);
+    }
+}
+
+void tlb_drop_transient(struct mmu_context *m)
+{
+    struct tlb *t = m->tlb;
+    unsigned count = MIN(t->transient_count, TLB_TRANSIENT_MAX);
+
+    if (t->transient_count > TLB_TRANSIENT_MAX)
+        mmu_drop_derived(m, MMU_CAUSE_NO_ROOM);
+    for (unsigned n = 0; n < count; n++)
+        tlb_drop_range(m, BIT64(t->transient[n].space), t->transient[n].page, PAGE_SIZE);
+    t->transient_count = 0;
+}
+
+/* --- Rights --- */
+
 static void retag_log(struct mmu_context *m, enum tlb_view view, const struct tlb_log *log)
 {
-    const struct tlb_table *table = &m->tlb->space.tables[view];
+    const struct tlb_table *table = &m->tlb->space->tables[view];
 
     for (unsigned i = 0; i < log->count; i++)
-        if (table->side[log->slots[i]].page != TLB_NO_TAG)
+        if (tlb_side_live(&table->side[log->slots[i]]))
             set_tags(m, view, log->slots[i]);
+}
+
+void tlb_retag_space(struct mmu_context *m)
+{
+    for (unsigned view = 0; view < TLB_VIEW_COUNT; view++)
+        for (unsigned global = 0; global < 2; global++)
+            retag_log(m, view, &m->tlb->space->tables[view].log[global]);
+    m->tlb->space->rights = m->tlb->rights;
 }
 
 void tlb_retag(struct mmu_context *m)
 {
-    for (unsigned view = 0; view < TLB_VIEW_COUNT; view++)
-        for (unsigned global = 0; global < 2; global++)
-            retag_log(m, view, &m->tlb->space.tables[view].log[global]);
+    m->tlb->rights++;
+    tlb_retag_space(m);
 }

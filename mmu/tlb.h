@@ -29,18 +29,23 @@ enum tlb_backing {
     TLB_BACKING_CODE, /* RAM for fetches, a device for data: MMU_SMRAM_CODE */
 };
 
-#define TLB_NO_SLOT UINT16_MAX
+#define TLB_NO_SLOT UINT32_MAX
 
 /* What is known about the slot of the same index. */
 struct tlb_side {
-    uint64_t page; /* linear page, or TLB_NO_TAG: the slot is empty */
-    struct mmu_translation to;
+    uint64_t page; /* linear page */
+    struct mmu_translation to; /* shift 0: the slot is empty */
     uint8_t allowed;     /* bit 1 << enum mmu_access */
     uint8_t backing;     /* enum tlb_backing */
     uint8_t logged;      /* bit n: the table's log n holds it */
     bool linked;         /* in the chain of its frame */
-    uint16_t next, prev; /* neighbours there: view * TLB_SIZE + index, or TLB_NO_SLOT */
+    uint32_t next, prev; /* neighbours there: as tlb_slot_number, or TLB_NO_SLOT */
 };
+
+static inline bool tlb_side_live(const struct tlb_side *side)
+{
+    return side->to.shift != 0;
+}
 
 /* Indices of slots filled since they were last flushed. */
 struct tlb_log {
@@ -56,10 +61,35 @@ struct tlb_table {
     struct tlb_log log[2];
 };
 
-/* One translation context. Policy `flush` has a single one, reused for every root. */
-struct mmu_space {
-    struct tlb_table tables[TLB_VIEW_COUNT];
+#define TLB_LOST_BITS 16384u
+
+/* What look-up caches of code may hold for some of the views of a space. */
+struct tlb_code {
+    /* What mmu_context.code_epoch is while such a view is current: no two spaces have the same. */
+    uint64_t epoch;
+    /* Pages whose exec tag was lost to a collision since the epoch moved, so that no slot shows
+     * them any more: a bit by hash of the page's address and size. */
+    uint64_t lost[TLB_LOST_BITS / 64];
+    bool any_lost[2]; /* of [0] other and [1] global translations */
 };
+
+/*
+ * One translation context: a root and the control bits that say what its tables mean. Policy
+ * `flush` has a single one, reused for every root; the others keep several warm.
+ */
+struct mmu_space {
+    unsigned number;       /* index in tlb.spaces */
+    uint64_t root;         /* CR3's address bits */
+    uint64_t pdpte[4];     /* PAE paging, else 0 */
+    struct walk_role role;
+    uint16_t roots[4];     /* numbers of the shadow pages of the first level; PAE has four */
+    uint64_t used;         /* when it last became current, counted in switches */
+    uint64_t rights;       /* tlb.rights when its tags were made */
+    struct tlb_table tables[TLB_VIEW_COUNT];
+    struct tlb_code code[2]; /* of [0] supervisor and [1] user views */
+};
+
+#define TLB_SPACES_MAX 64u
 
 #define TLB_SECOND_SIZE 4096u /* 4 KiB translations */
 #define TLB_LARGE_SIZE  64u   /* translations per large page size */
@@ -73,20 +103,28 @@ struct tlb_second {
 };
 
 #define TLB_CHAINS    4096u
-#define TLB_LOST_BITS 16384u
+#define TLB_TRANSIENT_MAX 256u
 
-/* What look-up caches of code may hold for some of the views. */
-struct tlb_code {
-    /* What mmu_context.code_epoch is while such a view is current. */
-    uint64_t epoch;
-    /* Pages whose exec tag was lost to a collision since the epoch moved, so that no slot shows
-     * them any more: a bit by hash of the page's address and size. */
-    uint64_t lost[TLB_LOST_BITS / 64];
-    bool any_lost[2]; /* of [0] other and [1] global translations */
+/* A page whose slots no trace keeps coherent: good until the next coherency event. */
+struct tlb_transient {
+    unsigned space;
+    uint64_t page;
 };
 
+struct shadow;
+
 struct tlb {
-    struct mmu_space space;
+    struct mmu_space *space; /* the current one */
+    struct mmu_space *spaces[TLB_SPACES_MAX];
+    unsigned space_count; /* created so far */
+    uint64_t switches;
+    uint64_t rights; /* moves when what decides about rights of all slots has changed */
+    uint64_t last_epoch, ended_epochs; /* the newest code epoch; those up to this one are over */
+    struct shadow *shadow; /* NULL under policy `flush` */
+    struct tlb_transient transient[TLB_TRANSIENT_MAX];
+    unsigned transient_count; /* above TLB_TRANSIENT_MAX: not all of them are noted */
+
+    /* The rest of this block is of policy `flush`. */
     struct tlb_entry *empty; /* TLB_SIZE slots without tags; NULL: never wanted yet */
     struct tlb_second second[TLB_SECOND_SIZE];
     struct tlb_second large[TLB_LARGE_KINDS][TLB_LARGE_SIZE];
@@ -96,9 +134,7 @@ struct tlb {
      * there has no range to drop. */
     uint32_t large_live[TLB_LARGE_KINDS][TLB_LARGE_LIVE];
 
-    uint16_t chains[TLB_CHAINS]; /* by frame: the first slot, or TLB_NO_SLOT */
-
-    struct tlb_code code[2]; /* of [0] supervisor and [1] user views */
+    uint32_t chains[TLB_CHAINS]; /* by frame: the first slot, or TLB_NO_SLOT */
 };
 
 /* Where an access goes. */
@@ -111,6 +147,13 @@ struct tlb_place {
 
 struct tlb *tlb_create(void);
 void tlb_destroy(struct tlb *t);
+
+/* Number of a slot among those of all spaces. */
+static inline uint32_t tlb_slot_number(const struct mmu_space *space, enum tlb_view view,
+                                       unsigned index)
+{
+    return (space->number * TLB_VIEW_COUNT + view) * TLB_SIZE + index;
+}
 
 /* Translates for an access, filling the slot and the second level. On MMU_PAGE_FAULT the fault is
  * filled and what was cached for the page is dropped (SDM 3A 4.10.4.1). */
@@ -126,13 +169,38 @@ unsigned tlb_flush(struct mmu_context *m, bool globals);
  * returns how many slots. Moves code_epoch if the page was fetched through. */
 unsigned tlb_drop_page(struct mmu_context *m, uint64_t address);
 
-/* Recomputes the tags of all slots: CR0.WP, CR4.SMAP, CR4.PKE or PKRU changed. */
+/* Drops what the spaces of the mask hold for [address, + size), size a power of two. */
+void tlb_drop_range(struct mmu_context *m, uint64_t spaces, uint64_t address, uint64_t size);
+
+/* Empties all spaces. Returns how many slots. */
+unsigned tlb_drop_all(struct mmu_context *m);
+
+/* Drops the slots that are good until a coherency event only. */
+void tlb_drop_transient(struct mmu_context *m);
+
+/* Recomputes the tags of all slots of the current space, and of the others before they are used
+ * again: CR0.WP, CR4.SMEP, CR4.SMAP, CR4.PKE, PKRU or the slow pages changed. */
 void tlb_retag(struct mmu_context *m);
+
+/* As the former, of the current space alone. */
+void tlb_retag_space(struct mmu_context *m);
 
 /* Makes the view current: sets the context's view, table and code_epoch. */
 void tlb_enter_view(struct mmu_context *m, enum tlb_view view);
 
 /* Takes away every write tag for the frame. */
 void tlb_revoke_write(struct mmu_context *m, mpa_t frame);
+
+/* --- Spaces: mmu/space.c --- */
+
+struct mmu_space *space_create(struct tlb *t);
+void space_destroy(struct mmu_space *space);
+
+/* Makes the space of the context's root and mode the current one, a warm one if it is there. The
+ * view follows. */
+void space_switch(struct mmu_context *m);
+
+/* Empties a space; returns how many slots. */
+unsigned space_empty(struct mmu_context *m, struct mmu_space *space);
 
 #endif

@@ -2,6 +2,7 @@
 
 #include "mmu/events.h"
 #include "mmu/guest_access.h"
+#include "mmu/shadow.h"
 
 #include <string.h>
 
@@ -106,8 +107,7 @@ unsigned mmu_rights_allowed(const struct mmu_context *m, enum tlb_view view,
     return (read ? BIT(MMU_READ) : 0) | (write ? BIT(MMU_WRITE) : 0) | (fetch ? BIT(MMU_FETCH) : 0);
 }
 
-/* The error code of a fault that ends the walk (SDM 3A 4.7). */
-static uint32_t error_code(const struct mmu_context *m, const struct mmu_walk *w)
+uint32_t mmu_walk_error_code(const struct mmu_context *m, const struct mmu_walk *w)
 {
     bool nx = (m->cr4 & CR4_PAE) && (m->efer & EFER_NXE);
     uint32_t code = 0;
@@ -130,34 +130,43 @@ static uint32_t error_code(const struct mmu_context *m, const struct mmu_walk *w
 
 /* --- Entries --- */
 
-static bool is_leaf(const struct mmu_context *m, enum walk_mode mode, unsigned level,
-                    uint64_t entry)
+struct walk_role mmu_walk_role(const struct mmu_context *m)
+{
+    return (struct walk_role){
+        .mode = mmu_walk_mode(m),
+        .nxe = (m->efer & EFER_NXE) != 0,
+        .pse = (m->cr4 & CR4_PSE) != 0,
+        .gib_pages = m->gib_pages,
+        .physical_bits = m->physical_bits,
+    };
+}
+
+static bool is_leaf(struct walk_role r, unsigned level, uint64_t entry)
 {
     switch (level) {
     case 1:
         return true;
     case 2:
-        return (entry & PTE_PS) && (mode != WALK_32BIT || (m->cr4 & CR4_PSE));
+        return (entry & PTE_PS) && (r.mode != WALK_32BIT || r.pse);
     case 3:
-        return (entry & PTE_PS) && mode >= WALK_4LEVEL && m->gib_pages;
+        return (entry & PTE_PS) && r.mode >= WALK_4LEVEL && r.gib_pages;
     default:
         return false;
     }
 }
 
 /* Bits that must be clear in a present entry (SDM 3A tables 4-4 to 4-20). */
-static uint64_t reserved_bits(const struct mmu_context *m, enum walk_mode mode, unsigned level,
-                              bool leaf)
+static uint64_t reserved_bits(struct walk_role r, unsigned level, bool leaf)
 {
-    unsigned width = m->physical_bits;
+    unsigned width = r.physical_bits;
     uint64_t bits;
 
-    if (mode == WALK_32BIT) /* PSE-36: address bits 39:32 lie in [20:13] */
+    if (r.mode == WALK_32BIT) /* PSE-36: address bits 39:32 lie in [20:13] */
         return level == 2 && leaf ? bit_range(21, MIN(MAX(width, 32u), 40u) - 19) : 0;
-    if (mode == WALK_PAE && level == 3)
+    if (r.mode == WALK_PAE && level == 3)
         return 0; /* looked at when the register was loaded */
-    bits = bit_range(mode == WALK_PAE ? 62 : 51, width);
-    if (!(m->efer & EFER_NXE))
+    bits = bit_range(r.mode == WALK_PAE ? 62 : 51, width);
+    if (!r.nxe)
         bits |= PTE_XD;
     if (leaf && level > 1)
         bits |= bit_range(level == 2 ? 20 : 29, 13);
@@ -166,35 +175,56 @@ static uint64_t reserved_bits(const struct mmu_context *m, enum walk_mode mode, 
     return bits;
 }
 
-static uint8_t entry_rights(const struct mmu_context *m, enum walk_mode mode, unsigned level,
-                            uint64_t entry)
+static uint8_t entry_rights(struct walk_role r, unsigned level, uint64_t entry)
 {
     uint8_t rights = 0;
 
-    if (mode == WALK_PAE && level == 3)
+    if (r.mode == WALK_PAE && level == 3)
         return WALK_WRITABLE | WALK_USER | WALK_EXECUTABLE;
     if (entry & PTE_RW)
         rights |= WALK_WRITABLE;
     if (entry & PTE_US)
         rights |= WALK_USER;
-    if (mode == WALK_32BIT || !(m->efer & EFER_NXE) || !(entry & PTE_XD))
+    if (r.mode == WALK_32BIT || !r.nxe || !(entry & PTE_XD))
         rights |= WALK_EXECUTABLE;
     return rights;
 }
 
-static unsigned level_shift(enum walk_mode mode, unsigned level)
+unsigned walk_level_shift(enum walk_mode mode, unsigned level)
 {
     return PAGE_SHIFT + formats[mode].index_bits * (level - 1u);
 }
 
-/* The page that a leaf maps, as base address. */
-static uint64_t leaf_base(enum walk_mode mode, unsigned level, uint64_t entry)
+unsigned walk_entry_size(enum walk_mode mode)
 {
-    uint64_t address = entry & ADDRESS_BITS & ~(BIT64(level_shift(mode, level)) - 1);
+    return formats[mode].entry_size;
+}
 
-    if (mode == WALK_32BIT && level == 2)
+/* The page that a leaf maps, as base address. */
+static uint64_t leaf_base(struct walk_role r, unsigned level, uint64_t entry)
+{
+    uint64_t address = entry & ADDRESS_BITS & ~(BIT64(walk_level_shift(r.mode, level)) - 1);
+
+    if (r.mode == WALK_32BIT && level == 2)
         address |= bits_get(entry, 13, 8) << 32; /* SDM 3A 4.3, PSE-36 */
     return address;
+}
+
+struct walk_entry walk_decode(struct walk_role r, unsigned level, uint64_t raw)
+{
+    bool leaf = is_leaf(r, level, raw);
+    struct walk_entry e = {.kind = leaf ? WALK_ENTRY_LEAF : WALK_ENTRY_TABLE,
+                           .rights = entry_rights(r, level, raw)};
+
+    if (!(raw & PTE_P))
+        e.kind = WALK_ENTRY_ABSENT;
+    else if (raw & reserved_bits(r, level, leaf))
+        e.kind = WALK_ENTRY_RESERVED;
+    else if (leaf)
+        e.base = leaf_base(r, level, raw);
+    else
+        e.base = raw & (r.mode == WALK_32BIT ? 0xfffff000 : ADDRESS_BITS);
+    return e;
 }
 
 /* Devices must not be read now: their time would not be exact. Fetches happen between blocks, where
@@ -227,15 +257,16 @@ static void read_entry(const struct mmu_context *m, struct walk_level *l, unsign
 static void descend(const struct mmu_context *m, struct mmu_walk *w, bool real)
 {
     const struct format *f = &formats[w->mode];
+    struct walk_role role = mmu_walk_role(m);
     uint8_t rights = WALK_WRITABLE | WALK_USER | WALK_EXECUTABLE;
     uint64_t table = w->mode == WALK_32BIT ? m->cr3 & 0xfffff000 : m->cr3 & ADDRESS_BITS;
 
     w->count = 0;
     for (unsigned level = f->levels; level > 0; level--) {
         struct walk_level *l = &w->levels[w->count++];
-        unsigned shift = level_shift(w->mode, level);
+        unsigned shift = walk_level_shift(w->mode, level);
         uint64_t index = bits_get(w->address.v, shift, f->index_bits);
-        bool leaf;
+        struct walk_entry e;
 
         l->level = (uint8_t)level;
         if (w->mode == WALK_PAE && level == 3) {
@@ -250,23 +281,21 @@ static void descend(const struct mmu_context *m, struct mmu_walk *w, bool real)
         w->outcome = WALK_RESTART;
         if (real && l->source == WALK_FROM_IO && must_wait(m, w->access))
             return;
-        l->rights = rights &= entry_rights(m, w->mode, level, l->entry);
-        leaf = is_leaf(m, w->mode, level, l->entry);
-        w->outcome = WALK_NOT_PRESENT;
-        if (!(l->entry & PTE_P))
+        e = walk_decode(role, level, l->entry);
+        l->rights = rights &= e.rights;
+        w->outcome = e.kind == WALK_ENTRY_ABSENT     ? WALK_NOT_PRESENT
+                     : e.kind == WALK_ENTRY_RESERVED ? WALK_RESERVED
+                                                     : WALK_OK;
+        if (w->outcome != WALK_OK)
             return;
-        w->outcome = WALK_RESERVED;
-        if (l->entry & reserved_bits(m, w->mode, level, leaf))
-            return;
-        w->outcome = WALK_OK;
-        if (leaf) {
+        if (e.kind == WALK_ENTRY_LEAF) {
             uint64_t in_page = w->address.v & (BIT64(shift) - 1);
 
-            w->gpa = gpa((leaf_base(w->mode, level, l->entry) | in_page) & m->a20_mask);
+            w->gpa = gpa((e.base | in_page) & m->a20_mask);
             w->mapping.shift = (uint8_t)shift;
             return;
         }
-        table = w->mode == WALK_32BIT ? l->entry & 0xfffff000 : l->entry & ADDRESS_BITS;
+        table = e.base;
     }
 }
 
@@ -312,7 +341,7 @@ static void examine(const struct mmu_context *m, struct mmu_walk *w, bool real)
             w->outcome = WALK_DENIED;
     }
     if (w->outcome != WALK_OK && w->outcome != WALK_RESTART)
-        w->error_code = error_code(m, w);
+        w->error_code = mmu_walk_error_code(m, w);
 }
 
 void mmu_walk_inspect(const struct mmu_context *m, gva_t address, enum mmu_access access,
@@ -326,6 +355,16 @@ void mmu_walk_inspect(const struct mmu_context *m, gva_t address, enum mmu_acces
 
 /* --- A and D --- */
 
+/* A and D bits that the walker sets mean nothing new to who has derived something from the table,
+ * unless somebody reads its entries in another size. */
+static void tell_others(struct mmu_context *m, mpa_t at, unsigned size)
+{
+    unsigned shape = atomic_load(&machine_memory_frame(m->memory, at)->shape);
+
+    if (shape == 0 || walk_entry_size(shadow_shape_role(shape, 0).mode) != size)
+        machine_memory_finish_write(m->memory, m->vcpu, at, size);
+}
+
 /* Replaces an entry that still has the value walked; false if it has changed since. */
 static bool replace_entry(struct mmu_context *m, const struct walk_level *l, unsigned size,
                           uint64_t value)
@@ -338,7 +377,10 @@ static bool replace_entry(struct mmu_context *m, const struct walk_level *l, uns
         return true;
     }
     machine_memory_prepare_write(m->memory, at, size);
-    return guest_cas(machine_memory_host(m->memory, at), size, &expected, value);
+    if (!guest_cas(machine_memory_host(m->memory, at), size, &expected, value))
+        return false;
+    tell_others(m, at, size);
+    return true;
 }
 
 /* Sets A in every entry used, and D in the leaf of a write, from the root down. False: an entry

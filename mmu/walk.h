@@ -91,6 +91,35 @@ struct mmu_walk {
 
 enum walk_mode mmu_walk_mode(const struct mmu_context *m);
 
+/* All of the context that decides what an entry's bits mean. */
+struct walk_role {
+    enum walk_mode mode;
+    bool nxe, pse, gib_pages;
+    uint8_t physical_bits;
+};
+
+struct walk_role mmu_walk_role(const struct mmu_context *m);
+
+enum walk_entry_kind {
+    WALK_ENTRY_ABSENT,   /* P clear */
+    WALK_ENTRY_RESERVED, /* a reserved bit set */
+    WALK_ENTRY_TABLE,
+    WALK_ENTRY_LEAF,
+};
+
+struct walk_entry {
+    enum walk_entry_kind kind;
+    uint8_t rights; /* enum walk_rights: this entry's alone */
+    uint64_t base;  /* TABLE: of the next table; LEAF: of the page */
+};
+
+/* What a raw entry of a table of the level says. */
+struct walk_entry walk_decode(struct walk_role role, unsigned level, uint64_t raw);
+
+/* An entry of the level maps 1 << shift bytes. */
+unsigned walk_level_shift(enum walk_mode mode, unsigned level);
+unsigned walk_entry_size(enum walk_mode mode);
+
 /* What an access by the context finds at a physical address: RAM, ROM or a hole. */
 static inline enum frame_kind mmu_frame_kind(const struct mmu_context *m, uint64_t physical,
                                              enum mmu_access access)
@@ -114,6 +143,10 @@ void mmu_walk(struct mmu_context *m, gva_t address, enum mmu_access access, enum
 /* The same answer without any effect: no A or D bit, no device read, no counter, no event. */
 void mmu_walk_inspect(const struct mmu_context *m, gva_t address, enum mmu_access access,
                       enum tlb_view view, struct mmu_walk *w);
+
+/* The error code of a fault that ends a walk with this outcome (SDM 3A 4.7); uses outcome, access,
+ * view and, for WALK_DENIED, mapping. */
+uint32_t mmu_walk_error_code(const struct mmu_context *m, const struct mmu_walk *w);
 
 /* Bit 1 << access is set for each access that a view may make of a translation (SDM 3A 4.6). */
 unsigned mmu_rights_allowed(const struct mmu_context *m, enum tlb_view view,

@@ -4,7 +4,10 @@
  * access must go where the tables say now, or where an earlier access went that no invalidation
  * since then has covered. A fault must be the one that the tables ask for now.
  *
- * Each operation is a byte that chooses it and up to four more.
+ * What the coherent policies keep over an invalidation must be what a processor could have cached
+ * again right behind it.
+ *
+ * The first byte chooses the policy. Each operation is a byte that chooses it and up to four more.
  */
 #include "tests/fuzz/mmu_model.h"
 
@@ -80,8 +83,13 @@ static void apply(struct fuzz *f, const struct oracle_answer *a)
     for (unsigned i = 0; i < a->update_count; i++) {
         uint64_t value = htole64(a->update[i].value);
 
-        if (machine_memory_kind(f->r.memory, mpa(a->update[i].physical)) == FRAME_RAM)
-            mirror_write(f, a->update[i].physical, &value, a->update[i].size);
+        if (machine_memory_kind(f->r.memory, mpa(a->update[i].physical)) != FRAME_RAM)
+            continue;
+        mirror_write(f, a->update[i].physical, &value, a->update[i].size);
+        if (a->update[i].physical < WINDOW) {
+            memcpy(f->before + a->update[i].physical, &value, a->update[i].size);
+            memcpy(f->v->instant + a->update[i].physical, &value, a->update[i].size);
+        }
     }
 }
 
@@ -208,6 +216,8 @@ static void finish_access(struct fuzz *f, const struct request *q, enum mmu_stat
 
     f->walks = f->v->m->walks - f->walks;
     f->pages = crosses ? 2 : 1;
+    if (f->walks > 0)
+        memcpy(f->v->instant, f->before, WINDOW);
     TRACE(f, "cpu%u: access %u of %#llx, %u bytes, by %u: status %u, value %#llx\n", f->v->m->vcpu,
           q->access, (unsigned long long)q->linear, q->size, q->who, status,
           (unsigned long long)value);
@@ -366,8 +376,8 @@ static void op_fetch(struct fuzz *f)
     status = mmu_fetch(v->m, gva(q.linear), &host, &where, &fault);
     finish_access(f, &q, status, &fault, 0, false);
     /* Code outside memory is not kept. */
-    if (status == MMU_OK && host != NULL && v->lookup_count < LOOKUP_MAX)
-        v->lookups[v->lookup_count++] = (struct lookup){
+    if (status == MMU_OK && host != NULL)
+        v->lookups[v->lookup_count++ % LOOKUP_MAX] = (struct lookup){
             .page = q.linear & PAGE_MASK,
             .physical = where.v & PAGE_MASK,
             .epoch = v->m->code_epoch,
@@ -375,30 +385,24 @@ static void op_fetch(struct fuzz *f)
         };
 }
 
-/* Whatever a look-up cache may still use must be legal now. */
+/* Whatever a look-up cache may use now must be legal. */
 static void check_lookups(struct fuzz *f)
 {
     struct vcpu_model *v = f->v;
     struct request q = data_request(f, 0, false);
     struct oracle_cpu cpu = processor(f);
-    unsigned kept = 0;
+    bool user = v->m->view == TLB_VIEW_USER;
 
-    for (unsigned i = 0; i < v->lookup_count; i++) {
+    for (unsigned i = 0; i < MIN(v->lookup_count, LOOKUP_MAX); i++) {
         const struct lookup *l = &v->lookups[i];
         struct oracle_answer now;
 
-        bool user = v->m->view == TLB_VIEW_USER;
-
-        if (user == (l->view == TLB_VIEW_USER) && l->epoch != v->m->code_epoch)
-            continue;
-        v->lookups[kept++] = *l;
-        if (user != (l->view == TLB_VIEW_USER))
+        if (user != (l->view == TLB_VIEW_USER) || l->epoch != v->m->code_epoch)
             continue;
         now = oracle_access(&cpu, l->page, ORACLE_FETCH, q.who);
         REQUIRE(f, (now.end == ORACLE_TRANSLATED && now.physical == l->physical) ||
                        in_history(f, l->page, l->physical, ORACLE_FETCH, q.who));
     }
-    v->lookup_count = kept;
 }
 
 /* --- Registers and invalidations --- */
@@ -512,7 +516,7 @@ static void op_registers(struct fuzz *f)
 
 static void op_watch(struct fuzz *f)
 {
-    static const uint32_t watches[] = {FRAME_WATCH_CODE, FRAME_WATCH_DIRTY, FRAME_WATCH_PAGETABLE,
+    static const uint32_t watches[] = {FRAME_WATCH_CODE, FRAME_WATCH_DIRTY, FRAME_WATCH_COW,
                                        FRAME_WATCH_CODE | FRAME_WATCH_DIRTY};
     uint8_t n = next(f);
     mpa_t frame = mpa((n % FRAMES) << 12);
@@ -533,11 +537,16 @@ static void run(struct fuzz *f)
 
     while (f->data < f->end) {
         unsigned op = next(f) % ARRAY_SIZE(ops);
+        struct vcpu_model *v = f->v;
+        uint64_t events = v->m->stats.events;
 
         TRACE(f, "op %u\n", op);
         f->code_writes = 0;
+        memcpy(f->before, f->mirror, WINDOW);
         f->walks = f->v->m->walks;
         ops[op](f);
+        if (v->m->stats.events != events)
+            memcpy(v->instant, f->mirror, WINDOW);
         check_lookups(f);
         REQUIRE(f, memcmp(f->mirror, f->r.memory->base, WINDOW) == 0);
     }
@@ -552,15 +561,34 @@ static void check_other_memory(struct fuzz *f)
     REQUIRE(f, memcmp(f->mirror + RIG_ROM, f->r.memory->base + RIG_ROM, 4 * PAGE_SIZE) == 0);
 }
 
+/* Both vCPUs' policies, by the first byte: few of everything, so that all of it runs out. */
+static void choose_policy(struct fuzz *f, uint8_t n)
+{
+    struct mmu_options o = mmu_default_options;
+
+    o.policy = n & 1 ? MMU_POLICY_PARANOID : n & 2 ? MMU_POLICY_COHERENT : MMU_POLICY_FLUSH;
+    o.paranoid = 1;
+    o.consumer = n & 4 ? MMU_CONSUMER_INVALIDATE : MMU_CONSUMER_APPLY;
+    o.patch = n & 8 ? MMU_PATCH_ADDRESS : MMU_PATCH_VALIDATED;
+    o.spaces = n & 16 ? 2 : 4;
+    o.slots = n & 32 ? 2 : 16;
+    o.pages = n & 64 ? 16 : 64;
+    o.flood = n & 128 ? 2 : 255;
+    for (unsigned i = 0; i < 2; i++)
+        if (memcmp(&f->vcpu[i].m->options, &o, sizeof(o)) != 0)
+            mmu_configure(f->vcpu[i].m, &o);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static struct fuzz *f;
 
     if (f == NULL)
         f = create();
-    reset(f);
     f->data = data;
     f->end = data + MIN(size, 1024);
+    choose_policy(f, next(f));
+    reset(f);
     run(f);
     check_other_memory(f);
     return 0;

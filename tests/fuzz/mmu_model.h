@@ -37,14 +37,16 @@ struct vcpu_model {
     struct mmu_context *m;
     struct cached history[HISTORY_MAX];
     unsigned count;
-    struct lookup lookups[LOOKUP_MAX];
+    struct lookup lookups[LOOKUP_MAX]; /* a ring */
     unsigned lookup_count;
+    uint8_t *instant; /* coherent: the window as it was when patches were last taken */
 };
 
 struct fuzz {
     struct rig r;
     const uint8_t *data, *end;
     uint8_t *mirror; /* RAM and ROM as they should be */
+    uint8_t *before; /* the window before the current operation, with its A and D bits */
     struct vcpu_model vcpu[2];
     struct vcpu_model *v; /* the one that runs */
     /* Of the current access. */
@@ -129,6 +131,9 @@ static inline struct fuzz *create(void)
     bus_remove_mmio(f->r.bus, gpa(RIG_IO));
     bus_add_mmio(f->r.bus, gpa(RIG_IO), 4096, &ops, f, NULL);
     f->mirror = calloc(1, RIG_ROM + 0x10000);
+    f->before = calloc(3, WINDOW);
+    f->vcpu[0].instant = f->before + WINDOW;
+    f->vcpu[1].instant = f->before + 2 * WINDOW;
     f->vcpu[0].m = &f->r.m;
     f->vcpu[1].m = &f->r.other;
     f->trace = getenv("GNOMON_FUZZ_TRACE") != NULL;
@@ -154,6 +159,8 @@ static inline void reset_vcpu(struct vcpu_model *v)
 
 static inline void reset(struct fuzz *f)
 {
+    mmu_flush_all(f->vcpu[0].m);
+    mmu_flush_all(f->vcpu[1].m);
     for (unsigned i = 0; i < f->touched_count; i++) {
         memset(machine_memory_host(f->r.memory, mpa(f->touched[i])), 0, PAGE_SIZE);
         memset(f->mirror + f->touched[i], 0, PAGE_SIZE);
@@ -201,6 +208,9 @@ static inline uint64_t cached_physical(const struct fuzz *f, const struct cached
     return (c->page.physical + (linear - c->base)) & f->v->m->a20_mask;
 }
 
+static inline bool was_so(struct fuzz *f, uint64_t linear, uint64_t physical, enum oracle_kind kind,
+                          enum oracle_who who);
+
 /* May an earlier access have left this translation for the access? */
 static inline bool in_history(struct fuzz *f, uint64_t linear, uint64_t physical,
                               enum oracle_kind kind, enum oracle_who who)
@@ -216,22 +226,37 @@ static inline bool in_history(struct fuzz *f, uint64_t linear, uint64_t physical
             oracle_allowed(&cpu, kind, who, &c->page) && (kind != ORACLE_STORE || c->page.dirty))
             return true;
     }
+    return was_so(f, linear, physical, kind, who);
+}
+
+static inline bool is_known(const struct vcpu_model *v, const struct cached *c)
+{
+    for (unsigned i = 0; i < v->count; i++) {
+        const struct cached *k = &v->history[i];
+
+        if (k->base == c->base && k->pcid == c->pcid && k->page.physical == c->page.physical &&
+            k->page.page_bits == c->page.page_bits && k->page.user == c->page.user &&
+            k->page.writable == c->page.writable && k->page.executable == c->page.executable &&
+            k->page.global == c->page.global && k->page.dirty == c->page.dirty &&
+            k->page.key == c->page.key)
+            return true;
+    }
     return false;
 }
 
 static inline void remember(struct fuzz *f, uint64_t linear, const struct oracle_answer *a)
 {
-    struct cached *c = &f->v->history[f->v->count];
     uint64_t inside = linear & (BIT64(a->page_bits) - 1);
+    struct cached c = {.base = linear - inside, .pcid = current_pcid(f->v->m), .page = *a};
 
-    if (f->v->count == HISTORY_MAX) {
-        f->data = f->end; /* enough: the input ends here */
-        return;
-    }
-    *c = (struct cached){.base = linear - inside, .pcid = current_pcid(f->v->m), .page = *a};
     /* Behind the A20 gate the base may lie elsewhere than the masked address says. */
-    c->page.physical -= inside & f->v->m->a20_mask;
-    f->v->count++;
+    c.page.physical -= inside & f->v->m->a20_mask;
+    if (is_known(f->v, &c))
+        return;
+    if (f->v->count == HISTORY_MAX)
+        f->data = f->end; /* enough: the input ends here */
+    else
+        f->v->history[f->v->count++] = c;
 }
 
 /* Forgets what the predicate names. */
@@ -249,6 +274,40 @@ static inline void forget(struct vcpu_model *v, bool globals, bool any_pcid, uin
             v->history[kept++] = *c;
     }
     v->count = kept;
+}
+
+/* --- What coherent policies may use --- */
+
+static inline uint64_t instant_read(void *opaque, uint64_t physical, unsigned size)
+{
+    const struct fuzz *f = opaque;
+    uint64_t value = 0;
+
+    if (physical + size > WINDOW)
+        return mirror_read(opaque, physical, size);
+    memcpy(&value, f->v->instant + physical, size);
+    return le64toh(value);
+}
+
+/*
+ * Could a processor have translated the page on speculation when patches were last taken? Then it
+ * is legal until the next event (SDM 3A 4.10.2.3): no A bit was missing then, nor D for a store.
+ */
+static inline bool was_so(struct fuzz *f, uint64_t linear, uint64_t physical, enum oracle_kind kind,
+                          enum oracle_who who)
+{
+    const struct oracle_cpu cpu = processor(f);
+    struct oracle_cpu then = cpu;
+    struct oracle_answer a;
+
+    if (f->v->m->options.policy == MMU_POLICY_FLUSH)
+        return false;
+    then.read = instant_read;
+    then.pkru = 0; /* whatever is allowed */
+    then.smap = false;
+    a = oracle_access(&then, linear, ORACLE_LOAD, ORACLE_SUPERVISOR);
+    return a.end == ORACLE_TRANSLATED && a.update_count == 0 && a.physical == physical &&
+           oracle_allowed(&cpu, kind, who, &a) && (kind != ORACLE_STORE || a.dirty);
 }
 
 #endif

@@ -86,7 +86,7 @@ START_TEST(privilege_and_ac_select_the_view)
                 mmu_set_control(m, m->cr0, smap ? m->cr4 | CR4_SMAP : m->cr4 & ~CR4_SMAP, m->efer);
                 mmu_set_privilege(m, cpl, ac);
                 ck_assert_int_eq(m->view, expected);
-                ck_assert_ptr_eq(m->table, m->tlb->space.tables[expected].entries);
+                ck_assert_ptr_eq(m->table, m->tlb->space->tables[expected].entries);
             }
 }
 END_TEST

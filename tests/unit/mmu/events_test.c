@@ -398,9 +398,33 @@ static void tour(void)
     mmu_set_a20(m, false);
 }
 
+/* Tables that change, under a policy that keeps what came of them. */
+static void coherent_tour(void)
+{
+    struct mmu_options options = mmu_default_options;
+    struct mmu_fault fault;
+
+    options.policy = MMU_POLICY_COHERENT;
+    options.spaces = 2;
+    options.flood = 1;
+    mmu_set_a20(m, true);
+    mmu_configure(m, &options);
+    rig_long_mode(&r, m);
+    mmu_store(m, gva(0x1000), 1, 0, &fault);
+    rig_map(&r, 0x1000, 0x402000, RIG_RWU);
+    mmu_invlpg(m, gva(0x1000));
+    rig_map(&r, 0x1000, 0x401000, RIG_RWU); /* a second time without a walk */
+    mmu_invlpg(m, gva(0x1000));
+    mmu_store(m, gva(0x1000), 1, 0, &fault);
+    rig_poke(&r, RIG_PD, 0);
+    for (uint64_t root = RIG_PML4 + 0x10000; root < RIG_PML4 + 0x40000; root += 0x10000)
+        mmu_set_cr3(m, root, false);
+}
+
 START_TEST(every_kind_of_event_happens)
 {
     tour();
+    coherent_tour();
     for (unsigned kind = 0; kind < MMU_EVENT_COUNT; kind++)
         ck_assert_msg(m->events->counts[kind] > 0, "no %s",
                       mmu_event_info((enum mmu_event_kind)kind)->word);

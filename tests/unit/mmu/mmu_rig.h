@@ -10,6 +10,7 @@
 #include "mmu/guest_access.h"
 #include "mmu/memory.h"
 #include "mmu/mmu.h"
+#include "mmu/patch.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -76,6 +77,7 @@ static inline void rig_destroy(struct rig *r)
 static inline void rig_poke(struct rig *r, uint64_t physical, uint64_t value)
 {
     guest_store64(machine_memory_host(r->memory, mpa(physical)), value);
+    machine_memory_finish_write(r->memory, PATCH_OTHERS, mpa(physical), 8);
 }
 
 static inline uint64_t rig_peek(const struct rig *r, uint64_t physical)
@@ -86,6 +88,7 @@ static inline uint64_t rig_peek(const struct rig *r, uint64_t physical)
 static inline void rig_poke32(struct rig *r, uint64_t physical, uint32_t value)
 {
     guest_store32(machine_memory_host(r->memory, mpa(physical)), value);
+    machine_memory_finish_write(r->memory, PATCH_OTHERS, mpa(physical), 4);
 }
 
 /* 4-level tables of the rig, one under the other, all entries present, writable and user. */

@@ -1,0 +1,175 @@
+#include "mmu/coherency.h"
+
+#include "base/check.h"
+#include "base/host/host.h"
+#include "base/log.h"
+#include "mmu/guest_access.h"
+#include "mmu/shadow.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+/* --- Producer --- */
+
+/* What the new entry says, if every consumer of the frame would read it alike. */
+static struct patch make_patch(const struct mmu_context *consumer, const struct frame *f,
+                               const uint8_t *host, uint64_t address)
+{
+    unsigned shape = atomic_load(&f->shape);
+    struct patch p = {.address = address};
+
+    if (shape == 0 || consumer->options.patch == MMU_PATCH_ADDRESS)
+        return p;
+    if (walk_entry_size(shadow_shape_role(shape, 0).mode) == 4)
+        return p; /* two entries */
+    p.raw = guest_load64(host);
+    p.derived = shadow_normal(shadow_shape_role(shape, consumer->physical_bits),
+                              shadow_shape_level(shape), p.raw);
+    if (p.derived != SHADOW_UNKNOWN)
+        p.derived |= (uint64_t)shape << SHADOW_CHILD_SHIFT;
+    return p;
+}
+
+static void post(struct machine_memory *memory, unsigned producer, struct mmu_context *consumer,
+                 const struct patch *p)
+{
+    struct patch_channel *c = &memory->channels[consumer->vcpu][producer];
+
+    patch_post(c, p, consumer->options.slots);
+    atomic_fetch_or(&consumer->pending, BIT64(producer % 64));
+    MMU_EMIT(consumer, PATCH_POST, .mpa = p->address, .count = producer, .new_entry = p->raw);
+}
+
+void machine_memory_traced_write(struct machine_memory *memory, unsigned producer, mpa_t a,
+                                 unsigned length)
+{
+    struct frame *f = machine_memory_frame(memory, a);
+    uint64_t consumers, first = a.v & ~(uint64_t)7, end = a.v + length;
+    unsigned writes = atomic_load_explicit(&f->writes, memory_order_relaxed);
+    bool flood = false;
+
+    atomic_thread_fence(memory_order_seq_cst); /* the bytes are stored; now the mask */
+    consumers = atomic_load(&f->consumers);
+    if (writes < UINT8_MAX)
+        atomic_store_explicit(&f->writes, (uint8_t)(writes + 1), memory_order_relaxed);
+    for (; consumers != 0; consumers &= consumers - 1) {
+        struct mmu_context *consumer = memory->contexts[__builtin_ctzll(consumers)];
+
+        if (consumer == NULL || memory->channels[consumer->vcpu] == NULL)
+            continue;
+        if (writes >= consumer->options.flood || length > 64) {
+            struct patch p = {.address = (a.v & PAGE_MASK) | PATCH_DROP_FRAME};
+
+            post(memory, producer, consumer, &p);
+            flood = true;
+            continue;
+        }
+        for (uint64_t at = first; at < end; at += 8) {
+            struct patch p = make_patch(consumer, f, machine_memory_host(memory, mpa(at)), at);
+
+            post(memory, producer, consumer, &p);
+        }
+    }
+    /* Nobody uses beyond the next event what came from the frame: it need not be watched. */
+    if (flood)
+        atomic_fetch_and(&f->watch, ~(uint32_t)FRAME_WATCH_PAGETABLE);
+}
+
+/* --- Consumer --- */
+
+static void take(void *opaque, const struct patch *p)
+{
+    struct mmu_context *m = opaque;
+
+    m->stats.patches_taken++;
+    shadow_apply(m, p);
+}
+
+static void consume(struct mmu_context *m)
+{
+    uint64_t rows = atomic_exchange(&m->pending, 0);
+    struct patch_channel *column = m->memory->channels[m->vcpu];
+    bool rebuild = false;
+
+    m->stats.consumptions++;
+    for (; rows != 0; rows &= rows - 1) {
+        unsigned row = (unsigned)__builtin_ctzll(rows);
+
+        rebuild |= patch_take(&column[row], take, m);
+        if (row + 64 < PATCH_PRODUCERS)
+            rebuild |= patch_take(&column[row + 64], take, m);
+    }
+    if (rebuild) {
+        m->stats.rebuilds++;
+        mmu_drop_derived(m, MMU_CAUSE_OVERFLOW);
+    }
+}
+
+void coherency_catch_up(struct mmu_context *m)
+{
+    if (atomic_load_explicit(&m->pending, memory_order_acquire) != 0)
+        consume(m);
+}
+
+void coherency_event(struct mmu_context *m, enum mmu_event_cause cause)
+{
+    m->stats.events++;
+    MMU_EMIT(m, COHERENCY, .cause = (uint8_t)cause,
+             .count = (uint32_t)__builtin_popcountll(atomic_load(&m->pending)));
+    coherency_catch_up(m);
+    if (m->tlb->transient_count > 0)
+        tlb_drop_transient(m);
+    if (unlikely(m->options.policy == MMU_POLICY_PARANOID) &&
+        m->stats.events % m->options.paranoid == 0)
+        paranoid_check(m);
+}
+
+void mmu_drop_derived(struct mmu_context *m, enum mmu_event_cause cause)
+{
+    struct tlb *t = m->tlb;
+    unsigned dropped = tlb_drop_all(m);
+
+    if (t->shadow != NULL) {
+        for (unsigned n = 0; n < t->space_count; n++)
+            memset(t->spaces[n]->roots, 0, sizeof(t->spaces[n]->roots));
+        shadow_drop_all(m);
+    }
+    if (m->log != NULL)
+        LOG(m->log, LOG_MMU, "cpu%u: %s drops all: %u TLB entries\n", m->vcpu,
+            mmu_cause_word(cause), dropped);
+    MMU_EMIT(m, TLB_FLUSH, .cause = (uint8_t)cause, .count = dropped);
+}
+
+/* --- Set-up --- */
+
+void mmu_configure(struct mmu_context *m, const struct mmu_options *options)
+{
+    struct machine_memory *memory = m->memory;
+
+    CHECK(options->spaces >= 2 && options->spaces <= TLB_SPACES_MAX);
+    CHECK(options->slots >= 2 && options->slots <= PATCH_SLOTS &&
+          (options->slots & (options->slots - 1)) == 0);
+    mmu_drop_derived(m, MMU_CAUSE_TOOL);
+    shadow_destroy(m->tlb->shadow);
+    m->tlb->shadow = NULL;
+    atomic_store(&m->pending, 0);
+    if (memory->channels[m->vcpu] != NULL)
+        host_free_lazy(memory->channels[m->vcpu], PATCH_PRODUCERS * sizeof(struct patch_channel));
+    memory->channels[m->vcpu] = NULL;
+    m->options = *options;
+    if (options->policy != MMU_POLICY_FLUSH) {
+        memory->channels[m->vcpu] = host_alloc_lazy(PATCH_PRODUCERS * sizeof(struct patch_channel));
+        m->tlb->shadow = shadow_create(options->pages);
+    }
+    mmu_flush_all(m);
+}
+
+const struct mmu_options mmu_default_options = {
+    .policy = MMU_POLICY_FLUSH,
+    .consumer = MMU_CONSUMER_APPLY,
+    .patch = MMU_PATCH_VALIDATED,
+    .spaces = 16,
+    .slots = PATCH_SLOTS,
+    .pages = SHADOW_PAGES_MAX,
+    .flood = 16,
+};

@@ -1,0 +1,116 @@
+/*
+ * Shadow pages: what a vCPU has derived from the guest's page tables, one page for each guest table
+ * page and place in the linear address space. The software TLB is filled from them, and they
+ * outlive changes of CR3: guest frames that something was derived from are traced, and every store
+ * to one arrives as a patch (mmu/patch.h).
+ *
+ * A word is one guest entry in normal form, with that level's own rights; shadow_find combines them
+ * from the root down, because tables are shared between roots with different rights above them. An
+ * entry is unknown, known to be absent, a table or a page.
+ *
+ * Everything here belongs to one vCPU and runs on its thread; words are atomic so that a debugger
+ * may look. Internal to mmu/.
+ */
+#ifndef MMU_SHADOW_H
+#define MMU_SHADOW_H
+
+#include "mmu/patch.h"
+#include "mmu/tlb.h"
+
+/* --- Normal form --- */
+
+enum shadow_state {
+    SHADOW_UNKNOWN, /* look at the guest's entry */
+    SHADOW_ABSENT,
+    SHADOW_TABLE,
+    SHADOW_LEAF,
+};
+
+#define SHADOW_STATE        3u
+#define SHADOW_RIGHTS_SHIFT 2 /* enum walk_rights, three bits */
+#define SHADOW_G            BIT64(5)
+#define SHADOW_A            BIT64(6)
+#define SHADOW_D            BIT64(7)
+#define SHADOW_PKEY_SHIFT   8
+#define SHADOW_BASE         0x000ffffffffff000ull /* GPA of the next table or of the page */
+#define SHADOW_CHILD_SHIFT  52 /* TABLE: number of the shadow page below, 0: not linked */
+
+#define SHADOW_PAGES_MAX 4096u /* numbers 1 to 4095: what the child field holds */
+
+static inline enum shadow_state shadow_state(uint64_t word)
+{
+    return (enum shadow_state)(word & SHADOW_STATE);
+}
+
+/* The entry in normal form, without a child; SHADOW_UNKNOWN if a reserved bit is set. */
+uint64_t shadow_normal(struct walk_role role, unsigned level, uint64_t raw);
+
+/* How a frame's entries are to be read, in nine bits; 0 is no shape. A patch's derived value has
+ * the shape that it was made for in place of the child. */
+unsigned shadow_shape(struct walk_role role, unsigned level);
+struct walk_role shadow_shape_role(unsigned shape, uint8_t physical_bits);
+
+static inline unsigned shadow_shape_level(unsigned shape)
+{
+    return shape & 7;
+}
+
+/* Nothing that was derived from the old word need go: they mean the same, but for A and D bits that
+ * were set meanwhile. */
+bool shadow_same(uint64_t old, uint64_t new);
+
+/* --- Pages --- */
+
+struct shadow_page {
+    uint64_t frame;  /* machine address of the guest's table page */
+    uint64_t base;   /* linear address that its first entry maps */
+    uint64_t spaces; /* bit n: space n may hold translations that came through this page */
+    struct walk_role role;
+    uint8_t level;
+    bool dying;    /* nobody may point to it any more */
+    bool traced;   /* its frame carries this vCPU's consumer bit; else the page is empty */
+    uint32_t refs; /* words and roots that point to it */
+    uint16_t next; /* of the same hash, or the next free one */
+    _Atomic uint64_t *words;
+};
+
+struct shadow;
+
+struct shadow *shadow_create(unsigned pages);
+void shadow_destroy(struct shadow *s);
+
+/* Pages in use. */
+unsigned shadow_page_count(const struct shadow *s);
+
+/* The page with that number, NULL if it is not in use: for inspection. */
+const struct shadow_page *shadow_page_at(const struct shadow *s, unsigned number);
+
+/* --- Look-up --- */
+
+enum shadow_answer {
+    SHADOW_MISS,  /* walk */
+    SHADOW_FOUND, /* *to is what a walk would give; all A bits are set */
+    SHADOW_FAULT, /* an entry on the way is known to be absent: it is at *at */
+};
+
+enum shadow_answer shadow_find(struct mmu_context *m, uint64_t address, struct mmu_translation *to,
+                               gpa_t *at);
+
+/*
+ * Enters what a walk has read, level by level, and traces the frames. False if it could not be kept
+ * as a whole (a table in a device, no room, changed meanwhile): what is filled from the walk is
+ * good until the next coherency event only.
+ */
+bool shadow_learn(struct mmu_context *m, const struct mmu_walk *w);
+
+/* A patch has arrived: brings every word it is about up to date, or makes it unknown, and drops
+ * what was filled from the old ones. */
+void shadow_apply(struct mmu_context *m, const struct patch *p);
+
+/* The space gives up its root. */
+void shadow_release(struct mmu_context *m, struct mmu_space *space);
+
+/* Drops all pages; the caller has emptied all spaces. */
+void shadow_drop_all(struct mmu_context *m);
+
+#endif
