@@ -179,9 +179,9 @@ def machine_ended(c):
     check("the machine has ended: asked to end" in c.text, f"the end is told: {c.text}")
 
 
-def watched_run(look):
+def watched_run(look, policy):
     """-d stats of a whole run, with clients that look all the time or without."""
-    machine = start("-icount", "shift=0", "-monitor", "unix:mon,server=on,wait=off", "-S", "-d",
+    machine = start("-mmu", policy, "-icount", "shift=0", "-monitor", "unix:mon,server=on,wait=off", "-S", "-d",
                     "stats,cpu_reset", "-D", "stats.txt", guest="ending.bin")
     c = Client("mon")
     stop = threading.Event()
@@ -218,8 +218,8 @@ def watched_run(look):
         return text, file.read()
 
 
-def test_determinism():
-    alone, looked_at = watched_run(False), watched_run(True)
+def test_determinism(policy):
+    alone, looked_at = watched_run(False, policy), watched_run(True, policy)
     check("RIP=" in alone[0] and alone[0] == looked_at[0], f"the same state: {alone[0]} {looked_at[0]}")
     check("stats:" in alone[1] and alone[1] == looked_at[1], f"the same run: {alone[1]} {looked_at[1]}")
 
@@ -268,7 +268,8 @@ def main():
             file.write(bytes.fromhex(GUEST.format(rounds)))
     session([])
     session(["-icount", "shift=0"])
-    test_determinism()
+    for policy in ("flush", "coherent", "paranoid=1000"):
+        test_determinism(policy)
     test_tcp()
     test_chardev()
     test_stdio()
