@@ -34,7 +34,7 @@ static const struct {
     const char *name, *means;
 } aliases[] = {
     {"?", "help"}, {"c", "cont"}, {"continue", "cont"}, {"p", "print"},
-    {"q", "quit"}, {"s", "step"}, {"stepi", "step"},    {"info mem", "maps"},
+    {"q", "quit"}, {"s", "step"}, {"stepi", "step"},
 };
 
 static const struct command *find_command(const char *name)

@@ -130,6 +130,8 @@ static void work(struct monitor_client *c)
 
 static void store(struct monitor_client *c, const char *bytes, size_t count)
 {
+    if (count == 0)
+        return;
     if (c->input_count + count > MONITOR_INPUT_MAX) {
         if (!c->dropped)
             say(c, "too much input while a command waits: the rest is dropped\n");

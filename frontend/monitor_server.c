@@ -9,7 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
-/* What a client that reads nothing may leave unread before it is sent away. */
+/* What a client that reads nothing may leave unread; the rest is lost. */
 #define UNSENT_MAX (16u << 20)
 
 #define TICK_MS 100

@@ -27,7 +27,7 @@ static bool set_monitor(struct options *o, const char *what, const char *value, 
 
     if (strncmp(value, "unix:", 5) == 0 || strncmp(value, "tcp:", 4) == 0) {
         *spec = (struct backend_spec){.kind = BACKEND_SOCKET, .path = options_own(o, value)};
-        return socket_address_parse(value, &a, err) || error_prefix(err, what);
+        return socket_address_parse(value, &a, err) || error_prefix(err, "%s", what);
     }
     if (!options_parse_backend(what, value, spec, err))
         return false;

@@ -452,8 +452,9 @@ static bool run(struct session *s, struct error *err)
     if (t != NULL)
         terminal_raw(!t->spec.signal);
     if (s->options.start_stopped) {
-        fprintf(stderr, "gnomon: stopped (-S); %sSIGUSR1 to process %ld%s continues\r\n",
-                s->options.gdb != NULL ? "the debugger or " : "", (long)getpid(),
+        fprintf(stderr, "gnomon: stopped (-S); %s%sSIGUSR1 to process %ld%s continues\r\n",
+                s->options.gdb != NULL ? "the debugger or " : "",
+                s->options.monitor_count > 0 ? "the monitor or " : "", (long)getpid(),
                 t != NULL && t->spec.mux ? ", or Ctrl-A p," : "");
         machine_stop(s->machine);
     }

@@ -1,9 +1,11 @@
 #include "frontend/socket_address.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <unistd.h>
 
 _Static_assert(SOCKET_PATH_SIZE <= sizeof(((struct sockaddr_un *)0)->sun_path), "too long");
 
@@ -36,13 +38,32 @@ bool socket_address_parse(const char *text, struct socket_address *a, struct err
     return true;
 }
 
+/* A socket that a process left behind when it died: nobody answers there. */
+static bool is_stale(const struct socket_address *a)
+{
+    struct sockaddr_un un = {.sun_family = AF_UNIX};
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    bool stale;
+
+    strcpy(un.sun_path, a->path);
+    stale = fd >= 0 && connect(fd, (const struct sockaddr *)&un, sizeof(un)) != 0 &&
+            errno == ECONNREFUSED;
+    if (fd >= 0)
+        close(fd);
+    return stale;
+}
+
 int socket_address_bind(const struct socket_address *a, uv_stream_t *stream)
 {
     struct sockaddr_in in;
     int status;
 
-    if (a->is_pipe)
+    if (a->is_pipe) {
+        status = uv_pipe_bind((uv_pipe_t *)stream, a->path);
+        if (status != UV_EADDRINUSE || !is_stale(a) || unlink(a->path) != 0)
+            return status;
         return uv_pipe_bind((uv_pipe_t *)stream, a->path);
+    }
     status = uv_ip4_addr(a->host, a->port, &in);
     return status != 0 ? status : uv_tcp_bind((uv_tcp_t *)stream, (const struct sockaddr *)&in, 0);
 }

@@ -21,7 +21,8 @@ struct socket_address {
 /* Options that QEMU knows (server, nowait) may follow a port, after a comma. */
 bool socket_address_parse(const char *text, struct socket_address *a, struct error *err);
 
-/* Binds an initialised uv_pipe_t or uv_tcp_t; a status of libuv. */
+/* Binds an initialised uv_pipe_t or uv_tcp_t; a status of libuv. A Unix socket that a process left
+ * behind when it died is replaced. */
 int socket_address_bind(const struct socket_address *a, uv_stream_t *stream);
 
 #endif

@@ -49,8 +49,8 @@ struct machine_event_break {
 
 /*
  * Stops the machine at an event that passes the filter: with `exact` behind the very instruction
- * that caused it, and the machine runs some ten times slower until then; else at the end of the
- * block of instructions it is in. Before the handler's first instruction if it is a fault. Answers
+ * that caused it, for which every instruction is run alone; else at the end of the block of
+ * instructions it is in. Before the handler's first instruction if it is a fault. Answers
  * the number; 0 and err if the filter is wrong or there are too many.
  */
 unsigned machine_event_break_add(struct machine *m, const char *filter, bool once, bool exact,

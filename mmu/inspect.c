@@ -114,6 +114,7 @@ void mmu_maps_begin(struct mmu_maps *s, const struct mmu_context *m, uint64_t fi
 {
     *s = (struct mmu_maps){
         .context = *m,
+        .first = first & PAGE_MASK,
         .next = first & PAGE_MASK,
         .last = m->efer & EFER_LMA ? last : MIN(last, UINT32_MAX),
         .budget = budget,
@@ -141,7 +142,8 @@ static void skip(struct mmu_maps *s, uint64_t address, unsigned shift)
 }
 
 /* If the walk reads, at the start of what a table covers, the entry that stood in the slot before
- * it, all below is as it was there: the level of that entry, else 0. */
+ * it, all below is as it was there, which has been looked at from its start: the level of that
+ * entry, else 0. */
 static unsigned repeated_level(const struct mmu_maps *s, const struct mmu_walk *w)
 {
     for (unsigned n = 0; n < w->count && n < s->walk.count; n++) {
@@ -153,6 +155,7 @@ static unsigned repeated_level(const struct mmu_maps *s, const struct mmu_walk *
         if (WITHOUT_AD(now->entry) == WITHOUT_AD(then->entry) && now->rights == then->rights &&
             now->address.v != then->address.v)
             return (w->address.v & (BIT64(shift) - 1)) == 0 &&
+                           w->address.v - s->first >= BIT64(shift) &&
                            w->address.v - 1 == (s->walk.address.v | (BIT64(shift) - 1))
                        ? now->level
                        : 0;

@@ -43,6 +43,7 @@ struct mmu_mapping {
  * bounds the rest. */
 struct mmu_maps {
     struct mmu_context context;
+    uint64_t first;      /* linear address where it began */
     uint64_t next, last; /* linear addresses that are left */
     uint64_t budget;     /* walks that may still be made */
     bool split_physical; /* pages whose physical addresses do not follow are not merged */

@@ -98,7 +98,7 @@ def session(mode):
     """Everything once; mode: the options that make it deterministic, or none."""
     machine = start("-S", "-monitor", "unix:mon,server=on,wait=off", *mode)
     c = Client("mon")
-    check("stopped" in c.ask("info status"), "-S stops")
+    check("stopped" in c.ask("stop\ninfo status"), "-S stops")
     check(c.ask("x /1i $rip").endswith("mov ecx, 0x7fffffff\n"), "the first instruction")
     check("level 4, PML4[0]" in c.ask(f"walk {LOOP:#x}"), "walk")
     check(re.search(r"-wx  4 GiB in pages of 2 MiB at 0x0\n", c.ask("maps")), "maps")
@@ -179,9 +179,9 @@ def machine_ended(c):
     check("the machine has ended: asked to end" in c.text, f"the end is told: {c.text}")
 
 
-def watched_run(look):
+def watched_run(look, policy):
     """-d stats of a whole run, with clients that look all the time or without."""
-    machine = start("-icount", "shift=0", "-monitor", "unix:mon,server=on,wait=off", "-S", "-d",
+    machine = start("-mmu", policy, "-icount", "shift=0", "-monitor", "unix:mon,server=on,wait=off", "-S", "-d",
                     "stats,cpu_reset", "-D", "stats.txt", guest="ending.bin")
     c = Client("mon")
     stop = threading.Event()
@@ -218,8 +218,8 @@ def watched_run(look):
         return text, file.read()
 
 
-def test_determinism():
-    alone, looked_at = watched_run(False), watched_run(True)
+def test_determinism(policy):
+    alone, looked_at = watched_run(False, policy), watched_run(True, policy)
     check("RIP=" in alone[0] and alone[0] == looked_at[0], f"the same state: {alone[0]} {looked_at[0]}")
     check("stats:" in alone[1] and alone[1] == looked_at[1], f"the same run: {alone[1]} {looked_at[1]}")
 
@@ -230,7 +230,22 @@ def test_tcp():
         port = free.getsockname()[1]
     machine = start("-S", "-monitor", f"tcp:127.0.0.1:{port},server=on,wait=off")
     c = Client(("127.0.0.1", port))
-    check("stopped" in c.ask("info status"), "a monitor on TCP")
+    check("stopped" in c.ask("stop\ninfo status"), "a monitor on TCP")
+    c.send("quit\n")
+    end(machine)
+
+
+def test_chardev():
+    """A socket that a dead process left behind is no obstacle; one in use is."""
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind("left")
+    options = ("-chardev", "socket,id=m,path=left,server=on,wait=off", "-mon",
+               "chardev=m,mode=readline", "-S")
+    machine = start(*options)
+    c = Client("left")
+    check("stopped" in c.ask("stop\ninfo status"), "a monitor on a chardev")
+    second = start(*options)
+    check("in use" in end(second, 125), "a socket in use is refused")
     c.send("quit\n")
     end(machine)
 
@@ -253,8 +268,10 @@ def main():
             file.write(bytes.fromhex(GUEST.format(rounds)))
     session([])
     session(["-icount", "shift=0"])
-    test_determinism()
+    for policy in ("flush", "coherent", "paranoid=1000"):
+        test_determinism(policy)
     test_tcp()
+    test_chardev()
     test_stdio()
     os.chdir("/")
     subprocess.run(["rm", "-rf", folder], check=False)

@@ -193,6 +193,55 @@ def test_ctrl_a_r_reports(start):
     equal(t.end(), 0)
 
 
+def test_ctrl_a_c_switches_to_the_monitor_and_back(start):
+    t = start("echo", "-nographic").ready()
+    t.type("a")
+    t.expect("a")
+    t.type("\x01c")
+    t.expect("(gnomon) ")
+    t.type("print 0x10+0x23\r")
+    t.expect("0x33\r\n(gnomon) ")
+    t.type("\x01c")
+    t.type("b")
+    t.expect("b")
+    t.type("\x01c")
+    t.expect("(gnomon) ")
+    t.type("\x01x")
+    equal(t.end(), 0)
+
+
+def test_the_monitor_edits_completes_and_remembers_lines(start):
+    t = start("spin", "-monitor", "stdio", "-display", "none", "-icount", "auto").ready()
+    t.expect("(gnomon) ")
+    t.type("pri\t0x4x\x7f0+7\r")          # Tab, backspace
+    t.expect("0x47\r\n(gnomon) ")
+    t.type("print 1\r")
+    t.expect("0x1\r\n(gnomon) ")
+    t.type("\x1b[A\x1b[")                 # cursor up twice, in two pieces
+    time.sleep(0.2)
+    t.type("A\r")
+    t.expect("0x47\r\n(gnomon) ")
+    t.type("info sta\t\t")                # status, stats
+    t.expect("status  stats")
+    t.type("tus\r")
+    t.expect("running")
+    t.type("quit\r")
+    equal(t.end(), 0)
+
+
+def test_ctrl_c_ends_what_the_monitor_waits_for(start):
+    t = start("spin", "-nographic").ready()
+    t.type("\x01c")
+    t.expect("(gnomon) ")
+    t.type("stop\rrun-until 0x1\r")
+    time.sleep(0.3)
+    t.type("\x03")
+    t.type("print 0x20+5\r")
+    t.expect("0x25\r\n(gnomon) ")
+    t.type("quit\r")
+    equal(t.end(), 0)
+
+
 def test_sigusr2_reports_in_deterministic_mode(start):
     t = start("spin", "-nographic", "-icount", "0").ready()
     time.sleep(0.3)

@@ -558,6 +558,18 @@ START_TEST(events_go_to_a_file)
 }
 END_TEST
 
+START_TEST(events_outlive_a_reset)
+{
+    start();
+    ask("events on kind==cr3_load");
+    ask("system_reset");
+    rig_run(&rig, SETTLED + 500);
+    HOLDS("events 1 if old==0x8000", "cr3_load 0x8000 -> 0x200000\n");
+    ck_assert_uint_gt(strtoull(answer, NULL, 10), SETTLED);
+    stop();
+}
+END_TEST
+
 START_TEST(wrong_breakpoints_are_told)
 {
     CONVERSE("break mmu\nbreak mmu walk_stpe\nbreak mmu fault if (\nbreak mmu fault when va==1\n"
@@ -653,6 +665,7 @@ int main(void)
     tcase_add_test(talk, events_are_kept_counted_and_chosen);
     tcase_add_test(talk, events_are_followed_until_control_c);
     tcase_add_test(talk, events_go_to_a_file);
+    tcase_add_test(talk, events_outlive_a_reset);
     tcase_add_test(talk, wrong_breakpoints_are_told);
     tcase_add_test(talk, breakpoints_have_an_end);
     tcase_add_test(talk, the_guest_does_not_notice_who_listens);
