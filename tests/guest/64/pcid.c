@@ -116,6 +116,7 @@ static void kinds(void)
     }
     context("0: one address of one identifier");
     map(0, 0);
+    invlpg(page);
     EXPECT_EQ(*page, 0xa0);
     map(1, 0);
     invpcid(0, 0, page);
