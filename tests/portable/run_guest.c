@@ -3,7 +3,7 @@
  * emulator's front end, which builds without libraries do not have. The debug console goes to
  * standard output; the exit status is the guest's, or 100 if it did not end by the exit port.
  *
- *     run_guest <image> [-cpu MODEL] [-machine pc,triple-fault=reset] [hash]
+ *     run_guest <image> [-cpu MODEL] [-machine pc,triple-fault=reset] [-mmu POLICY] [hash]
  *
  * With "hash" it prints how many instructions ran and a hash over all state, instead of the
  * console: the same numbers on every host.
@@ -24,6 +24,38 @@ static void send(struct chardev *c, const uint8_t *bytes, size_t count)
     fwrite(bytes, 1, count, stdout);
 }
 
+/* The front end's -mmu, without its messages. */
+static bool take_policy(const char *value, struct mmu_options *o)
+{
+    const struct {
+        const char *format;
+        unsigned *number;
+    } numbers[] = {
+        {"paranoid=%u", &o->paranoid}, {"slots=%u", &o->slots}, {"pages=%u", &o->pages},
+        {"spaces=%u", &o->spaces},     {"flood=%u", &o->flood},
+    };
+    char text[128], *rest;
+
+    *o = mmu_default_options;
+    o->policy = MMU_POLICY_COHERENT;
+    snprintf(text, sizeof(text), "%s", value);
+    for (char *word = strtok_r(text, ",", &rest); word; word = strtok_r(NULL, ",", &rest)) {
+        bool known = strcmp(word, "coherent") == 0;
+
+        for (unsigned n = 0; n < ARRAY_SIZE(numbers); n++)
+            known |= sscanf(word, numbers[n].format, numbers[n].number) == 1;
+        if (strcmp(word, "patch=address") == 0)
+            o->patch = MMU_PATCH_ADDRESS;
+        else if (strcmp(word, "consumer=invalidate") == 0)
+            o->consumer = MMU_CONSUMER_INVALIDATE;
+        else if (!known)
+            return false;
+    }
+    if (o->paranoid != 0)
+        o->policy = MMU_POLICY_PARANOID;
+    return true;
+}
+
 /* The options of the front end that guest programs are run with, into the configuration. */
 static bool take_options(char **argv, struct machine_config *config, bool *hash)
 {
@@ -32,6 +64,8 @@ static bool take_options(char **argv, struct machine_config *config, bool *hash)
             *hash = true;
         else if (strcmp(*arg, "-cpu") == 0 && arg[1] != NULL)
             config->cpu = *++arg;
+        else if (strcmp(*arg, "-mmu") == 0 && arg[1] != NULL && take_policy(arg[1], &config->mmu))
+            arg++;
         else if (strcmp(*arg, "-machine") == 0 && arg[1] != NULL &&
                  strcmp(*++arg, "pc,triple-fault=reset") == 0)
             config->triple_fault_resets = true;
@@ -64,7 +98,7 @@ int main(int argc, char **argv)
 
     if (argc < 2 || !take_options(argv, &config, &hash)) {
         fprintf(stderr, "usage: run_guest <image> [-cpu MODEL] "
-                        "[-machine pc,triple-fault=reset] [hash]\n");
+                        "[-machine pc,triple-fault=reset] [-mmu POLICY] [hash]\n");
         return NO_EXIT_STATUS;
     }
     if (hash)

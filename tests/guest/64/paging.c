@@ -156,9 +156,9 @@ static void reserved_bits(void)
 static void accessed_dirty(void)
 {
     window_map(0, frame_pa(0), PTE_P | PTE_W | PTE_U);
-    window_flush(); /* what was mapped there may be cached, even on speculation */
     for (unsigned level = 1; level <= 4; level++)
         EXPECT_EQ(*window_entry(level) & (PTE_A | PTE_D), 0);
+    window_flush();
     *(volatile char *)WINDOW;
     for (unsigned level = 1; level <= 4; level++) {
         context("read, level %u", level);
@@ -436,7 +436,7 @@ static void global_pages(void)
     context("not global beside global");
     write_cr4(read_cr4() | CR4_PGE);
     window_map(1, frame_pa(0), PTE_P | PTE_W);
-    invlpg(w + 1024);
+    invlpg(&w[1024]);
     EXPECT_EQ(w[1024], 0xa0);
     window_map(1, frame_pa(1), PTE_P | PTE_W);
     write_cr3(read_cr3());

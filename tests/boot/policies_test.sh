@@ -1,0 +1,73 @@
+#!/bin/bash
+# policies_test.sh <policy> [long]: Linux under a policy of the MMU (-mmu): swap, and a program that changes
+# page tables in all ways that a process can (memory.c). long: more of it, and stress-ng
+# (GNOMON_FULL=1 only).
+set -uo pipefail
+cd "$(dirname "$0")/../.." || exit 1
+gnomon=${GNOMON_BINARY:-build/release/gnomon}
+policy=$1
+
+# shellcheck source=tests/boot/images.sh
+. tests/boot/images.sh
+
+skip() {
+    echo "$*: skipped"
+    exit 77
+}
+
+# Prints <file>=<path inside> for stress-ng and its libraries.
+stress_files() {
+    local folder library libraries=()
+    for package in stress-ng libegl1 libgles2 libglvnd0 libgbm1 libdrm2 libwayland-server0 libexpat1 \
+        libffi8 libipsec-mb1 libjudydebian1 libapparmor1 libbsd0 libmd0 libcrypt1 \
+        libjpeg62-turbo libkmod2 libsctp1 libxxhash0 zlib1g libzstd1 liblzma5 libssl3; do
+        folder=$(images_locked images_package $package) || return 1
+        libraries+=("$folder/usr/lib/x86_64-linux-gnu" "$folder/lib/x86_64-linux-gnu")
+        [ "$package" != stress-ng ] || echo "$folder/usr/bin/stress-ng=bin/stress-ng"
+    done
+    folder=$(images_locked images_package stress-ng)/usr/bin
+    LD_LIBRARY_PATH=$(IFS=: && echo "${libraries[*]}") ldd "$folder/stress-ng" |
+        sed -nE 's/^\s*(\S+ => )?(\/\S+) \(.*/\2/p' |
+        while read -r library; do
+            case $library in
+            */ld-linux*) echo "$(realpath "$library")=lib64/${library##*/}" ;;
+            *) echo "$(realpath "$library")=lib/x86_64-linux-gnu/${library##*/}" ;;
+            esac
+        done
+}
+
+name=memory append="ROUNDS=1" limit=20e9
+if [ "${2:-}" = long ]; then
+    [ -n "${GNOMON_FULL:-}" ] || skip "only with GNOMON_FULL=1"
+    name=memory-long append="ROUNDS=10 STRESS=5" limit=400e9
+fi
+kernel=$(kernel_image) && modules=$(kernel_modules) || skip "no kernel image"
+# shellcheck disable=SC2154  # of images.sh
+program=$images_cache/memory
+if [ ! "$program" -nt tests/boot/memory.c ]; then
+    gcc -std=gnu17 -O2 -Wall -Wextra -static -o "$program.$$" tests/boot/memory.c &&
+        mv "$program.$$" "$program" || exit 1
+fi
+files=("$program=bin/memory" "$modules/kernel/mm/zsmalloc.ko=lib/zsmalloc.ko"
+    "$modules/kernel/drivers/block/zram/zram.ko=lib/zram.ko")
+if [ $name = memory-long ]; then
+    list=$(stress_files) || skip "no stress-ng"
+    mapfile -t -O ${#files[@]} files <<<"$list"
+fi
+initrd=$(initramfs $name tests/boot/init-memory "${files[@]}") || skip "no initramfs"
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+
+"$gnomon" -nographic -kernel "$kernel" -initrd "$initrd" -m 256 -no-reboot -icount auto \
+    --guest-timeout $limit -append "console=ttyS0 panic=-1 $append" -mmu "$policy" \
+    -d stats,mmu-stats -D "$work/counters" >"$work/console" 2>"$work/messages" </dev/null
+status=$?
+tail -n 12 "$work/console"
+cat "$work/messages" "$work/counters"
+errors=$(sed -n 's/^mmu: paranoid errors *//p' "$work/counters")
+if [ "$status" -ne 0 ] || ! tr -d '\r' <"$work/console" | grep -qx BOOT_OK ||
+    [ "$errors" != 0 ]; then
+    tail -n 60 "$work/console"
+    echo "FAILED: status $status, $errors paranoid errors"
+    exit 1
+fi
