@@ -37,7 +37,8 @@ static void post(struct machine_memory *memory, unsigned producer, struct mmu_co
 
     patch_post(c, p, consumer->options.slots);
     atomic_fetch_or(&consumer->pending, BIT64(producer % 64));
-    MMU_EMIT(consumer, PATCH_POST, .mpa = p->address, .count = producer, .new_entry = p->raw);
+    if (producer == consumer->vcpu) /* records are the vCPU's own thread's business */
+        MMU_EMIT(consumer, PATCH_POST, .mpa = p->address, .count = producer, .new_entry = p->raw);
 }
 
 void machine_memory_traced_write(struct machine_memory *memory, unsigned producer, mpa_t a,
