@@ -40,16 +40,30 @@ static void post(struct machine_memory *memory, unsigned producer, struct mmu_co
     MMU_EMIT(consumer, PATCH_POST, .mpa = p->address, .count = producer, .new_entry = p->raw);
 }
 
+/* Is the store to be answered by giving the frame up? By all of its consumers, then. */
+static bool is_flood(const struct machine_memory *memory, uint64_t consumers, unsigned writes,
+                     unsigned length)
+{
+    bool flood = length > 64;
+
+    for (; consumers != 0; consumers &= consumers - 1) {
+        const struct mmu_context *consumer = memory->contexts[__builtin_ctzll(consumers)];
+
+        flood |= consumer != NULL && writes >= consumer->options.flood;
+    }
+    return flood;
+}
+
 void machine_memory_traced_write(struct machine_memory *memory, unsigned producer, mpa_t a,
                                  unsigned length)
 {
     struct frame *f = machine_memory_frame(memory, a);
     uint64_t consumers, first = a.v & ~(uint64_t)7, end = a.v + length;
     unsigned writes = atomic_load_explicit(&f->writes, memory_order_relaxed);
-    bool flood = false;
+    bool flood;
 
-    atomic_thread_fence(memory_order_seq_cst); /* the bytes are stored; now the mask */
     consumers = atomic_load(&f->consumers);
+    flood = is_flood(memory, consumers, writes, length);
     if (writes < UINT8_MAX)
         atomic_store_explicit(&f->writes, (uint8_t)(writes + 1), memory_order_relaxed);
     for (; consumers != 0; consumers &= consumers - 1) {
@@ -57,11 +71,10 @@ void machine_memory_traced_write(struct machine_memory *memory, unsigned produce
 
         if (consumer == NULL || memory->channels[consumer->vcpu] == NULL)
             continue;
-        if (writes >= consumer->options.flood || length > 64) {
+        if (flood) {
             struct patch p = {.address = (a.v & PAGE_MASK) | PATCH_DROP_FRAME};
 
             post(memory, producer, consumer, &p);
-            flood = true;
             continue;
         }
         for (uint64_t at = first; at < end; at += 8) {

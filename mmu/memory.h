@@ -131,6 +131,7 @@ void machine_memory_traced_write(struct machine_memory *m, unsigned producer, mp
 static inline void machine_memory_finish_write(struct machine_memory *m, unsigned producer, mpa_t a,
                                                unsigned length)
 {
+    atomic_thread_fence(memory_order_seq_cst); /* the bytes are stored; now the watch, the mask */
     if (atomic_load_explicit(&machine_memory_frame(m, a)->watch, memory_order_relaxed) &
         FRAME_WATCH_PAGETABLE)
         machine_memory_traced_write(m, producer, a, length);

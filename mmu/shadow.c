@@ -392,6 +392,12 @@ static struct shadow_page *link_level(struct mmu_context *m, const struct mmu_wa
     return &s->pages[number];
 }
 
+/* Is the entry what it was, but for A and D bits that were set meanwhile? */
+static bool only_marked(uint64_t old, uint64_t new)
+{
+    return ((old ^ new) & ~(PTE_A | PTE_D)) == 0 && (old & ~new) == 0;
+}
+
 bool shadow_learn(struct mmu_context *m, const struct mmu_walk *w)
 {
     struct mmu_space *space = m->tlb->space;
@@ -416,7 +422,7 @@ bool shadow_learn(struct mmu_context *m, const struct mmu_walk *w)
         index = index_of(p, w->address.v);
         if (!p->traced) {
             trace(m, p);
-            complete = ((read_raw(m, p, index) ^ l->entry) & ~(PTE_A | PTE_D)) == 0;
+            complete = only_marked(l->entry, read_raw(m, p, index));
         } else {
             atomic_store_explicit(&machine_memory_frame(m->memory, mpa(p->frame))->writes, 0,
                                   memory_order_relaxed);
