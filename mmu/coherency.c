@@ -54,38 +54,53 @@ static bool is_flood(const struct machine_memory *memory, uint64_t consumers, un
     return flood;
 }
 
+/* The consumer's context, NULL if it keeps nothing. */
+static struct mmu_context *consumer_at(const struct machine_memory *memory, unsigned vcpu)
+{
+    return memory->channels[vcpu] != NULL ? memory->contexts[vcpu] : NULL;
+}
+
+/* Everybody gives the frame up. Nobody uses beyond the next event what came from it, so that it
+ * need not be watched. */
+static void post_drop(struct machine_memory *memory, unsigned producer, uint64_t frame)
+{
+    struct frame *f = machine_memory_frame(memory, mpa(frame));
+    struct patch p = {.address = frame | PATCH_DROP_FRAME};
+    uint64_t consumers;
+
+    machine_memory_lock_traces(memory);
+    for (consumers = atomic_load(&f->consumers); consumers != 0; consumers &= consumers - 1) {
+        struct mmu_context *consumer = consumer_at(memory, (unsigned)__builtin_ctzll(consumers));
+
+        if (consumer != NULL)
+            post(memory, producer, consumer, &p);
+    }
+    atomic_fetch_and(&f->watch, ~(uint32_t)FRAME_WATCH_PAGETABLE);
+    machine_memory_unlock_traces(memory);
+}
+
 void machine_memory_traced_write(struct machine_memory *memory, unsigned producer, mpa_t a,
                                  unsigned length)
 {
     struct frame *f = machine_memory_frame(memory, a);
-    uint64_t consumers, first = a.v & ~(uint64_t)7, end = a.v + length;
+    uint64_t consumers = atomic_load(&f->consumers), first = a.v & ~(uint64_t)7;
     unsigned writes = atomic_load_explicit(&f->writes, memory_order_relaxed);
-    bool flood;
 
-    consumers = atomic_load(&f->consumers);
-    flood = is_flood(memory, consumers, writes, length);
     if (writes < UINT8_MAX)
         atomic_store_explicit(&f->writes, (uint8_t)(writes + 1), memory_order_relaxed);
+    if (is_flood(memory, consumers, writes, length)) {
+        post_drop(memory, producer, a.v & PAGE_MASK);
+        return;
+    }
     for (; consumers != 0; consumers &= consumers - 1) {
-        struct mmu_context *consumer = memory->contexts[__builtin_ctzll(consumers)];
+        struct mmu_context *consumer = consumer_at(memory, (unsigned)__builtin_ctzll(consumers));
 
-        if (consumer == NULL || memory->channels[consumer->vcpu] == NULL)
-            continue;
-        if (flood) {
-            struct patch p = {.address = (a.v & PAGE_MASK) | PATCH_DROP_FRAME};
-
-            post(memory, producer, consumer, &p);
-            continue;
-        }
-        for (uint64_t at = first; at < end; at += 8) {
+        for (uint64_t at = first; consumer != NULL && at < a.v + length; at += 8) {
             struct patch p = make_patch(consumer, f, machine_memory_host(memory, mpa(at)), at);
 
             post(memory, producer, consumer, &p);
         }
     }
-    /* Nobody uses beyond the next event what came from the frame: it need not be watched. */
-    if (flood)
-        atomic_fetch_and(&f->watch, ~(uint32_t)FRAME_WATCH_PAGETABLE);
 }
 
 /* --- Consumer --- */

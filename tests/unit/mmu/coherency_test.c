@@ -77,6 +77,28 @@ START_TEST(a_space_that_comes_back_is_warm)
 }
 END_TEST
 
+START_TEST(a_space_that_found_a_table_by_its_shadow_hears_of_its_changes)
+{
+    uint64_t walks;
+
+    make_root(0);
+    make_root(1);
+    map(0x10000, 1);
+    map(0x3f0000, 2);
+    enter(0);
+    load(m, 0x10000);
+    load(m, 0x3f0000);
+    enter(1);
+    load(m, 0x10000);
+    walks = m->walks;
+    ck_assert_uint_eq(load(m, 0x3f0000), VALUE(2));
+    ck_assert_uint_eq(m->walks, walks);
+    map(0x3f0000, 3);
+    event(m);
+    ck_assert_uint_eq(load(m, 0x3f0000), VALUE(3));
+}
+END_TEST
+
 START_TEST(the_space_not_used_for_longest_goes)
 {
     uint64_t walks;
@@ -291,6 +313,8 @@ END_TEST
 
 START_TEST(without_shadow_pages_everything_is_dropped_and_goes_on)
 {
+    uint64_t walks;
+
     options.pages = 16;
     configure();
     rig_long_mode(&r, m);
@@ -305,6 +329,12 @@ START_TEST(without_shadow_pages_everything_is_dropped_and_goes_on)
             ck_assert_uint_eq(load(m, 0x400000 + n * 0x200000), VALUE(n));
     ck_assert_uint_ge(m->stats.rebuilds, 2);
     ck_assert_uint_lt(shadow_page_count(m->tlb->shadow), 16);
+    walks = m->walks;
+    for (unsigned n = 0; n < 3; n++) { /* there is room again */
+        event(m);
+        ck_assert_uint_eq(load(m, 0x400000), VALUE(0));
+    }
+    ck_assert_uint_le(m->walks, walks + 2);
     for (uint64_t n = 0; n < 40; n++)
         rig_poke(&r, 0x100000 + n * 0x1000, DATA(n + 1) | PRESENT);
     event(m);
@@ -397,6 +427,7 @@ int main(void)
     tcase_add_checked_fixture(tc, setup, teardown);
     tcase_add_test(tc, every_cr3_load_takes_patches_with_the_no_flush_bit_too);
     tcase_add_test(tc, a_space_that_comes_back_is_warm);
+    tcase_add_test(tc, a_space_that_found_a_table_by_its_shadow_hears_of_its_changes);
     tcase_add_loop_test(tc, the_space_not_used_for_longest_goes, 0, 3);
     tcase_add_test(tc, look_ups_of_code_come_back_with_their_space);
     tcase_add_test(tc, roots_may_give_shared_tables_different_rights);

@@ -278,6 +278,19 @@ START_TEST(a_change_above_detaches_all_below_in_every_space)
 }
 END_TEST
 
+START_TEST(a_change_of_the_root_is_one_of_half_a_tebibyte)
+{
+    rig_poke(&r, RIG_PML4 + 511 * 8, RIG_PDPT | RIG_RWU);
+    map(0x10000, 1);
+    ck_assert_uint_eq(load(m, 0xffffff8000010000), VALUE(1));
+    ck_assert_uint_eq(load(m, 0x10000), VALUE(1));
+    rig_poke(&r, RIG_PML4 + 511 * 8, 0);
+    event(m);
+    ck_assert(faults(m, 0xffffff8000010000));
+    ck_assert_ptr_nonnull(tlb_find_read(m, 0x10000, 8));
+}
+END_TEST
+
 /* --- Formats --- */
 
 static void poke(uint64_t at, unsigned size, uint64_t entry)
@@ -471,6 +484,7 @@ int main(void)
     tcase_add_test(tc, a_table_that_maps_itself_is_a_table_of_several_levels);
     tcase_add_test(tc, two_producers_and_two_consumers);
     tcase_add_test(tc, a_change_above_detaches_all_below_in_every_space);
+    tcase_add_test(tc, a_change_of_the_root_is_one_of_half_a_tebibyte);
     tcase_add_test(tc, a_page_of_2_mib_is_split_and_made_whole);
     tcase_add_test(tc, a_page_of_1_gib_splits_and_goes);
     tcase_add_test(tc, a_patch_of_32_bit_tables_is_about_two_entries);
