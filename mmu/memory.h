@@ -75,7 +75,7 @@ struct machine_memory {
      * that vCPU keeps nothing that would need patches. */
     struct patch_channel *channels[MACHINE_VCPU_MAX];
 
-    /* Held while some frame's consumers and its PAGETABLE watch change together: a watch must not go
+    /* Held while a frame's consumers and its PAGETABLE watch change together: a watch must not go
      * when somebody who has just entered himself counts on it. */
     _Atomic bool trace_lock;
 
