@@ -73,14 +73,6 @@ class GnomonDeterministic(Gnomon):
     mode = ["-icount", "shift=auto"]
 
 
-class GnomonFlush(Gnomon):
-    mode = ["-mmu", "flush"]
-
-
-class GnomonCoherent(Gnomon):
-    mode = ["-mmu", "coherent"]
-
-
 class Qemu(Peer):
     boots = ("user", "pvh")
 
@@ -152,8 +144,7 @@ class Native(Peer):
         return process, process.stdout.fileno()
 
 
-PEERS = {"native": Native, "gnomon": Gnomon, "gnomon-icount": GnomonDeterministic,
-         "gnomon-flush": GnomonFlush, "gnomon-coherent": GnomonCoherent, "qemu": Qemu,
+PEERS = {"native": Native, "gnomon": Gnomon, "gnomon-icount": GnomonDeterministic, "qemu": Qemu,
          "bochs": Bochs}
 
 
