@@ -1,9 +1,9 @@
-# Everything that ctest runs. Labels: unit, lint, guest, diff, boot, bench, fuzz.
+# Everything that ctest runs. Labels: unit, lint, guest, diff, model, boot, bench, fuzz.
 #
 #   tests/unit/<layer>/<file>_test.c   one program each, linked only to what that layer may use
 #   tests/fuzz/<name>_fuzz.c           one harness each; preset fuzz fuzzes, the others replay
 #                                      tests/fuzz/corpus/<name>/
-#   tests/{lint,guest,diff,decode,boot,bench}/CMakeLists.txt   add their own tests
+#   tests/{lint,guest,diff,decode,model,boot,bench}/CMakeLists.txt   add their own tests
 
 # The environment of every test; long matrices ask for GNOMON_FULL=1, which passes through.
 set(GNOMON_TEST_ENVIRONMENT
@@ -161,7 +161,7 @@ endif()
 if(NOT GNOMON_FUZZ)
     set(folders portable guest)
     if(NOT GNOMON_CROSS)
-        list(APPEND folders lint diff decode boot bench)
+        list(APPEND folders lint diff decode model boot bench)
     endif()
     foreach(folder IN LISTS folders)
         if(EXISTS ${CMAKE_SOURCE_DIR}/tests/${folder}/CMakeLists.txt)

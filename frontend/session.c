@@ -170,7 +170,7 @@ static bool open_backends(struct session *s, struct error *err)
     if (!open_monitors(s, &readers, err))
         return false;
     if (readers > 1)
-        return error_set(err, "-serial, -monitor: only one of all can use stdio");
+        return error_set(err, "-serial: only one port can use stdio, or one monitor");
     return open_backend(s, BACKEND_DEBUGCON, &o->debugcon, "debug console", &o->machine.debugcon,
                         err);
 }

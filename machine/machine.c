@@ -144,7 +144,8 @@ void machine_destroy(struct machine *m)
     machine_lock(m);
 #define X(type, prefix, field)                                                                     \
     if (m->field != NULL)                                                                          \
-        prefix##_destroy(m->field);
+        prefix##_destroy(m->field);                                                                \
+    m->field = NULL;
     MACHINE_DEVICES(X)
 #undef X
     machine_unlock(m);

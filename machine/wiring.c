@@ -29,6 +29,8 @@ static void isa_irq_set(void *listener, unsigned pin, bool level)
     uint8_t source = (uint8_t)BIT(pin >> 8), *sources;
 
     CHECK(irq < 16);
+    if (m->pic == NULL) /* destroyed before a function that lets go of its interrupt */
+        return;
     sources = &m->irq_sources[irq];
     *sources = level ? *sources | source : *sources & ~source;
     level = *sources != 0;

@@ -208,6 +208,7 @@ void mmu_invpcid(struct mmu_context *m, unsigned type, uint64_t pcid, gva_t addr
 
     MMU_EMIT(m, INVPCID, .gva = address.v, .new_entry = pcid, .count = type);
     if (m->tlb->shadow != NULL) {
+        m->page_invalidations += type == 0;
         coherency_event(m, MMU_CAUSE_INVPCID);
         return;
     }

@@ -75,7 +75,8 @@ class Client:
 
 def start(*options, guest="endless.bin"):
     command = [os.environ["GNOMON_BINARY"], "-display", "none", "-serial", "null", "-machine",
-               "pc,kernel-entry=flat64", "-kernel", guest, "-m", "16", *options]
+               "pc,kernel-entry=flat64", "-kernel", guest, "-m", "16", "-mmu", "flush",
+               *options]
     return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                             stderr=subprocess.STDOUT, text=True)
 

@@ -41,7 +41,7 @@ def check(condition, text):
 
 
 def gnomon(*options):
-    command = [os.environ["GNOMON_BINARY"], "-nographic", "-icount", "shift=0", "-machine",
+    command = [os.environ["GNOMON_BINARY"], "-nographic", "-icount", "shift=0", "-mmu", "flush", "-machine",
                "pc,kernel-entry=flat64", "-kernel", "guest.bin", *options]
     return subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True,
                           timeout=100, check=False)

@@ -462,6 +462,18 @@ static void pushed_before_fault(const struct diff_case *c, const struct diff_res
         memcpy(ours->data, host->data, DATA_SIZE);
 }
 
+/* POPA may have loaded some registers when a later pop faults. */
+static void popped_before_fault(const struct diff_case *c, const struct diff_result *host,
+                                struct diff_result *ours)
+{
+    (void)c;
+    if (!is_memory_fault(host->out.vector))
+        return;
+    for (unsigned n = 0; n < 8; n++)
+        if (n != GPR_RSP)
+            ours->out.gpr[n] = host->out.gpr[n];
+}
+
 /* CS, SS and the new RIP are all checked; vector and error code tell which check failed first: an
  * AMD processor looks at RIP (#GP(0)) before it finds the stack segment absent (#SS). */
 static void iret_checks(const struct diff_case *c, const struct diff_result *host,
@@ -577,6 +589,7 @@ static const struct allowance {
     {"MMX state of a store that faults", "maskmovq", 0, mmx_before_fault},
     {"pushes before one that faults", "enter", 0, pushed_before_fault},
     {"pushes before one that faults", "pusha", 0, pushed_before_fault},
+    {"pops before one that faults", "popa", 0, popped_before_fault},
     {"which check of IRET fails first", "iret", 0, iret_checks},
     {"fault of bytes that are not chosen", "vmaskmovdqu", 0, masked_bytes},
     {"bytes read by a 16-bit MOVSXD", "movsxd", 0, movsxd},

@@ -373,6 +373,8 @@ static const char *converse(const char *const *input)
 {
     RIG64(&rig, mapped);
     rig.config.host = (struct machine_host){.wait = wait};
+    rig.config.mmu = mmu_default_options; /* where every CR3 load has consequences to look at */
+    rig.config.mmu.policy = MMU_POLICY_FLUSH;
     rig_create(&rig);
     next_input = input;
     heard_count = 0;

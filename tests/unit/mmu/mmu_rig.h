@@ -46,7 +46,17 @@ static inline void rig_device_write(void *device, uint64_t offset, uint64_t valu
     guest_store(r->device + offset, value, size);
 }
 
-/* False if the host has no memory for it. */
+/* Gives both vCPUs the policy, other options as they are by default. */
+static inline void rig_policy(struct rig *r, enum mmu_policy policy)
+{
+    struct mmu_options options = mmu_default_options;
+
+    options.policy = policy;
+    mmu_configure(&r->m, &options);
+    mmu_configure(&r->other, &options);
+}
+
+/* Policy `flush`. False if the host has no memory for it. */
 static inline bool rig_create(struct rig *r)
 {
     static const struct bus_region_ops ops = {"rig", rig_device_read, rig_device_write, 8};
@@ -63,6 +73,7 @@ static inline bool rig_create(struct rig *r)
     mmu_init(&r->m, r->bus, r->memory, &r->log, 0);
     mmu_init(&r->other, r->bus, r->memory, &r->log, 1);
     r->m.gib_pages = r->other.gib_pages = true;
+    rig_policy(r, MMU_POLICY_FLUSH);
     return true;
 }
 
