@@ -59,6 +59,11 @@ static void info_stats(struct call *c)
     machine_report_stats(c->monitor->machine, c->out);
 }
 
+static void info_mmu(struct call *c)
+{
+    machine_report_mmu(c->monitor->machine, c->out);
+}
+
 static void info_report(struct call *c)
 {
     machine_report(c->monitor->machine, c->out, c->monitor->tools);
@@ -77,6 +82,7 @@ static const struct {
     {"mtree", "RAM, ROM, devices and ports", info_mtree},
     {"irq", "interrupt controllers and timers", info_irq},
     {"stats", "counters", info_stats},
+    {"mmu", "counters of translation and coherency", info_mmu},
     {"report", "all that a crash report has", info_report},
 };
 

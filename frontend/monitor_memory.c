@@ -51,6 +51,27 @@ void monitor_run_tlb(struct call *c)
         machine_print_tlb(c->monitor->machine, c->out, &f);
 }
 
+void monitor_run_shadow(struct call *c)
+{
+    uint64_t address;
+
+    if (monitor_number(c, c->words[1], &address))
+        machine_print_shadow(c->monitor->machine, c->out, address);
+}
+
+void monitor_run_spaces(struct call *c)
+{
+    machine_print_spaces(c->monitor->machine, c->out);
+}
+
+void monitor_run_frames(struct call *c)
+{
+    uint64_t address;
+
+    if (monitor_number(c, c->words[1], &address))
+        machine_print_frame(c->monitor->machine, c->out, address);
+}
+
 void monitor_run_gva2gpa(struct call *c)
 {
     uint64_t address, physical;

@@ -262,3 +262,18 @@ const char *machine_device_at(struct machine *m, uint64_t physical)
     machine_unlock(m);
     return name;
 }
+
+void machine_print_shadow(struct machine *m, FILE *out, uint64_t address)
+{
+    mmu_print_shadow(&m->cpu->mmu, out, gva(address));
+}
+
+void machine_print_spaces(struct machine *m, FILE *out)
+{
+    mmu_print_spaces(&m->cpu->mmu, out);
+}
+
+void machine_print_frame(struct machine *m, FILE *out, uint64_t address)
+{
+    mmu_print_frame(&m->cpu->mmu, out, gpa(address));
+}

@@ -54,6 +54,11 @@ void machine_print_maps(struct machine *m, FILE *out, const struct machine_filte
 /* What the TLB holds now. */
 void machine_print_tlb(struct machine *m, FILE *out, const struct machine_filter *filter);
 
+/* What is derived from the guest's tables: mmu/inspect.h. */
+void machine_print_shadow(struct machine *m, FILE *out, uint64_t address);
+void machine_print_spaces(struct machine *m, FILE *out);
+void machine_print_frame(struct machine *m, FILE *out, uint64_t address);
+
 /* RAM, ROM, devices' registers and ports. */
 void machine_print_memory_map(struct machine *m, FILE *out);
 

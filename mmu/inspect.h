@@ -76,4 +76,15 @@ struct mmu_tlb_line {
 /* The first live slot at or behind *cursor (0 at first, then as it was left); false: none left. */
 bool mmu_tlb_next(const struct mmu_context *m, uint32_t *cursor, struct mmu_tlb_line *line);
 
+/* --- What is derived: mmu/inspect_shadow.c --- */
+
+/* The guest's entries for an address beside what the current space has derived from them. */
+void mmu_print_shadow(const struct mmu_context *m, FILE *out, gva_t address);
+
+/* The spaces that are kept, '*' before the current one. */
+void mmu_print_spaces(const struct mmu_context *m, FILE *out);
+
+/* A frame's descriptor, the shadow pages of it, and the TLB slots that lead to it. */
+void mmu_print_frame(const struct mmu_context *m, FILE *out, gpa_t address);
+
 #endif

@@ -140,6 +140,23 @@ START_TEST(listings_are_cut_where_asked)
 }
 END_TEST
 
+START_TEST(what_is_derived_is_shown)
+{
+    HOLDS("spaces", "*  ");
+    HOLDS("spaces", "shadow pages\n");
+    HOLDS("shadow 0x100000", "derived: table ");
+    HOLDS("shadow 0x100000", "derived: page ");
+    HOLDS("shadow 0x800000000000", "not canonical");
+    HOLDS("shadow nowhere", "neither");
+    HOLDS("frames $cr3", "RAM; watches: page table");
+    HOLDS("frames $cr3", "shadow page ");
+    HOLDS("frames 0x100000", "watches: code");
+    HOLDS("frames 0x100000", "TLB of space ");
+    HOLDS("frames 0xf0000000", "no memory");
+    HOLDS("info mmu", "mmu: fills from shadow pages");
+}
+END_TEST
+
 START_TEST(the_tlb_is_listed)
 {
     rig_run(&rig, SETTLED + 1); /* behind the increment */
@@ -646,6 +663,7 @@ int main(void)
     tcase_add_test(tc, mappings_are_chosen_by_rights);
     tcase_add_test(tc, tables_that_hold_themselves_end);
     tcase_add_test(tc, listings_are_cut_where_asked);
+    tcase_add_test(tc, what_is_derived_is_shown);
     tcase_add_test(tc, the_tlb_is_listed);
     tcase_add_test(tc, memory_is_shown_as_in_qemu);
     tcase_add_test(tc, devices_are_not_read);

@@ -1,0 +1,177 @@
+/* What is derived, for people: shadow entries beside the guest's, spaces, frames. Reads only. */
+#include "mmu/guest_access.h"
+#include "mmu/inspect.h"
+#include "mmu/shadow.h"
+
+#include <inttypes.h>
+
+static const char no_shadow[] = "policy flush keeps no shadow tables: start with -mmu coherent\n";
+
+/* --- shadow --- */
+
+static void print_word(FILE *out, uint64_t word)
+{
+    switch (shadow_state(word)) {
+    case SHADOW_UNKNOWN:
+        fputs("unknown", out);
+        return;
+    case SHADOW_ABSENT:
+        fputs("known to be absent", out);
+        return;
+    default:
+        fprintf(out, "%s %#" PRIx64 " ", shadow_state(word) == SHADOW_LEAF ? "page" : "table",
+                (uint64_t)(word & SHADOW_BASE));
+        mmu_inspect_print_rights(out, (unsigned)(word >> SHADOW_RIGHTS_SHIFT) & 7, word & SHADOW_G);
+        fprintf(out, "%s%s", word & SHADOW_A ? " A" : "", word & SHADOW_D ? " D" : "");
+    }
+}
+
+/* One level: the guest's entry, ours, and whether they agree. True: there is a next page. */
+static bool print_level(const struct mmu_context *m, FILE *out, const struct shadow_page *p,
+                        uint64_t address, unsigned *next)
+{
+    unsigned size = walk_entry_size(p->role.mode);
+    unsigned shift = walk_level_shift(p->role.mode, p->level);
+    unsigned index = (unsigned)(address >> shift) & (PAGE_SIZE / size - 1);
+    uint64_t at = p->frame + index * size, word = p->words[index];
+    const uint8_t *host = machine_memory_host(m->memory, mpa(at));
+    uint64_t raw = size == 4 ? guest_load32(host) : guest_load64(host);
+    bool coherent = shadow_state(word) == SHADOW_UNKNOWN ||
+                    shadow_same(word, shadow_normal(p->role, p->level, raw));
+
+    fprintf(out, "level %u, entry %u at %#" PRIx64 ": guest %016" PRIx64 ", derived: ", p->level,
+            index, at, raw);
+    print_word(out, word);
+    fprintf(out, "%s\n",
+            !p->traced ? " (the table is not traced)"
+            : coherent ? ""
+                       : " (stale: a store to it waits for the next coherency event)");
+    *next = (unsigned)(word >> SHADOW_CHILD_SHIFT);
+    return shadow_state(word) == SHADOW_TABLE && *next != 0;
+}
+
+void mmu_print_shadow(const struct mmu_context *m, FILE *out, gva_t address)
+{
+    const struct mmu_space *space = m->tlb->space;
+    unsigned number = space->roots[space->role.mode == WALK_PAE ? bits_get(address.v, 30, 2) : 0];
+    const struct shadow_page *p;
+
+    if (m->tlb->shadow == NULL) {
+        fputs(no_shadow, out);
+        return;
+    }
+    if (space->role.mode == WALK_PAGING_OFF) {
+        fputs("paging is off\n", out);
+        return;
+    }
+    if (!mmu_address_canonical(m, address.v)) {
+        fputs("not canonical\n", out);
+        return;
+    }
+    if (number == 0)
+        fprintf(out, "nothing is derived from the root %#" PRIx64 " yet\n", space->root);
+    while (number != 0 && (p = shadow_page_at(m->tlb->shadow, number)) != NULL &&
+           print_level(m, out, p, address.v, &number))
+        continue;
+}
+
+/* --- spaces --- */
+
+/* Live slots of one view. */
+static unsigned live(const struct tlb_table *table)
+{
+    unsigned count = 0;
+
+    for (unsigned i = 0; i < TLB_SIZE; i++)
+        count += tlb_side_live(&table->side[i]);
+    return count;
+}
+
+void mmu_print_spaces(const struct mmu_context *m, FILE *out)
+{
+    const struct tlb *t = m->tlb;
+
+    for (unsigned n = 0; n < t->space_count; n++) {
+        const struct mmu_space *s = t->spaces[n];
+
+        fprintf(out,
+                "%c %2u: root %#012" PRIx64 ", paging %s; entries: supervisor %u, with AC %u, "
+                "user %u; last entered %" PRIu64 " switches ago\n",
+                s == t->space ? '*' : ' ', n, s->root, walk_mode_word(s->role.mode),
+                live(&s->tables[TLB_VIEW_SUPERVISOR]), live(&s->tables[TLB_VIEW_SUPERVISOR_AC]),
+                live(&s->tables[TLB_VIEW_USER]), t->switches - s->used);
+    }
+    if (t->shadow != NULL)
+        fprintf(out, "%u of %u shadow pages\n", shadow_page_count(t->shadow), m->options.pages);
+    else
+        fputs(no_shadow, out);
+}
+
+/* --- frames --- */
+
+static void print_watches(FILE *out, uint32_t watch)
+{
+    static const char *const words[] = {"code",    "page table",    "dirty",
+                                        "private", "copy-on-write", "in flight"};
+    bool any = false;
+
+    for (unsigned n = 0; n < ARRAY_SIZE(words); n++) {
+        if (!(watch & BIT(n)))
+            continue;
+        fprintf(out, "%s%s", any ? ", " : "", words[n]);
+        any = true;
+    }
+    if (!any)
+        fputs("none", out);
+}
+
+static void print_frame_pages(const struct mmu_context *m, FILE *out, uint64_t frame)
+{
+    for (unsigned n = 1; n < m->options.pages; n++) {
+        const struct shadow_page *p = shadow_page_at(m->tlb->shadow, n);
+
+        if (p != NULL && p->frame == frame)
+            fprintf(out, "  shadow page %u: level %u, for %#" PRIx64 " on, %u point to it%s\n", n,
+                    p->level, p->base, p->refs, p->traced ? "" : ", not traced");
+    }
+}
+
+static void print_frame_slots(const struct mmu_context *m, FILE *out, uint64_t frame)
+{
+    static const char *const views[] = {"supervisor", "supervisor_ac", "user"};
+
+    for (unsigned n = 0; n < m->tlb->space_count; n++)
+        for (unsigned view = 0; view < TLB_VIEW_COUNT; view++)
+            for (unsigned i = 0; i < TLB_SIZE; i++) {
+                const struct tlb_table *table = &m->tlb->spaces[n]->tables[view];
+                const struct tlb_side *side = &table->side[i];
+
+                if (tlb_side_live(side) && (side->to.page.v & PAGE_MASK) == frame)
+                    fprintf(out, "  TLB of space %u, %s: %#" PRIx64 "%s\n", n, views[view],
+                            side->page,
+                            table->entries[i].write_tag != TLB_NO_TAG ? ", writable" : "");
+            }
+}
+
+void mmu_print_frame(const struct mmu_context *m, FILE *out, gpa_t address)
+{
+    static const char *const kinds[] = {"hole", "RAM", "ROM", "SMRAM"};
+    uint64_t frame = address.v & PAGE_MASK;
+    const struct frame *f;
+
+    if (machine_memory_kind(m->memory, mpa(frame)) == FRAME_HOLE) {
+        fprintf(out, "frame %#" PRIx64 ": no memory\n", frame);
+        return;
+    }
+    f = machine_memory_frame(m->memory, mpa(frame));
+    fprintf(out, "frame %#" PRIx64 ": %s; watches: ", frame, kinds[f->kind]);
+    print_watches(out, f->watch);
+    fprintf(out, "; may be writable in the TLBs of %#" PRIx64 ", derived from by %#" PRIx64,
+            (uint64_t)f->holders, (uint64_t)f->consumers);
+    if (f->watch & FRAME_WATCH_PAGETABLE)
+        fprintf(out, "; %u stores since it was walked", f->writes);
+    fputc('\n', out);
+    if (m->tlb->shadow != NULL)
+        print_frame_pages(m, out, frame);
+    print_frame_slots(m, out, frame);
+}
