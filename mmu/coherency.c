@@ -41,39 +41,67 @@ static void post(struct machine_memory *memory, unsigned producer, struct mmu_co
         MMU_EMIT(consumer, PATCH_POST, .mpa = p->address, .count = producer, .new_entry = p->raw);
 }
 
+/* Is the store to be answered by giving the frame up? By all of its consumers, then. */
+static bool is_flood(const struct machine_memory *memory, uint64_t consumers, unsigned writes,
+                     unsigned length)
+{
+    bool flood = length > 64;
+
+    for (; consumers != 0; consumers &= consumers - 1) {
+        const struct mmu_context *consumer = memory->contexts[__builtin_ctzll(consumers)];
+
+        flood |= consumer != NULL && writes >= consumer->options.flood;
+    }
+    return flood;
+}
+
+/* The consumer's context, NULL if it keeps nothing. */
+static struct mmu_context *consumer_at(const struct machine_memory *memory, unsigned vcpu)
+{
+    return memory->channels[vcpu] != NULL ? memory->contexts[vcpu] : NULL;
+}
+
+/* Everybody gives the frame up. Nobody uses beyond the next event what came from it, so that it
+ * need not be watched. */
+static void post_drop(struct machine_memory *memory, unsigned producer, uint64_t frame)
+{
+    struct frame *f = machine_memory_frame(memory, mpa(frame));
+    struct patch p = {.address = frame | PATCH_DROP_FRAME};
+    uint64_t consumers;
+
+    machine_memory_lock_traces(memory);
+    for (consumers = atomic_load(&f->consumers); consumers != 0; consumers &= consumers - 1) {
+        struct mmu_context *consumer = consumer_at(memory, (unsigned)__builtin_ctzll(consumers));
+
+        if (consumer != NULL)
+            post(memory, producer, consumer, &p);
+    }
+    atomic_fetch_and(&f->watch, ~(uint32_t)FRAME_WATCH_PAGETABLE);
+    machine_memory_unlock_traces(memory);
+}
+
 void machine_memory_traced_write(struct machine_memory *memory, unsigned producer, mpa_t a,
                                  unsigned length)
 {
     struct frame *f = machine_memory_frame(memory, a);
-    uint64_t consumers, first = a.v & ~(uint64_t)7, end = a.v + length;
+    uint64_t consumers = atomic_load(&f->consumers), first = a.v & ~(uint64_t)7;
     unsigned writes = atomic_load_explicit(&f->writes, memory_order_relaxed);
-    bool flood = false;
 
-    atomic_thread_fence(memory_order_seq_cst); /* the bytes are stored; now the mask */
-    consumers = atomic_load(&f->consumers);
     if (writes < UINT8_MAX)
         atomic_store_explicit(&f->writes, (uint8_t)(writes + 1), memory_order_relaxed);
+    if (is_flood(memory, consumers, writes, length)) {
+        post_drop(memory, producer, a.v & PAGE_MASK);
+        return;
+    }
     for (; consumers != 0; consumers &= consumers - 1) {
-        struct mmu_context *consumer = memory->contexts[__builtin_ctzll(consumers)];
+        struct mmu_context *consumer = consumer_at(memory, (unsigned)__builtin_ctzll(consumers));
 
-        if (consumer == NULL || memory->channels[consumer->vcpu] == NULL)
-            continue;
-        if (writes >= consumer->options.flood || length > 64) {
-            struct patch p = {.address = (a.v & PAGE_MASK) | PATCH_DROP_FRAME};
-
-            post(memory, producer, consumer, &p);
-            flood = true;
-            continue;
-        }
-        for (uint64_t at = first; at < end; at += 8) {
+        for (uint64_t at = first; consumer != NULL && at < a.v + length; at += 8) {
             struct patch p = make_patch(consumer, f, machine_memory_host(memory, mpa(at)), at);
 
             post(memory, producer, consumer, &p);
         }
     }
-    /* Nobody uses beyond the next event what came from the frame: it need not be watched. */
-    if (flood)
-        atomic_fetch_and(&f->watch, ~(uint32_t)FRAME_WATCH_PAGETABLE);
 }
 
 /* --- Consumer --- */

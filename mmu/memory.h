@@ -75,6 +75,10 @@ struct machine_memory {
      * that vCPU keeps nothing that would need patches. */
     struct patch_channel *channels[MACHINE_VCPU_MAX];
 
+    /* Held while a frame's consumers and its PAGETABLE watch change together: a watch must not go
+     * when somebody who has just entered himself counts on it. */
+    _Atomic bool trace_lock;
+
     /* A store hit [address, address + length) of a frame watched for CODE. Called before the bytes
      * change, with the machine's device lock or from the only vCPU thread. */
     void (*code_write)(void *opaque, mpa_t address, unsigned length);
@@ -123,6 +127,18 @@ static inline void machine_memory_prepare_write(struct machine_memory *m, mpa_t 
         machine_memory_watched_write(m, a, length);
 }
 
+/* Short, and never under another lock of this kind. */
+static inline void machine_memory_lock_traces(struct machine_memory *m)
+{
+    while (atomic_exchange(&m->trace_lock, true))
+        ;
+}
+
+static inline void machine_memory_unlock_traces(struct machine_memory *m)
+{
+    atomic_store(&m->trace_lock, false);
+}
+
 /* To be called after bytes of one frame have changed, with who changed them (enum patch_producer,
  * or a vCPU's number): posts patches to everybody who derived something from a table there. */
 void machine_memory_traced_write(struct machine_memory *m, unsigned producer, mpa_t a,
@@ -131,6 +147,7 @@ void machine_memory_traced_write(struct machine_memory *m, unsigned producer, mp
 static inline void machine_memory_finish_write(struct machine_memory *m, unsigned producer, mpa_t a,
                                                unsigned length)
 {
+    atomic_thread_fence(memory_order_seq_cst); /* the bytes are stored; now the watch, the mask */
     if (atomic_load_explicit(&machine_memory_frame(m, a)->watch, memory_order_relaxed) &
         FRAME_WATCH_PAGETABLE)
         machine_memory_traced_write(m, producer, a, length);

@@ -159,6 +159,7 @@ static void trace(struct mmu_context *m, struct shadow_page *p)
     uint16_t shape = (uint16_t)shadow_shape(p->role, p->level);
 
     p->traced = true;
+    machine_memory_lock_traces(m->memory);
     if (atomic_load(&f->consumers) == 0)
         atomic_store(&f->shape, shape);
     else if (atomic_load(&f->shape) != shape)
@@ -167,6 +168,7 @@ static void trace(struct mmu_context *m, struct shadow_page *p)
     atomic_fetch_or(&f->consumers, BIT64(m->vcpu));
     if (!(atomic_load(&f->watch) & FRAME_WATCH_PAGETABLE))
         mmu_frame_watch(m, mpa(p->frame), FRAME_WATCH_PAGETABLE);
+    machine_memory_unlock_traces(m->memory);
 }
 
 /* This vCPU derives nothing from the frame any more. */
@@ -174,9 +176,11 @@ static void untrace(struct mmu_context *m, uint64_t frame)
 {
     struct frame *f = machine_memory_frame(m->memory, mpa(frame));
 
+    machine_memory_lock_traces(m->memory);
     if (atomic_fetch_and(&f->consumers, ~BIT64(m->vcpu)) == BIT64(m->vcpu) &&
         (atomic_load(&f->watch) & FRAME_WATCH_PAGETABLE))
         mmu_frame_unwatch(m, mpa(frame), FRAME_WATCH_PAGETABLE);
+    machine_memory_unlock_traces(m->memory);
 }
 
 static void unref(struct shadow *s, unsigned number)
@@ -392,6 +396,12 @@ static struct shadow_page *link_level(struct mmu_context *m, const struct mmu_wa
     return &s->pages[number];
 }
 
+/* Is the entry what it was, but for A and D bits that were set meanwhile? */
+static bool only_marked(uint64_t old, uint64_t new)
+{
+    return ((old ^ new) & ~(PTE_A | PTE_D)) == 0 && (old & ~new) == 0;
+}
+
 bool shadow_learn(struct mmu_context *m, const struct mmu_walk *w)
 {
     struct mmu_space *space = m->tlb->space;
@@ -416,7 +426,7 @@ bool shadow_learn(struct mmu_context *m, const struct mmu_walk *w)
         index = index_of(p, w->address.v);
         if (!p->traced) {
             trace(m, p);
-            complete = ((read_raw(m, p, index) ^ l->entry) & ~(PTE_A | PTE_D)) == 0;
+            complete = only_marked(l->entry, read_raw(m, p, index));
         } else {
             atomic_store_explicit(&machine_memory_frame(m->memory, mpa(p->frame))->writes, 0,
                                   memory_order_relaxed);

@@ -8,10 +8,10 @@
  * derived before is older than the store.
  *
  * Plain stores go through a store buffer of each process, as on x86; locked operations and fences
- * empty it. Every process has its thread, which is more than there is: while all vCPUs run on one,
- * nobody needs the lock, and holders have answered when mmu_frame_watch returns. Here a holder
- * answers a revocation between two instructions, and until then what was derived is provisional: it
- * is read again at every event, and once more after the answer.
+ * empty it. Every process has its thread, which is more than there is: all vCPUs run on one, and
+ * holders have answered when mmu_frame_watch returns. Here a holder answers a revocation between
+ * two instructions, and until then what was derived is provisional: it is read again at every
+ * event, and once more after the answer. Or the consumer waits for the answer.
  *
  *   CONSUMERS, STORES, EVENTS, FLOOD   sizes
  *   DMA        the writer has no TLB, as a device
@@ -65,8 +65,9 @@ end:
     od
 }
 
-/* The frame's consumers and its watch change together: a watch must not go behind the back of a
- * consumer who has just found it there. A writer who waits for the lock answers revocations. */
+/* machine_memory_lock_traces: a frame's consumers and its watch change together. A watch must not
+ * go behind the back of a consumer who has just found it there. A writer who waits for the lock
+ * answers revocations. */
 inline lock(p)
 {
 #ifndef SEED_NO_LOCK

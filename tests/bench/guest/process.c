@@ -1,6 +1,7 @@
 /* Processes and threads: context switches, fork, exec. */
 #include "bench.h"
 
+#include <pthread.h>
 #include <stdlib.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -72,12 +73,83 @@ static uint64_t run_switch_memory(uint64_t units)
     return ping_pong(units, 1 << 20);
 }
 
+static void *answer_all(void *opaque)
+{
+    const struct pair *p = opaque;
+
+    while (answer(p, p->to_child[0], p->to_parent[1]) != 0)
+        ;
+    return NULL;
+}
+
+/* The same work as switch_memory between two threads: nobody changes the address space. */
+static uint64_t run_switch_threads(uint64_t units)
+{
+    struct pair mine = {.bytes = 1 << 20}, other;
+    uint64_t sum = 0;
+    uint8_t byte = 0;
+    pthread_t thread;
+
+    mine.memory = map_pages(mine.bytes);
+    need(pipe(mine.to_child) == 0 && pipe(mine.to_parent) == 0, "pipe");
+    other = mine;
+    other.memory = map_pages(mine.bytes);
+    need(pthread_create(&thread, NULL, answer_all, &other) == 0, "thread");
+    need(write(mine.to_child[1], &byte, 1) == 1, "write to a pipe");
+    for (uint64_t u = 0; u < units * 100; u++)
+        sum = mix(sum, answer(&mine, mine.to_parent[0], mine.to_child[1]));
+    need(read(mine.to_parent[0], &byte, 1) == 1, "read from a pipe");
+    close(mine.to_child[1]); /* the thread reads the end of its pipe */
+    need(pthread_join(thread, NULL) == 0, "the thread's end");
+    close(mine.to_child[0]);
+    close(mine.to_parent[0]);
+    close(mine.to_parent[1]);
+    unmap_pages(mine.memory, mine.bytes);
+    unmap_pages(other.memory, other.bytes);
+    return sum;
+}
+
 static void wait_for(pid_t child)
 {
     int status;
 
     need(child > 0, "fork");
     need(waitpid(child, &status, 0) == child && status == 0, "the child's end");
+}
+
+#define RING 50
+
+/* Fifty processes with 64 KiB each pass a byte round; a unit is one round. */
+static uint64_t run_ring(uint64_t units)
+{
+    struct pair p = {.bytes = 1 << 16};
+    int pipes[RING + 1][2];
+    pid_t children[RING];
+    uint8_t byte = 0;
+
+    p.memory = map_pages(p.bytes);
+    for (unsigned n = 0; n <= RING; n++)
+        need(pipe(pipes[n]) == 0, "pipe");
+    for (unsigned n = 0; n < RING; n++) {
+        children[n] = fork();
+        if (children[n] == 0) {
+            for (uint64_t u = 0; u < units; u++)
+                need(answer(&p, pipes[n][0], pipes[n + 1][1]) != 0, "the ring");
+            _exit(0);
+        }
+    }
+    for (uint64_t u = 0; u < units; u++) {
+        need(write(pipes[0][1], &byte, 1) == 1, "write to the ring");
+        need(read(pipes[RING][0], &byte, 1) == 1, "read from the ring");
+    }
+    for (unsigned n = 0; n < RING; n++)
+        wait_for(children[n]);
+    for (unsigned n = 0; n <= RING; n++) {
+        close(pipes[n][0]);
+        close(pipes[n][1]);
+    }
+    unmap_pages(p.memory, p.bytes);
+    return byte;
 }
 
 /* A unit is one child that leaves at once. */
@@ -131,7 +203,12 @@ static uint64_t run_exec(uint64_t units)
 }
 
 const struct program process_programs[] = {
-    {"switch", "switches", 80, run_switch}, {"switch_memory", "switches", 15, run_switch_memory},
-    {"fork", "fork", 500, run_fork},        {"fork_write", "fork", 60, run_fork_write},
-    {"exec", "fork", 100, run_exec},        {0},
+    {"switch", "switches", 80, run_switch},
+    {"switch_memory", "switches", 15, run_switch_memory},
+    {"switch_threads", "switches", 15, run_switch_threads},
+    {"ring", "switches", 100, run_ring},
+    {"fork", "fork", 500, run_fork},
+    {"fork_write", "fork", 60, run_fork_write},
+    {"exec", "fork", 100, run_exec},
+    {0},
 };
