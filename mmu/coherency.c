@@ -194,7 +194,7 @@ void mmu_configure(struct mmu_context *m, const struct mmu_options *options)
 }
 
 const struct mmu_options mmu_default_options = {
-    .policy = MMU_POLICY_COHERENT,
+    .policy = MMU_POLICY_FLUSH,
     .consumer = MMU_CONSUMER_APPLY,
     .patch = MMU_PATCH_VALIDATED,
     .spaces = 16,

@@ -34,6 +34,8 @@ static char answer[256 << 10];
 static void start(void)
 {
     RIG64(&rig, mapped);
+    rig.config.mmu = mmu_default_options;
+    rig.config.mmu.policy = MMU_POLICY_COHERENT;
     rig_create(&rig);
     monitor = (struct monitor){.machine = rig.machine, .tools = &tools};
     rig_run(&rig, SETTLED);
