@@ -415,7 +415,8 @@ static bool is_aligned_row(const struct insn_row *row)
 }
 
 /* Of several faults of one operand any may come first (SDM 3A table 6-2): that of operands that
- * have to be aligned, limit of the stack segment; page fault, alignment check. */
+ * have to be aligned, limit of the stack segment; page fault, alignment check; those of the elements
+ * that a mask lets through. */
 static void order_of_faults(const struct diff_case *c, const struct diff_result *host,
                             struct diff_result *ours)
 {
@@ -425,7 +426,8 @@ static void order_of_faults(const struct diff_case *c, const struct diff_result 
     if (n < 0 || host->out.rip != ours->out.rip)
         return;
     if ((x == 13 && y == 12 && is_aligned_row(&insn_rows[n])) ||
-        (is_memory_fault(x) && is_memory_fault(y) && (x == 17 || y == 17))) {
+        (is_memory_fault(x) && is_memory_fault(y) &&
+         (x == 17 || y == 17 || (insn_rows[n].attrs & A_AVX512)))) {
         ours->out.vector = host->out.vector;
         ours->out.error_code = host->out.error_code;
         ours->out.cr2 = host->out.cr2;
