@@ -415,8 +415,8 @@ static bool is_aligned_row(const struct insn_row *row)
 }
 
 /* Of several faults of one operand any may come first (SDM 3A table 6-2): that of operands that
- * have to be aligned, limit of the stack segment; page fault, alignment check; those of the elements
- * that a mask lets through. */
+ * have to be aligned, limit of the stack segment; page fault, alignment check; those of the
+ * elements that a mask lets through. */
 static void order_of_faults(const struct diff_case *c, const struct diff_result *host,
                             struct diff_result *ours)
 {
