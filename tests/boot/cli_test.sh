@@ -235,7 +235,7 @@ test_refusals() {
     refused "no symbols" -nographic -kernel hello.bin -symbols /dev/null
     refused "/nonexistent/x" -serial file:/nonexistent/x -kernel hello.bin
     refused "id=x" -serial chardev:x -kernel hello.bin
-    refused "only one of all can use stdio" -serial stdio -serial stdio -kernel hello.bin
+    refused "only one port can use stdio" -serial stdio -serial stdio -kernel hello.bin
     refused "/nonexistent/p" -nographic -kernel hello.bin -pidfile /nonexistent/p
     refused "of RAM do not fit" -nographic -kernel hello.bin -m 1024G -machine kernel-entry=flat16
 }
