@@ -367,6 +367,9 @@ static void address_size(struct encoder *e)
     e->address_bits = e->c->mode == DIFF_64 ? 64 : e->c->mode == DIFF_16 ? 16 : 32;
     if ((e->row->attrs & A_VSIB) && e->c->mode != DIFF_64)
         other = e->address_bits == 16; /* there are no vectors as indices of 16-bit addresses */
+    /* A bit's number of 64 bits leads anywhere in an address space of 32, to the code, too. */
+    if (e->is_long && strncmp(e->row->mnemonic, "bt", 2) == 0)
+        other = false;
     if (!other)
         return;
     e->address_bits = e->address_bits == 32 ? 16 : 32;
