@@ -413,6 +413,8 @@ static enum mmu_status fault_of(struct mmu_context *m, const struct mmu_walk *w,
         mmu_walk_print(m->log->stream, w);
     if (m->tlb->shadow == NULL)
         tlb_drop_page(m, w->address.v);
+    else
+        coherency_event(m, MMU_CAUSE_FAULT);
     MMU_EMIT(m, PAGE_FAULT, .gva = w->address.v, .access = (uint8_t)w->access,
              .view = (uint8_t)w->view, .error = w->error_code,
              .cause = w->outcome == WALK_NOT_PRESENT ? MMU_CAUSE_NOT_PRESENT
@@ -446,8 +448,8 @@ static bool is_absent(const struct mmu_context *m, gpa_t at)
     return !(guest_load8(machine_memory_host(m->memory, mpa(at.v))) & PTE_P);
 }
 
-/* Asks the shadow pages. SHADOW_FAULT: about to deliver a fault, which is an event; what is absent
- * has been made sure of behind it. */
+/* Asks the shadow pages. SHADOW_FAULT: the entry is absent in memory, too, and no patch says
+ * otherwise. */
 static enum shadow_answer ask_shadow(struct mmu_context *m, uint64_t address,
                                      struct mmu_translation *to)
 {
@@ -457,7 +459,7 @@ static enum shadow_answer ask_shadow(struct mmu_context *m, uint64_t address,
     answer = shadow_find(m, address, to, &at);
     if (answer != SHADOW_FAULT)
         return answer;
-    coherency_event(m, MMU_CAUSE_FAULT);
+    coherency_catch_up(m);
     answer = shadow_find(m, address, to, &at);
     return answer == SHADOW_FAULT && !is_absent(m, at) ? SHADOW_MISS : answer;
 }
