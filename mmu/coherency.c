@@ -6,7 +6,6 @@
 #include "mmu/guest_access.h"
 #include "mmu/shadow.h"
 
-#include <inttypes.h>
 #include <string.h>
 
 /* --- Producer --- */

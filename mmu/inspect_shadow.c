@@ -1,5 +1,4 @@
 /* What is derived, for people: shadow entries beside the guest's, spaces, frames. Reads only. */
-#include "mmu/guest_access.h"
 #include "mmu/inspect.h"
 #include "mmu/shadow.h"
 
@@ -30,17 +29,13 @@ static void print_word(FILE *out, uint64_t word)
 static bool print_level(const struct mmu_context *m, FILE *out, const struct shadow_page *p,
                         uint64_t address, unsigned *next)
 {
-    unsigned size = walk_entry_size(p->role.mode);
-    unsigned shift = walk_level_shift(p->role.mode, p->level);
-    unsigned index = (unsigned)(address >> shift) & (PAGE_SIZE / size - 1);
-    uint64_t at = p->frame + index * size, word = p->words[index];
-    const uint8_t *host = machine_memory_host(m->memory, mpa(at));
-    uint64_t raw = size == 4 ? guest_load32(host) : guest_load64(host);
+    unsigned index = shadow_index(p, address);
+    uint64_t word = p->words[index], raw = shadow_raw(m, p, index);
     bool coherent = shadow_state(word) == SHADOW_UNKNOWN ||
                     shadow_same(word, shadow_normal(p->role, p->level, raw));
 
     fprintf(out, "level %u, entry %u at %#" PRIx64 ": guest %016" PRIx64 ", derived: ", p->level,
-            index, at, raw);
+            index, shadow_entry_address(p, index), raw);
     print_word(out, word);
     fprintf(out, "%s\n",
             !p->traced ? " (the table is not traced)"

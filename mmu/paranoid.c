@@ -6,7 +6,6 @@
  */
 #include "base/check.h"
 #include "mmu/coherency.h"
-#include "mmu/guest_access.h"
 #include "mmu/shadow.h"
 
 #include <stdio.h>
@@ -77,7 +76,7 @@ static void check_table(struct mmu_context *m, const struct mmu_context *as, enu
 
     for (unsigned k = 0; k < 2; k++) {
         const struct tlb_log *log = &table->log[k];
-        /* Where the last look ended is not kept: the instruction count scatters the beginnings. */
+        /* Where the last look ended is not kept: the number of checks scatters the beginnings. */
         unsigned first = log->count > 0 ? (unsigned)(m->stats.paranoid_checks % log->count) : 0;
 
         for (unsigned i = 0; i < log->count && budget > 0; i++, budget--) {
@@ -91,17 +90,13 @@ static void check_table(struct mmu_context *m, const struct mmu_context *as, enu
 
 static void check_page(struct mmu_context *m, const struct shadow_page *p)
 {
-    unsigned size = walk_entry_size(p->role.mode);
-
-    for (unsigned i = 0; p->traced && i < PAGE_SIZE / size; i++) {
-        const uint8_t *host = machine_memory_host(m->memory, mpa(p->frame + i * size));
-        uint64_t raw = size == 4 ? guest_load32(host) : guest_load64(host);
-        uint64_t word = p->words[i];
+    for (unsigned i = 0; p->traced && i < shadow_entry_count(p); i++) {
+        uint64_t raw = shadow_raw(m, p, i), word = p->words[i];
 
         m->stats.paranoid_checks++;
         if (shadow_state(word) != SHADOW_UNKNOWN &&
             !shadow_same(word, shadow_normal(p->role, p->level, raw)))
-            fail(m, "the shadow of an entry", p->frame + i * size, NULL);
+            fail(m, "the shadow of an entry", shadow_entry_address(p, i), NULL);
     }
 }
 

@@ -11,10 +11,14 @@ struct counter {
 };
 
 /* Posts of all producers to the vCPU. */
-static struct patch_channel posts(const struct mmu_context *m)
+struct posts {
+    uint64_t posted, merged, overflows;
+};
+
+static struct posts posts(const struct mmu_context *m)
 {
     const struct patch_channel *column = m->memory->channels[m->vcpu];
-    struct patch_channel sum = {.posted = 0};
+    struct posts sum = {0, 0, 0};
 
     for (unsigned n = 0; column != NULL && n < PATCH_PRODUCERS; n++) {
         sum.posted += column[n].posted;
@@ -45,7 +49,7 @@ static uint64_t live_slots(const struct tlb *t)
 
 void mmu_report(const struct mmu_context *m, FILE *out)
 {
-    const struct patch_channel channel = posts(m);
+    const struct posts channel = posts(m);
     const struct mmu_stats *s = &m->stats;
     const struct tlb *t = m->tlb;
     const struct counter counters[] = {

@@ -104,26 +104,17 @@ const struct shadow_page *shadow_page_at(const struct shadow *s, unsigned number
     return number < s->max && s->pages[number].words != NULL ? &s->pages[number] : NULL;
 }
 
-static uint16_t *bucket(struct shadow *s, uint64_t frame)
+static unsigned hash(uint64_t frame)
 {
-    return &s->hash[(frame >> PAGE_SHIFT) * 0x9e3779b97f4a7c15u >> 52];
+    return (unsigned)((frame >> PAGE_SHIFT) * 0x9e3779b97f4a7c15u >> 52);
 }
 
 _Static_assert(HASH_SIZE == 1 << 12, "the hash takes twelve bits");
 
-static unsigned entry_count(const struct shadow_page *p)
+unsigned shadow_index(const struct shadow_page *p, uint64_t address)
 {
-    return PAGE_SIZE / walk_entry_size(p->role.mode);
-}
-
-static unsigned index_of(const struct shadow_page *p, uint64_t address)
-{
-    return (unsigned)(address >> walk_level_shift(p->role.mode, p->level)) & (entry_count(p) - 1);
-}
-
-static uint64_t entry_address(const struct shadow_page *p, unsigned index)
-{
-    return p->frame + index * walk_entry_size(p->role.mode);
+    return (unsigned)(address >> walk_level_shift(p->role.mode, p->level)) &
+           (shadow_entry_count(p) - 1);
 }
 
 /* Bytes of linear address space behind an entry, or (above = 1) behind the whole page. */
@@ -144,8 +135,7 @@ static uint64_t entry_linear(const struct shadow_page *p, unsigned index)
 
 static bool has_frame(const struct shadow *s, uint64_t frame)
 {
-    for (unsigned n = s->hash[(frame >> PAGE_SHIFT) * 0x9e3779b97f4a7c15u >> 52]; n != 0;
-         n = s->pages[n].next)
+    for (unsigned n = s->hash[hash(frame)]; n != 0; n = s->pages[n].next)
         if (s->pages[n].frame == frame && s->pages[n].traced)
             return true;
     return false;
@@ -197,7 +187,7 @@ static void unref(struct shadow *s, unsigned number)
 /* Makes every word unknown. */
 static void clear_words(struct shadow *s, struct shadow_page *p)
 {
-    unsigned count = entry_count(p);
+    unsigned count = shadow_entry_count(p);
 
     for (unsigned i = 0; p->level > 1 && i < count; i++)
         if (shadow_state(p->words[i]) == SHADOW_TABLE && child_of(p->words[i]) != 0)
@@ -210,7 +200,7 @@ static void free_page(struct mmu_context *m, unsigned number)
 {
     struct shadow *s = m->tlb->shadow;
     struct shadow_page *p = &s->pages[number];
-    uint16_t *link = bucket(s, p->frame);
+    uint16_t *link = &s->hash[hash(p->frame)];
     uint64_t frame = p->frame;
     bool traced = p->traced;
 
@@ -241,24 +231,19 @@ static void reap(struct mmu_context *m)
     }
 }
 
-static bool role_is(struct walk_role a, struct walk_role b)
-{
-    return a.mode == b.mode && a.nxe == b.nxe && a.pse == b.pse && a.gib_pages == b.gib_pages &&
-           a.physical_bits == b.physical_bits;
-}
-
 /* The number of the page for a table at this place, made if need be; 0 if there is no room. */
 static unsigned get_page(struct mmu_context *m, uint64_t frame, unsigned level, uint64_t base)
 {
     struct shadow *s = m->tlb->shadow;
     struct walk_role role = m->tlb->space->role;
-    uint16_t *head = bucket(s, frame);
+    uint16_t *head = &s->hash[hash(frame)];
     struct shadow_page *p;
     unsigned n;
 
     for (n = *head; n != 0; n = s->pages[n].next) {
         p = &s->pages[n];
-        if (p->frame == frame && p->level == level && p->base == base && role_is(p->role, role))
+        if (p->frame == frame && p->level == level && p->base == base &&
+            walk_roles_equal(p->role, role))
             return n;
     }
     if (s->free != 0) {
@@ -299,16 +284,16 @@ static void set_word(struct mmu_context *m, struct shadow_page *p, unsigned inde
     atomic_store_explicit(&p->words[index], word, memory_order_relaxed);
     if (shadow_same(old, word) || shadow_state(old) < SHADOW_TABLE)
         return;
-    MMU_EMIT(m, SHADOW_DETACH, .gva = entry_linear(p, index), .gpa = entry_address(p, index),
+    MMU_EMIT(m, SHADOW_DETACH, .gva = entry_linear(p, index), .gpa = shadow_entry_address(p, index),
              .level = p->level, .old_entry = old, .new_entry = word);
     tlb_drop_range(m, p->spaces, entry_linear(p, index), entry_span(p, 0));
     if (!keeps && shadow_state(old) == SHADOW_TABLE && child_of(old) != 0)
         unref(m->tlb->shadow, (unsigned)child_of(old));
 }
 
-static uint64_t read_raw(const struct mmu_context *m, const struct shadow_page *p, unsigned index)
+uint64_t shadow_raw(const struct mmu_context *m, const struct shadow_page *p, unsigned index)
 {
-    const uint8_t *host = machine_memory_host(m->memory, mpa(entry_address(p, index)));
+    const uint8_t *host = machine_memory_host(m->memory, mpa(shadow_entry_address(p, index)));
 
     return walk_entry_size(p->role.mode) == 4 ? guest_load32(host) : guest_load64(host);
 }
@@ -332,12 +317,12 @@ enum shadow_answer shadow_find(struct mmu_context *m, uint64_t address, struct m
         return SHADOW_MISS;
     while (number != 0) {
         struct shadow_page *p = &s->pages[number];
-        unsigned shift = walk_level_shift(p->role.mode, p->level), index = index_of(p, address);
+        unsigned shift = walk_level_shift(p->role.mode, p->level), index = shadow_index(p, address);
         uint64_t word = p->words[index];
 
         p->spaces |= BIT64(space->number);
         if (shadow_state(word) == SHADOW_ABSENT) {
-            *at = gpa(entry_address(p, index));
+            *at = gpa(shadow_entry_address(p, index));
             return SHADOW_FAULT;
         }
         if (shadow_state(word) == SHADOW_UNKNOWN || !(word & SHADOW_A))
@@ -375,7 +360,7 @@ static struct shadow_page *link_level(struct mmu_context *m, const struct mmu_wa
     uint64_t base = i == 0 ? 0 : w->address.v & ~(BIT64(top) - 1);
 
     if (above != NULL) {
-        index = index_of(above, w->address.v);
+        index = shadow_index(above, w->address.v);
         old = (unsigned)child_of(above->words[index]);
     } else {
         old = *root;
@@ -423,10 +408,10 @@ bool shadow_learn(struct mmu_context *m, const struct mmu_walk *w)
             return false;
         }
         p->spaces |= BIT64(space->number);
-        index = index_of(p, w->address.v);
+        index = shadow_index(p, w->address.v);
         if (!p->traced) {
             trace(m, p);
-            complete = only_marked(l->entry, read_raw(m, p, index));
+            complete = only_marked(l->entry, shadow_raw(m, p, index));
         } else {
             atomic_store_explicit(&machine_memory_frame(m->memory, mpa(p->frame))->writes, 0,
                                   memory_order_relaxed);
@@ -444,7 +429,7 @@ bool shadow_learn(struct mmu_context *m, const struct mmu_walk *w)
 static uint64_t new_word(struct mmu_context *m, const struct shadow_page *p, unsigned index,
                          const struct patch *patch)
 {
-    uint64_t raw = read_raw(m, p, index);
+    uint64_t raw = shadow_raw(m, p, index);
 
     if (m->options.consumer == MMU_CONSUMER_INVALIDATE) {
         m->stats.patches_invalidated++;
@@ -466,8 +451,9 @@ static void apply_to_page(struct mmu_context *m, struct shadow_page *p, const st
     for (unsigned n = 0; n < 8 / size; n++, index++) {
         uint64_t old = p->words[index], word = new_word(m, p, index, patch);
 
-        MMU_EMIT(m, SHADOW_PATCH, .gva = entry_linear(p, index), .gpa = entry_address(p, index),
-                 .level = p->level, .old_entry = old, .new_entry = word);
+        MMU_EMIT(m, SHADOW_PATCH, .gva = entry_linear(p, index),
+                 .gpa = shadow_entry_address(p, index), .level = p->level, .old_entry = old,
+                 .new_entry = word);
         set_word(m, p, index, word);
     }
 }
@@ -478,7 +464,7 @@ void shadow_apply(struct mmu_context *m, const struct patch *patch)
     uint64_t frame = patch->address & PAGE_MASK;
     bool whole = patch->address & PATCH_DROP_FRAME, any = false;
 
-    for (unsigned n = *bucket(s, frame); n != 0; n = s->pages[n].next) {
+    for (unsigned n = s->hash[hash(frame)]; n != 0; n = s->pages[n].next) {
         struct shadow_page *p = &s->pages[n];
 
         if (p->frame != frame || !p->traced)
@@ -521,7 +507,7 @@ void shadow_drop_all(struct mmu_context *m)
 
         if (p->words == NULL)
             continue;
-        for (unsigned i = 0; i < entry_count(p); i++)
+        for (unsigned i = 0; i < shadow_entry_count(p); i++)
             atomic_store_explicit(&p->words[i], 0, memory_order_relaxed);
         if (p->traced)
             untrace(m, p->frame);

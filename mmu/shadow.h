@@ -74,6 +74,23 @@ struct shadow_page {
     _Atomic uint64_t *words;
 };
 
+static inline unsigned shadow_entry_count(const struct shadow_page *p)
+{
+    return PAGE_SIZE / walk_entry_size(p->role.mode);
+}
+
+/* Where the guest's entry lies. */
+static inline uint64_t shadow_entry_address(const struct shadow_page *p, unsigned index)
+{
+    return p->frame + index * walk_entry_size(p->role.mode);
+}
+
+/* The entry that maps a linear address. */
+unsigned shadow_index(const struct shadow_page *p, uint64_t address);
+
+/* What the guest's entry is now. */
+uint64_t shadow_raw(const struct mmu_context *m, const struct shadow_page *p, unsigned index);
+
 struct shadow;
 
 struct shadow *shadow_create(unsigned pages);

@@ -58,10 +58,7 @@ static struct key key_of(const struct mmu_context *m)
 
 static bool fits(const struct mmu_space *space, const struct key *key)
 {
-    return space->root == key->root && space->role.mode == key->role.mode &&
-           space->role.nxe == key->role.nxe && space->role.pse == key->role.pse &&
-           space->role.gib_pages == key->role.gib_pages &&
-           space->role.physical_bits == key->role.physical_bits &&
+    return space->root == key->root && walk_roles_equal(space->role, key->role) &&
            memcmp(space->pdpte, key->pdpte, sizeof(key->pdpte)) == 0;
 }
 

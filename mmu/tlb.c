@@ -6,7 +6,6 @@
 #include "mmu/guest_access.h"
 #include "mmu/shadow.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 static const uint8_t large_shifts[TLB_LARGE_KINDS] = {21, 22, 30};

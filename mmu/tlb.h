@@ -124,8 +124,9 @@ struct tlb {
     struct tlb_transient transient[TLB_TRANSIENT_MAX];
     unsigned transient_count; /* above TLB_TRANSIENT_MAX: not all of them are noted */
 
-    /* The rest of this block is of policy `flush`. */
     struct tlb_entry *empty; /* TLB_SIZE slots without tags; NULL: never wanted yet */
+
+    /* The second level, of policy `flush` only. */
     struct tlb_second second[TLB_SECOND_SIZE];
     struct tlb_second large[TLB_LARGE_KINDS][TLB_LARGE_SIZE];
     uint64_t generation[2]; /* of [0] other and [1] global translations; bumped to drop them */

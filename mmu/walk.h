@@ -100,6 +100,12 @@ struct walk_role {
 
 struct walk_role mmu_walk_role(const struct mmu_context *m);
 
+static inline bool walk_roles_equal(struct walk_role a, struct walk_role b)
+{
+    return a.mode == b.mode && a.nxe == b.nxe && a.pse == b.pse && a.gib_pages == b.gib_pages &&
+           a.physical_bits == b.physical_bits;
+}
+
 enum walk_entry_kind {
     WALK_ENTRY_ABSENT,   /* P clear */
     WALK_ENTRY_RESERVED, /* a reserved bit set */
