@@ -66,30 +66,13 @@ static void disconnect(struct gdb_server *g)
     uv_close((uv_handle_t *)&g->client, handle_closed);
 }
 
-struct output {
-    uv_write_t request;
-    char bytes[];
-};
-
-static void sent(uv_write_t *request, int status)
-{
-    (void)status;
-    free(request);
-}
-
 static void send_bytes(void *opaque, const void *bytes, size_t count)
 {
     struct gdb_server *g = opaque;
-    struct output *o;
-    uv_buf_t buffer;
 
     if (g->closing || count == 0)
         return;
-    o = host_alloc(sizeof(*o) + count);
-    memcpy(o->bytes, bytes, count);
-    buffer = uv_buf_init(o->bytes, (unsigned)count);
-    if (uv_write(&o->request, &g->client.stream, &buffer, 1, sent) != 0)
-        free(o);
+    socket_send(&g->client.stream, bytes, count);
 }
 
 static void give_buffer(uv_handle_t *handle, size_t size, uv_buf_t *buffer)

@@ -112,30 +112,13 @@ static void disconnect(struct connection *c)
 
 /* --- Output --- */
 
-struct output {
-    uv_write_t request;
-    char bytes[];
-};
-
-static void sent(uv_write_t *request, int status)
-{
-    (void)status;
-    free(request);
-}
-
 static void send_to_socket(void *opaque, const void *bytes, size_t count)
 {
     struct connection *c = opaque;
-    struct output *o;
-    uv_buf_t buffer;
 
     if (c->closing || count == 0 || uv_stream_get_write_queue_size(&c->handle.stream) > UNSENT_MAX)
         return;
-    o = host_alloc(sizeof(*o) + count);
-    memcpy(o->bytes, bytes, count);
-    buffer = uv_buf_init(o->bytes, (unsigned)count);
-    if (uv_write(&o->request, &c->handle.stream, &buffer, 1, sent) != 0)
-        free(o);
+    socket_send(&c->handle.stream, bytes, count);
 }
 
 static void send_to_backend(void *opaque, const void *bytes, size_t count)

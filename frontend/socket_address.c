@@ -1,5 +1,7 @@
 #include "frontend/socket_address.h"
 
+#include "base/host/host.h"
+
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -66,4 +68,28 @@ int socket_address_bind(const struct socket_address *a, uv_stream_t *stream)
     }
     status = uv_ip4_addr(a->host, a->port, &in);
     return status != 0 ? status : uv_tcp_bind((uv_tcp_t *)stream, (const struct sockaddr *)&in, 0);
+}
+
+/* --- Sending --- */
+
+struct output {
+    uv_write_t request;
+    char bytes[];
+};
+
+static void sent(uv_write_t *request, int status)
+{
+    (void)status;
+    free(request);
+}
+
+void socket_send(uv_stream_t *stream, const void *bytes, size_t count)
+{
+    struct output *o = host_alloc(sizeof(*o) + count);
+    uv_buf_t buffer;
+
+    memcpy(o->bytes, bytes, count);
+    buffer = uv_buf_init(o->bytes, (unsigned)count);
+    if (uv_write(&o->request, stream, &buffer, 1, sent) != 0)
+        free(o);
 }

@@ -1,5 +1,5 @@
-/* Where a server listens: "tcp:[HOST]:PORT", "unix:PATH". Without a host only this machine is let
- * in: who reaches the socket owns the guest. */
+/* Where a server listens: "tcp:[HOST]:PORT", "unix:PATH"; and how it sends. Without a host only
+ * this machine is let in: who reaches the socket owns the guest. */
 #ifndef FRONTEND_SOCKET_ADDRESS_H
 #define FRONTEND_SOCKET_ADDRESS_H
 
@@ -24,5 +24,8 @@ bool socket_address_parse(const char *text, struct socket_address *a, struct err
 /* Binds an initialised uv_pipe_t or uv_tcp_t; a status of libuv. A Unix socket that a process left
  * behind when it died is replaced. */
 int socket_address_bind(const struct socket_address *a, uv_stream_t *stream);
+
+/* Sends a copy of the bytes to a client; what cannot be sent is lost with the connection. */
+void socket_send(uv_stream_t *stream, const void *bytes, size_t count);
 
 #endif
