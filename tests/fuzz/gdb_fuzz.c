@@ -3,21 +3,14 @@
  * here so that the checksum is right (raw bytes if the length is 0xff and more follow). The guest
  * is a loop in real mode; a run ends after some thousand instructions.
  */
-#include "base/log.h"
-#include "base/error.h"
 #include "frontend/gdb_session.h"
-#include "machine/machine.h"
+#include "tests/fuzz/fuzz_machine.h"
 
-#include <fcntl.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 #define INSTRUCTIONS 5000
-#define GUEST_PATH   "/tmp/gnomon-fuzz-gdb-XXXXXX"
 
 /* inc ax; inc eax; mov [600h], ax; jmp back to the start */
 static const uint8_t guest[] = {0x40, 0x66, 0x40, 0xa3, 0x00, 0x06, 0xeb, 0xf8};
@@ -71,49 +64,21 @@ static void wait(void *opaque, uint64_t ns)
     c->left -= length;
 }
 
-static void write_guest(char *path)
-{
-    int fd;
-
-    strcpy(path, GUEST_PATH);
-    fd = mkstemp(path);
-    if (fd < 0 || write(fd, guest, sizeof(guest)) != sizeof(guest))
-        abort();
-    close(fd);
-}
-
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    char path[sizeof(GUEST_PATH)];
+    struct fuzz_machine f;
     struct client *c = calloc(1, sizeof(*c));
     struct machine_result result;
-    struct error err = {0};
-    struct log log;
 
-    write_guest(path);
-    log_init(&log);
     c->data = data;
     c->left = size;
-    c->machine = machine_create(
-        &(struct machine_config){
-            .memory_size = MACHINE_MEMORY_MIN,
-            .deterministic = true,
-            .kernel = path,
-            .kernel_entry = LOADER_ENTRY_FLAT16,
-            .log = &log,
-            .host = {.opaque = c, .wait = wait},
-        },
-        &err);
-    if (c->machine == NULL) {
-        fprintf(stderr, "%s\n", err.text);
-        abort();
-    }
+    fuzz_machine_begin(&f, guest, sizeof(guest), LOADER_ENTRY_FLAT16, MACHINE_MEMORY_MIN, c, wait);
+    c->machine = f.machine;
     gdb_session_begin(&c->session, c->machine, &no_tools, heard, c);
     machine_run(c->machine, INSTRUCTIONS, &result);
     gdb_session_ended(&c->session, 0);
     gdb_session_end(&c->session);
-    machine_destroy(c->machine);
-    unlink(path);
+    fuzz_machine_end(&f);
     free(c);
     return 0;
 }

@@ -3,23 +3,17 @@
  * machine, whose guest is a loop in long mode. A run ends after some thousand instructions. Files
  * of the host are out of reach.
  */
-#include "base/error.h"
-#include "base/log.h"
 #include "frontend/disassemble.h"
 #include "frontend/monitor_client.h"
-#include "machine/machine.h"
+#include "tests/fuzz/fuzz_machine.h"
 
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 #define INSTRUCTIONS 5000
 #define MEMORY       (4u << 20)
 #define WALKS        20000 /* of one listing */
-#define GUEST_PATH   "/tmp/gnomon-fuzz-monitor-XXXXXX"
 
 /* inc qword [300000h]; mov rax, cr3; mov cr3, rax; jmp back to the start */
 static const uint8_t guest[] = {0x48, 0xff, 0x04, 0x25, 0x00, 0x00, 0x30, 0x00,
@@ -59,43 +53,16 @@ static void wait(void *opaque, uint64_t ns)
     t->left = 0;
 }
 
-static void write_guest(char *path)
-{
-    int fd;
-
-    strcpy(path, GUEST_PATH);
-    fd = mkstemp(path);
-    if (fd < 0 || write(fd, guest, sizeof(guest)) != sizeof(guest))
-        abort();
-    close(fd);
-}
-
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    char path[sizeof(GUEST_PATH)];
+    struct fuzz_machine f;
     struct typist *t = calloc(1, sizeof(*t));
     struct machine_result result;
-    struct error err = {0};
-    struct log log;
 
-    write_guest(path);
-    log_init(&log);
     t->data = data;
     t->left = size;
-    t->machine = machine_create(
-        &(struct machine_config){
-            .memory_size = MEMORY,
-            .deterministic = true,
-            .kernel = path,
-            .kernel_entry = LOADER_ENTRY_FLAT64,
-            .log = &log,
-            .host = {.opaque = t, .wait = wait},
-        },
-        &err);
-    if (t->machine == NULL) {
-        fprintf(stderr, "%s\n", err.text);
-        abort();
-    }
+    fuzz_machine_begin(&f, guest, sizeof(guest), LOADER_ENTRY_FLAT64, MEMORY, t, wait);
+    t->machine = f.machine;
     monitor_client_begin(&t->client, t->machine, &tools, -1, heard, t);
     t->client.monitor.no_files = true;
     t->client.monitor.walks = WALKS;
@@ -103,8 +70,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     machine_run(t->machine, INSTRUCTIONS, &result);
     monitor_client_ended(&t->client, result.text);
     monitor_client_end(&t->client);
-    machine_destroy(t->machine);
-    unlink(path);
+    fuzz_machine_end(&f);
     free(t);
     return 0;
 }

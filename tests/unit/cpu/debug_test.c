@@ -329,5 +329,5 @@ int main(void)
     tcase_add_test(tc, branches_are_recorded_while_lbr_is_set);
     tcase_add_test(tc, an_interrupt_keeps_the_branch_before_it);
     tcase_add_test(tc, records_go_on_after_a_load);
-    return vcpu_rig_run_suite("debug", tc);
+    return run_suite("debug", tc);
 }

@@ -331,5 +331,5 @@ int main(void)
     tcase_add_test(tc, a_fault_of_its_delivery_is_no_double_fault);
     tcase_add_test(tc, a_reset_keeps_the_log);
     tcase_add_test(tc, what_is_pending_is_saved);
-    return vcpu_rig_run_suite("mce", tc);
+    return run_suite("mce", tc);
 }

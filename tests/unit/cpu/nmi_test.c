@@ -274,5 +274,5 @@ int main(void)
     tcase_add_test(tc, init_keeps_what_the_manual_says);
     tcase_add_test(tc, init_ends_hlt_and_nmi_blocking);
     tcase_add_test(tc, a_triple_fault_is_shutdown);
-    return vcpu_rig_run_suite("nmi", tc);
+    return run_suite("nmi", tc);
 }

@@ -127,5 +127,5 @@ int main(void)
     tcase_add_test(tc, an_exception_frame_reaches_a_device_at_the_exact_time);
     tcase_add_test(tc, a_block_does_not_outlive_a_shrinking_code_limit);
     tcase_add_test(tc, code_that_changes_the_next_instruction_runs_the_new_one);
-    return vcpu_rig_run_suite("run", tc);
+    return run_suite("run", tc);
 }

@@ -257,5 +257,5 @@ int main(void)
     tcase_add_test(tc, smm_can_be_saved_and_restored);
     tcase_add_test(tc, an_smi_comes_before_a_trap_which_waits_for_rsm);
     tcase_add_test(tc, an_init_comes_before_a_trap_and_forgets_it);
-    return vcpu_rig_run_suite("smm", tc);
+    return run_suite("smm", tc);
 }

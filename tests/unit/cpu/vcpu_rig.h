@@ -11,6 +11,7 @@
 #include "cpu/cpuid.h"
 #include "mmu/bus.h"
 #include "mmu/memory.h"
+#include "tests/unit/run_suite.h"
 
 #include <check.h>
 #include <stdlib.h>
@@ -99,20 +100,6 @@ static inline uint16_t vcpu_rig_stack(struct vcpu_rig *rig, unsigned n)
 
     bus_read(rig->bus, gpa(rig->cpu->gpr[GPR_RSP] + 2 * n), b, 2);
     return (uint16_t)(b[0] | b[1] << 8);
-}
-
-static inline int vcpu_rig_run_suite(const char *name, TCase *tc)
-{
-    Suite *suite = suite_create(name);
-    SRunner *runner;
-    int failed;
-
-    suite_add_tcase(suite, tc);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 
 #endif

@@ -114,5 +114,5 @@ int main(void)
     tcase_add_test(tc, isa_debug_exit_reports_twice_the_value_plus_one);
     tcase_add_test(tc, isa_debug_exit_takes_one_to_four_ports);
     tcase_add_test(tc, the_own_exit_port_reports_the_value_itself);
-    return rig_run("debugport", tc);
+    return run_suite("debugport", tc);
 }

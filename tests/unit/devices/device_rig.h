@@ -12,6 +12,7 @@
 #include "devices/irq.h"
 #include "mmu/bus.h"
 #include "mmu/memory.h"
+#include "tests/unit/run_suite.h"
 
 #include <check.h>
 #include <stdlib.h>
@@ -147,21 +148,6 @@ static inline bool rig_load(void (*serialize)(void *device, struct state *s), vo
     state_destroy(s);
     state_destroy(saved);
     return good;
-}
-
-/* Runs the test case as a suite of its own; the result of main. */
-static inline int rig_run(const char *name, TCase *tc)
-{
-    Suite *suite = suite_create(name);
-    SRunner *runner;
-    int failed;
-
-    suite_add_tcase(suite, tc);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 
 #endif

@@ -95,5 +95,5 @@ int main(void)
     tcase_add_test(tc, the_interrupt_stays_until_port_f0_is_written);
     tcase_add_test(tc, a_reset_takes_the_interrupt_back);
     tcase_add_test(tc, it_can_be_saved_and_restored);
-    return rig_run("ferr", tc);
+    return run_suite("ferr", tc);
 }

@@ -400,5 +400,5 @@ int main(void)
     tcase_add_test(tc, reset_forgets_bytes_and_opens_a20);
     tcase_add_test(tc, a_restored_controller_goes_on_where_the_saved_one_was);
     tcase_add_test(tc, a_state_with_an_impossible_queue_is_refused);
-    return rig_run("i8042", tc);
+    return run_suite("i8042", tc);
 }

@@ -636,5 +636,5 @@ int main(void)
     tcase_add_test(tc, a_restored_host_maps_and_routes_as_the_saved_one);
     tcase_add_test(tc, a_truncated_state_is_refused);
     tcase_add_test(tc, a_state_cannot_change_read_only_registers);
-    return rig_run("pci", tc);
+    return run_suite("pci", tc);
 }

@@ -344,5 +344,5 @@ int main(void)
     tcase_add_test(tc, reset_returns_to_the_default);
     tcase_add_test(tc, a_restored_pm_goes_on_where_the_saved_one_was);
     tcase_add_test(tc, a_state_with_reserved_bits_is_refused);
-    return rig_run("pm", tc);
+    return run_suite("pm", tc);
 }

@@ -97,5 +97,5 @@ int main(void)
     tcase_add_test(tc, bit_0_resets_on_its_rise);
     tcase_add_test(tc, reset_turns_a20_off);
     tcase_add_test(tc, the_register_is_saved_and_restored);
-    return rig_run("port92", tc);
+    return run_suite("port92", tc);
 }

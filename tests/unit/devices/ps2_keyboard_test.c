@@ -244,5 +244,5 @@ int main(void)
     tcase_add_test(tc, the_last_byte_is_repeated_on_request);
     tcase_add_test(tc, lost_keys_are_marked_once);
     tcase_add_test(tc, a_host_that_never_reads_does_no_harm);
-    return rig_run("ps2_keyboard", tc);
+    return run_suite("ps2_keyboard", tc);
 }

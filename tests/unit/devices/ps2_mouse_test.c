@@ -243,5 +243,5 @@ int main(void)
     tcase_add_test(tc, scaling_changes_stream_reports);
     tcase_add_test(tc, unknown_commands_and_arguments_ask_for_a_resend);
     tcase_add_test(tc, extreme_movement_does_no_harm);
-    return rig_run("ps2_mouse", tc);
+    return run_suite("ps2_mouse", tc);
 }

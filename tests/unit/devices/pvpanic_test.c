@@ -73,5 +73,5 @@ int main(void)
     tcase_add_test(tc, a_read_gives_the_events_it_understands);
     tcase_add_test(tc, a_panic_is_reported);
     tcase_add_test(tc, unknown_events_are_not_reported);
-    return rig_run("pvpanic", tc);
+    return run_suite("pvpanic", tc);
 }

@@ -509,5 +509,5 @@ int main(void)
     tcase_add_test(tc, reset_drops_the_interrupt_and_the_bytes);
     tcase_add_test(tc, a_restored_port_goes_on_where_the_saved_one_was);
     tcase_add_test(tc, a_state_with_an_impossible_fifo_is_refused);
-    return rig_run("uart", tc);
+    return run_suite("uart", tc);
 }

@@ -246,5 +246,5 @@ int main(void)
     tcase_add_test(tc, the_mask_of_an_irq_descriptor_is_where_it_is_said_to_be);
     tcase_add_test(tc, windows_say_first_last_and_length);
     tcase_add_test(tc, a_full_writer_writes_no_more_and_says_so);
-    return tables_rig_run("acpi_aml", tc);
+    return run_suite("acpi_aml", tc);
 }

@@ -541,7 +541,7 @@ int main(int argc, char **argv)
 
     if (argc == 2 && strcmp(argv[1], "--dump") == 0) {
         tcase_add_test(tc, dump);
-        return tables_rig_run("acpi", tc);
+        return run_suite("acpi", tc);
     }
     tcase_add_test(tc, the_root_pointer_leads_to_every_table);
     tcase_add_test(tc, everything_lies_in_the_reserved_area);
@@ -561,5 +561,5 @@ int main(int argc, char **argv)
     tcase_add_test(tc, the_same_target_gives_the_same_bytes);
     tcase_add_test(tc, too_many_processors_are_an_error);
     tcase_add_test(tc, a_machine_without_memory_there_is_an_error);
-    return tables_rig_run("acpi", tc);
+    return run_suite("acpi", tc);
 }

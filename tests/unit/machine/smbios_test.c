@@ -302,7 +302,7 @@ int main(int argc, char **argv)
 
     if (argc == 2 && strcmp(argv[1], "--dump") == 0) {
         tcase_add_test(tc, dump);
-        return tables_rig_run("smbios", tc);
+        return run_suite("smbios", tc);
     }
     tcase_add_test(tc, the_64_bit_entry_point_leads_to_the_structures);
     tcase_add_test(tc, the_32_bit_entry_point_leads_there_too);
@@ -312,5 +312,5 @@ int main(int argc, char **argv)
     tcase_add_test(tc, memory_is_what_the_machine_has);
     tcase_add_test(tc, an_array_of_two_tebibytes_needs_the_extended_fields);
     tcase_add_test(tc, too_many_processors_are_an_error);
-    return tables_rig_run("smbios", tc);
+    return run_suite("smbios", tc);
 }

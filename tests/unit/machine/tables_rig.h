@@ -12,6 +12,7 @@
 #include "machine/loader.h"
 #include "mmu/bus.h"
 #include "mmu/memory.h"
+#include "tests/unit/run_suite.h"
 
 #include <check.h>
 #include <stdlib.h>
@@ -105,20 +106,6 @@ static inline void tables_rig_from_environment(struct tables_rig *r)
     r->target.ram_below_4g = tables_rig_number("TABLES_BELOW");
     r->target.ram_above_4g = tables_rig_number("TABLES_ABOVE");
     r->target.cpu_count = (unsigned)tables_rig_number("TABLES_CPUS");
-}
-
-static inline int tables_rig_run(const char *name, TCase *tc)
-{
-    Suite *suite = suite_create(name);
-    SRunner *runner;
-    int failed;
-
-    suite_add_tcase(suite, tc);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 
 #endif
