@@ -58,8 +58,8 @@ void mmu_destroy(struct mmu_context *m)
 
 /* --- Coherency events --- */
 
-/* Policy `flush`: drops what the guest asks for. The others: nothing goes but globals that all spaces
- * share, for all of it is made coherent. */
+/* Policy `flush`: drops what the guest asks for. The others: nothing goes but globals that all
+ * spaces share, for all of it is made coherent. */
 static void flush(struct mmu_context *m, bool globals, enum mmu_event_cause cause)
 {
     unsigned dropped;

@@ -8,8 +8,6 @@
 
 #include <string.h>
 
-static const uint8_t large_shifts[TLB_LARGE_KINDS] = {21, 22, 30};
-
 static unsigned large_kind(unsigned shift)
 {
     return shift == 21 ? 0 : shift == 22 ? 1 : 2;
@@ -21,7 +19,7 @@ struct tlb *tlb_create(void)
 
     memset(t->chains, 0xff, sizeof(t->chains));
     t->generation[0] = t->generation[1] = 1; /* entries of generation 0 are empty */
-    space_create(t); /* the common one */
+    space_create(t);                         /* the common one */
     t->space = space_create(t);
     return t;
 }
@@ -41,11 +39,6 @@ void tlb_destroy(struct tlb *t)
 static unsigned slot_index(uint64_t address)
 {
     return (address >> PAGE_SHIFT) & (TLB_SIZE - 1);
-}
-
-static uint64_t page_base(uint64_t address, unsigned shift)
-{
-    return address & ~(BIT64(shift) - 1);
 }
 
 /* --- Chains: from a frame to the slots that may be writable --- */
@@ -114,76 +107,6 @@ void tlb_revoke_write(struct mmu_context *m, mpa_t frame)
         }
         slot = side->next;
     }
-}
-
-/* --- What look-up caches of code may hold --- */
-
-/* The bit of a page of the size around the address. */
-static unsigned lost_bit(uint64_t address, unsigned shift)
-{
-    uint64_t key = (page_base(address, shift) | shift) * 0x9e3779b97f4a7c15u;
-
-    return (unsigned)(key >> 32) & (TLB_LOST_BITS - 1);
-}
-
-/* A slot that was fetched through no longer says so. */
-static void lose_exec(struct mmu_space *space, enum tlb_view view, const struct tlb_side *side)
-{
-    struct tlb_code *code = &space->code[view];
-    unsigned bit = lost_bit(side->page, side->to.shift);
-
-    code->lost[bit / 64] |= BIT64(bit % 64);
-    code->any_lost[side->to.global] = true;
-}
-
-/* May a look-up cache hold code of a page at the address, although no slot shows it? */
-static bool exec_was_lost(const struct tlb_code *code, uint64_t address)
-{
-    unsigned bit = lost_bit(address, PAGE_SHIFT);
-
-    if (!code->any_lost[0] && !code->any_lost[1])
-        return false;
-    if (code->lost[bit / 64] >> bit % 64 & 1)
-        return true;
-    for (unsigned i = 0; i < TLB_LARGE_KINDS; i++) {
-        bit = lost_bit(address, large_shifts[i]);
-        if (code->lost[bit / 64] >> bit % 64 & 1)
-            return true;
-    }
-    return false;
-}
-
-/* All look-ups made in the view end. */
-static void exec_gone(struct mmu_context *m, struct mmu_space *space, enum tlb_view view)
-{
-    struct tlb_code *code = &space->code[view];
-
-    code->epoch = ++m->tlb->last_epoch;
-    if (view == m->view && space == tlb_owner(m->tlb, view))
-        m->code_epoch = code->epoch;
-    if (code->any_lost[0] || code->any_lost[1])
-        memset(code->lost, 0, sizeof(code->lost));
-    code->any_lost[0] = code->any_lost[1] = false;
-}
-
-void mmu_end_lookups(struct mmu_context *m)
-{
-    struct tlb_code *code = &tlb_owner(m->tlb, m->view)->code[m->view];
-
-    m->tlb->ended_epochs = m->tlb->last_epoch;
-    m->code_epoch = code->epoch = ++m->tlb->last_epoch;
-}
-
-void tlb_enter_view(struct mmu_context *m, enum tlb_view view)
-{
-    struct mmu_space *space = tlb_owner(m->tlb, view);
-    struct tlb_code *code = &space->code[view];
-
-    if (unlikely(code->epoch <= m->tlb->ended_epochs))
-        code->epoch = ++m->tlb->last_epoch;
-    m->view = view;
-    m->table = m->all_slow ? m->tlb->empty : space->tables[view].entries;
-    m->code_epoch = code->epoch;
 }
 
 /* --- Slots --- */
@@ -262,7 +185,7 @@ static void set_tags(struct mmu_context *m, struct mmu_space *space, enum tlb_vi
     grant_write(m, space, view, index);
     if (e->exec_tag != TLB_NO_TAG && !(side->allowed & BIT(MMU_FETCH))) {
         e->exec_tag = TLB_NO_TAG;
-        lose_exec(space, view, side);
+        tlb_lose_exec(space, view, side);
     }
 }
 
@@ -321,7 +244,7 @@ static struct tlb_side *fill_slot(struct mmu_context *m, enum tlb_view view, uin
             MMU_EMIT(m, TLB_EVICT, .gva = side->page, .gpa = side->to.page.v,
                      .view = (uint8_t)view);
         if (e->exec_tag != TLB_NO_TAG && !same)
-            lose_exec(space, view, side);
+            tlb_lose_exec(space, view, side);
         had_exec = clear_slot(m->tlb, space, view, index) && same;
     }
     m->fills++;
@@ -358,7 +281,7 @@ static struct tlb_second *second_find_size(struct tlb *t, uint64_t address, unsi
 {
     struct tlb_second *s = second_slot(t, address, shift);
 
-    if (s->page == page_base(address, shift) && s->generation == t->generation[s->to.global])
+    if (s->page == tlb_page_base(address, shift) && s->generation == t->generation[s->to.global])
         return s;
     return NULL;
 }
@@ -368,7 +291,7 @@ static bool second_find(struct mmu_context *m, uint64_t address, struct mmu_tran
     struct tlb_second *s = second_find_size(m->tlb, address, PAGE_SHIFT);
 
     for (unsigned i = 0; s == NULL && i < TLB_LARGE_KINDS; i++)
-        s = second_find_size(m->tlb, address, large_shifts[i]);
+        s = second_find_size(m->tlb, address, tlb_large_shifts[i]);
     if (s == NULL)
         return false;
     *to = s->to;
@@ -384,7 +307,7 @@ static void second_drop(struct tlb *t, uint64_t address)
     if (s != NULL)
         s->generation = 0;
     for (unsigned i = 0; i < TLB_LARGE_KINDS; i++) {
-        s = second_find_size(t, address, large_shifts[i]);
+        s = second_find_size(t, address, tlb_large_shifts[i]);
         if (s != NULL)
             s->generation = 0;
     }
@@ -396,10 +319,10 @@ static void second_fill(struct tlb *t, uint64_t address, const struct mmu_transl
     struct tlb_second *s = second_slot(t, address, to->shift);
 
     second_drop(t, address);
-    s->page = page_base(address, to->shift);
+    s->page = tlb_page_base(address, to->shift);
     s->generation = t->generation[to->global];
     s->to = *to;
-    s->to.page.v = page_base(to->page.v, to->shift);
+    s->to.page.v = tlb_page_base(to->page.v, to->shift);
 }
 
 /* --- Slots without a trace --- */
@@ -590,7 +513,7 @@ static unsigned flush_space(struct mmu_context *m, struct mmu_space *space, bool
         if (globals)
             dropped += flush_log(m->tlb, space, view, true, &exec);
         if (exec)
-            exec_gone(m, space, view);
+            tlb_end_lookups(m, space, view);
     }
     return dropped;
 }
@@ -659,7 +582,7 @@ static unsigned drop_pieces(struct tlb *t, struct mmu_space *space, enum tlb_vie
     for (unsigned i = 0; i < log->count; i++) {
         const struct tlb_side *side = &space->tables[view].side[log->slots[i]];
 
-        if (side->to.shift != shift || page_base(side->page, shift) != start)
+        if (side->to.shift != shift || tlb_page_base(side->page, shift) != start)
             continue;
         *exec |= clear_slot(t, space, view, log->slots[i]);
         dropped++;
@@ -687,12 +610,13 @@ static unsigned drop_from_view(struct tlb *t, struct mmu_space *space, enum tlb_
     unsigned dropped = drop_slot(t, space, view, address & PAGE_MASK, exec);
 
     for (unsigned i = 0; i < TLB_LARGE_KINDS; i++) {
-        uint64_t start = page_base(address, large_shifts[i]);
+        uint64_t start = tlb_page_base(address, tlb_large_shifts[i]);
 
-        if (*large_live(t, address, large_shifts[i]) == 0)
+        if (*large_live(t, address, tlb_large_shifts[i]) == 0)
             continue;
         for (unsigned k = 0; k < 2; k++)
-            dropped += drop_pieces(t, space, view, &table->log[k], start, large_shifts[i], exec);
+            dropped +=
+                drop_pieces(t, space, view, &table->log[k], start, tlb_large_shifts[i], exec);
     }
     return dropped;
 }
@@ -705,12 +629,12 @@ unsigned tlb_drop_page(struct mmu_context *m, uint64_t address)
 
     second_drop(t, address);
     for (unsigned view = 0; view < TLB_VIEW_COUNT; view++) {
-        bool exec = exec_was_lost(&space->code[view], address);
+        bool exec = tlb_exec_was_lost(&space->code[view], address);
 
         if (tlb_has_table(space, view))
             dropped += drop_from_view(t, space, view, address, &exec);
         if (exec)
-            exec_gone(m, space, view);
+            tlb_end_lookups(m, space, view);
     }
     return dropped;
 }
@@ -741,7 +665,7 @@ static void drop_common_range(struct mmu_context *m, uint64_t address, uint64_t 
         drop_logged(m->tlb, space, TLB_VIEW_SUPERVISOR,
                     &space->tables[TLB_VIEW_SUPERVISOR].log[false], address, size, &exec);
     if (exec)
-        exec_gone(m, space, TLB_VIEW_SUPERVISOR);
+        tlb_end_lookups(m, space, TLB_VIEW_SUPERVISOR);
 }
 
 void tlb_drop_range(struct mmu_context *m, uint64_t spaces, uint64_t address, uint64_t size)
@@ -759,14 +683,14 @@ void tlb_drop_range(struct mmu_context *m, uint64_t spaces, uint64_t address, ui
         }
         for (unsigned view = 0; view < TLB_VIEW_COUNT; view++) {
             const struct tlb_code *code = &space->code[view];
-            bool exec = size == PAGE_SIZE ? exec_was_lost(code, address)
+            bool exec = size == PAGE_SIZE ? tlb_exec_was_lost(code, address)
                                           : code->any_lost[0] || code->any_lost[1];
 
             if (tlb_has_table(space, view))
                 m->stats.slots_dropped +=
                     drop_range_from_view(m->tlb, space, view, address, size, &exec);
             if (exec)
-                exec_gone(m, space, view);
+                tlb_end_lookups(m, space, view);
         }
     }
 }

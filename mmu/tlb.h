@@ -11,10 +11,10 @@
  * A processor has no second level of this size; it is legal because everything in it is dropped by
  * the instructions that drop TLB entries (SDM 3A 4.10.4).
  *
- * A slot belongs to a table (one per view), the tables to a space. Policy `flush` has one space; the
- * others keep several warm, and one that is common to all of them. Each table logs the slots that it filled, so that a
- * flush costs what was filled. Slots that may hold a write tag hang in chains by frame, so that a
- * watch finds them.
+ * A slot belongs to a table (one per view), the tables to a space. Policy `flush` has one space;
+ * the others keep several warm, and one that is common to all of them. Each table logs the slots
+ * that it filled, so that a flush costs what was filled. Slots that may hold a write tag hang in
+ * chains by frame, so that a watch finds them.
  */
 #ifndef MMU_TLB_H
 #define MMU_TLB_H
@@ -77,11 +77,11 @@ struct tlb_code {
  * One translation context: a root and the control bits that say what its tables mean. Policy
  * `flush` has a single one, reused for every root; the others keep several warm.
  *
- * Space 0 is the common one: the view TLB_VIEW_SUPERVISOR of all spaces that have none of their own.
- * Kernels map themselves with global pages, and what was cached of these may be used under every
- * root until an instruction drops globals (SDM 3A 4.10.2.4): so that a new space starts with a warm
- * kernel. Other translations in the common table belong to the current space and go when it is left.
- * A space that has too many of those (a kernel without global pages) gets a table of its own.
+ * Space 0 is the common one: TLB_VIEW_SUPERVISOR of all spaces that have no such table of their
+ * own. Kernels map themselves with global pages, and what was cached of these may be used under
+ * every root until an instruction drops globals (SDM 3A 4.10.2.4): so a new space starts with a
+ * warm kernel. Other translations in the common table belong to the current space and go when it
+ * is left. A space that has too many of those (a kernel without global pages) gets its own table.
  */
 struct mmu_space {
     unsigned number;       /* index in tlb.spaces */
@@ -106,6 +106,13 @@ struct mmu_space {
 #define TLB_LARGE_SIZE  64u   /* translations per large page size */
 #define TLB_LARGE_KINDS 3u    /* 2 MiB, 4 MiB, 1 GiB */
 #define TLB_LARGE_LIVE  8192u
+
+extern const uint8_t tlb_large_shifts[TLB_LARGE_KINDS];
+
+static inline uint64_t tlb_page_base(uint64_t address, unsigned shift)
+{
+    return address & ~(BIT64(shift) - 1);
+}
 
 struct tlb_second {
     uint64_t page;       /* linear address of the page, aligned to its size */
@@ -166,8 +173,8 @@ static inline struct mmu_space *tlb_owner(const struct tlb *t, enum tlb_view vie
     return t->space->own || view != TLB_VIEW_SUPERVISOR ? t->space : t->spaces[TLB_COMMON];
 }
 
-/* Not every space needs one for TLB_VIEW_SUPERVISOR, and the common one has no other; a table that is
- * not there has empty logs and nothing else. */
+/* Not every space needs one for TLB_VIEW_SUPERVISOR, and the common one has no other; a table that
+ * is not there has empty logs and nothing else. */
 static inline bool tlb_has_table(const struct mmu_space *space, enum tlb_view view)
 {
     return space->tables[view].entries != NULL;
@@ -215,11 +222,22 @@ void tlb_retag(struct mmu_context *m);
 /* Does that for what the current space uses, if it was left before such a change. */
 void tlb_retag_late(struct mmu_context *m);
 
-/* Makes the view current: sets the context's view, table and code_epoch. */
-void tlb_enter_view(struct mmu_context *m, enum tlb_view view);
-
 /* Takes away every write tag for the frame. */
 void tlb_revoke_write(struct mmu_context *m, mpa_t frame);
+
+/* --- Look-ups of code: mmu/tlb_code.c --- */
+
+/* A slot that was fetched through no longer says so. */
+void tlb_lose_exec(struct mmu_space *space, enum tlb_view view, const struct tlb_side *side);
+
+/* May a look-up cache hold code of a page at the address, although no slot shows it? */
+bool tlb_exec_was_lost(const struct tlb_code *code, uint64_t address);
+
+/* All look-ups made in the view of the space end. */
+void tlb_end_lookups(struct mmu_context *m, struct mmu_space *space, enum tlb_view view);
+
+/* Makes the view current: sets the context's view, table and code_epoch. */
+void tlb_enter_view(struct mmu_context *m, enum tlb_view view);
 
 /* --- Spaces: mmu/space.c --- */
 
