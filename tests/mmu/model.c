@@ -246,8 +246,8 @@ void model_follow(struct driver *d)
     d->walks = v->m->walks - v->walks;
     if (!model_coherent(v))
         return;
-    if (event)
-        v->count = 0; /* whatever is kept is what the tables say */
+    if (event) /* whatever else is kept is what the tables say */
+        model_forget(v, false, true, 0, NULL);
     if (event || d->walks > 0 || v->m->stats.consumptions != v->consumptions)
         model_take_instant(d, v);
 }
@@ -265,7 +265,7 @@ static uint64_t cached_physical(const struct driver *d, const struct cached *c, 
 }
 
 static bool in_history(struct driver *d, uint64_t linear, uint64_t physical, enum oracle_kind kind,
-                       enum oracle_who who)
+                       enum oracle_who who, bool globals_only)
 {
     const struct oracle_cpu cpu = model_processor(d);
     uint16_t pcid = model_pcid(d->v->m);
@@ -273,7 +273,7 @@ static bool in_history(struct driver *d, uint64_t linear, uint64_t physical, enu
     for (unsigned i = 0; i < d->v->count; i++) {
         const struct cached *c = &d->v->history[i];
 
-        if (covers(c, linear) && (c->page.global || c->pcid == pcid) &&
+        if (covers(c, linear) && (c->page.global || (c->pcid == pcid && !globals_only)) &&
             cached_physical(d, c, linear) == physical &&
             oracle_allowed(&cpu, kind, who, &c->page) && (kind != ORACLE_STORE || c->page.dirty))
             return true;
@@ -344,31 +344,38 @@ static uint64_t instant_read(void *opaque, uint64_t physical, unsigned size)
  * but in ROM, where nobody can set them.
  */
 static bool was_so(struct driver *d, uint64_t linear, uint64_t physical, enum oracle_kind kind,
-                   enum oracle_who who)
+                   enum oracle_who who, struct oracle_answer *a)
 {
     const struct oracle_cpu cpu = model_processor(d);
     struct oracle_cpu then = cpu;
-    struct oracle_answer a;
 
     then.read = instant_read;
     then.pkru = 0; /* whatever is allowed */
     then.smap = false;
-    a = oracle_access(&then, linear, ORACLE_LOAD, ORACLE_SUPERVISOR);
-    if (a.end == ORACLE_TRANSLATED && a.entries > 0 &&
-        model_kind(d, a.entry_at[a.entries - 1]) != FRAME_RAM)
-        a.dirty = true;
-    return a.end == ORACLE_TRANSLATED && !model_unmarked(d, &a) && a.physical == physical &&
-           oracle_allowed(&cpu, kind, who, &a) && (kind != ORACLE_STORE || a.dirty);
+    *a = oracle_access(&then, linear, ORACLE_LOAD, ORACLE_SUPERVISOR);
+    if (a->end == ORACLE_TRANSLATED && a->entries > 0 &&
+        model_kind(d, a->entry_at[a->entries - 1]) != FRAME_RAM)
+        a->dirty = true;
+    return a->end == ORACLE_TRANSLATED && !model_unmarked(d, a) && a->physical == physical &&
+           oracle_allowed(&cpu, kind, who, a) && (kind != ORACLE_STORE || a->dirty);
 }
 
 bool model_was_legal(struct driver *d, uint64_t linear, uint64_t physical, enum oracle_kind kind,
                      enum oracle_who who)
 {
-    if (model_coherent(d->v) && was_so(d, linear, physical, kind, who))
+    bool supervisor = who == ORACLE_IMPLICIT || d->v->m->view == TLB_VIEW_SUPERVISOR;
+    struct oracle_answer a;
+
+    if (!model_coherent(d->v))
+        return in_history(d, linear, physical, kind, who, false);
+    if (was_so(d, linear, physical, kind, who, &a)) {
+        if (a.global && supervisor)
+            model_remember(d, linear, &a); /* common to all spaces from now on */
         return true;
-    if (model_coherent(d->v) && d->v->m->tlb->transient_count == 0)
-        return false;
-    return in_history(d, linear, physical, kind, who);
+    }
+    if (d->v->m->tlb->transient_count > 0)
+        return in_history(d, linear, physical, kind, who, false);
+    return supervisor && in_history(d, linear, physical, kind, who, true);
 }
 
 /* --- A and D bits --- */

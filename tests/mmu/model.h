@@ -8,8 +8,8 @@
  *
  *   now         what the tables say at this moment
  *   history     policy `flush`: where an earlier access went, unless an invalidation since then
- *               covers it; the others: where one went since the last coherency event, if slots
- *               without a trace are about
+ *               covers it; the others: so for the supervisor's global pages, else where one went
+ *               since the last coherency event, if slots without a trace are about
  *   instant     coherent policies: where a processor could have gone by a walk when patches were
  *               last taken
  *
