@@ -58,6 +58,7 @@ static void check_slot(struct mmu_context *m, const struct mmu_context *as, enum
                        const struct tlb_side *side)
 {
     struct mmu_walk w;
+    mpa_t at;
 
     m->stats.paranoid_checks++;
     mmu_walk_inspect(as, gva(side->page), MMU_READ, view, &w);
@@ -67,6 +68,10 @@ static void check_slot(struct mmu_context *m, const struct mmu_context *as, enum
         fail(m, "a TLB entry", side->page, &w);
     if (side->to.dirty && !w.mapping.dirty && w.levels[w.count - 1].source == WALK_FROM_RAM)
         fail(m, "a TLB entry's D bit", side->page, &w);
+    if (mmu_locate(m, side->to.page, MMU_FETCH, &at) == FRAME_HOLE
+            ? side->backing != TLB_BACKING_IO
+            : side->backing == TLB_BACKING_IO || side->frame != mpa_frame(at))
+        fail(m, "a TLB entry's frame", side->page, &w);
 }
 
 static void check_table(struct mmu_context *m, const struct mmu_context *as, enum tlb_view view,
