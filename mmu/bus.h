@@ -41,8 +41,8 @@ struct bus_region_ops {
 struct bus *bus_create(struct machine_memory *memory, struct log *log);
 void bus_destroy(struct bus *bus);
 
-/* Gives the VM another map, or none (NULL); the bus owns it from now on and destroys the one that it
- * had. The vCPUs, between two instructions, drop all that they have derived. */
+/* Gives the VM another map, or none (NULL); the bus owns it from now on and destroys the one that
+ * it had. The vCPUs, between two instructions, drop all that they have derived. */
 void bus_set_p2m(struct bus *bus, struct p2m *p2m);
 
 /* NULL: bare. */

@@ -20,10 +20,11 @@ void mmu_inspect_root(const struct mmu_context *m, uint64_t cr3, struct mmu_cont
     for (unsigned n = 0; n < 4; n++) {
         mpa_t where;
 
-        copy->pdpte[n] = p2m_find(m->p2m, gpa(((cr3 & 0xffffffe0) + 8 * n) & m->a20_mask), &where) &&
-                                 machine_memory_contains(m->memory, where, 8)
-                             ? guest_load64(machine_memory_host(m->memory, where))
-                             : 0;
+        copy->pdpte[n] =
+            p2m_find(m->p2m, gpa(((cr3 & 0xffffffe0) + 8 * n) & m->a20_mask), &where) &&
+                    machine_memory_contains(m->memory, where, 8)
+                ? guest_load64(machine_memory_host(m->memory, where))
+                : 0;
     }
 }
 
@@ -103,8 +104,7 @@ void mmu_inspect_print_walk(const struct mmu_context *m, FILE *out, const struct
         fputs(" (not in the VM's map)", out);
     else if (at.v != w->gpa.v)
         fprintf(out, " (machine %#" PRIx64 ")", at.v);
-    fprintf(out, ", page of %" PRIu64 " KiB, ",
-            (uint64_t)(BIT64(w->mapping.shift) >> 10));
+    fprintf(out, ", page of %" PRIu64 " KiB, ", (uint64_t)(BIT64(w->mapping.shift) >> 10));
     mmu_inspect_print_rights(out, w->mapping.rights, false);
     fprintf(out, "%s%s, key %u\n", w->mapping.global ? " global" : "",
             w->mapping.dirty ? " dirty" : "", w->mapping.pkey);

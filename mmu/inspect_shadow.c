@@ -39,7 +39,7 @@ static bool print_level(const struct mmu_context *m, FILE *out, const struct sha
     }
     raw = shadow_raw(m, p, index);
     coherent = shadow_state(word) == SHADOW_UNKNOWN ||
-                    shadow_same(word, shadow_normal(p->role, p->level, raw));
+               shadow_same(word, shadow_normal(p->role, p->level, raw));
 
     fprintf(out, "level %u, entry %u at %#" PRIx64 ": guest %016" PRIx64 ", derived: ", p->level,
             index, shadow_entry_address(p, index), raw);

@@ -89,8 +89,8 @@ struct machine_memory {
     void *code_write_opaque;
 };
 
-/* Reserves a region of `size` bytes (a multiple of the page size, not 0, at most MEMORY_SIZE_LIMIT),
- * all holes. */
+/* Reserves a region of `size` bytes (a multiple of the page size, not 0, at most
+ * MEMORY_SIZE_LIMIT), all holes. */
 struct machine_memory *machine_memory_create(uint64_t size, struct error *err);
 void machine_memory_destroy(struct machine_memory *m);
 

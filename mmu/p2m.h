@@ -28,7 +28,7 @@ struct machine_memory;
 #define P2M_PRESENT BIT64(0) /* of a leaf; else it is 0, and the page is the bus's */
 
 struct p2m {
-    _Atomic uint64_t *leaves;      /* by GPA page, allocated lazily: machine address | P2M_PRESENT */
+    _Atomic uint64_t *leaves;      /* by GPA page, lazily allocated: address | P2M_PRESENT */
     uint64_t pages;                /* leaves; what lies behind is absent */
     uint64_t moved;                /* pages that are not as the identity map has them */
     uint64_t changes;              /* since creation, while it belonged to a bus */

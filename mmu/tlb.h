@@ -190,7 +190,7 @@ void tlb_retag_space(struct mmu_context *m);
 /* Makes the view current: sets the context's view, table and code_epoch. */
 void tlb_enter_view(struct mmu_context *m, enum tlb_view view);
 
-/* Drops what leads to the frame (or with an absent page, mpa of the same number, to the bus) through
+/* Drops what leads to the frame (for an absent page, mpa of the same number: to the bus) through
  * the guest physical page, in all spaces and views. Only with a p2m. Look-ups of code are the
  * caller's business. */
 void tlb_drop_gpa(struct mmu_context *m, gpa_t page, mpa_t frame);
