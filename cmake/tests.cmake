@@ -112,6 +112,16 @@ if(NOT GNOMON_CROSS AND TARGET unit_machine_acpi AND TARGET unit_machine_smbios)
                 COMMAND tests/unit/machine/smbios_dmidecode.sh $<TARGET_FILE:unit_machine_smbios>)
 endif()
 
+# What the randomised tests of mmu/ share: the driver and its model.
+if(NOT GNOMON_CROSS OR emulator)
+    add_library(mmu_driver STATIC ${CMAKE_SOURCE_DIR}/tests/mmu/model.c
+                ${CMAKE_SOURCE_DIR}/tests/mmu/driver.c)
+    target_link_libraries(mmu_driver PUBLIC gnomon_mmu)
+    if(GNOMON_LTO)
+        target_compile_options(mmu_driver PRIVATE -fno-lto)
+    endif()
+endif()
+
 if(NOT GNOMON_CROSS OR emulator)
     file(GLOB fuzz_harnesses CONFIGURE_DEPENDS RELATIVE ${CMAKE_SOURCE_DIR}/tests/fuzz
          ${CMAKE_SOURCE_DIR}/tests/fuzz/*_fuzz.c)
@@ -136,6 +146,9 @@ if(NOT GNOMON_CROSS OR emulator)
             set(own_libraries PkgConfig::capstone)
         elseif(name MATCHES "gdb|monitor")
             set(own_libraries gnomon_frontend)
+        endif()
+        if(name STREQUAL "mmu")
+            list(PREPEND own_libraries mmu_driver)
         endif()
         set(corpus ${CMAKE_SOURCE_DIR}/tests/fuzz/corpus/${name})
         if(GNOMON_FUZZ)

@@ -324,7 +324,7 @@ static bool set_mmu_patch(struct options *o, const char *what, const char *value
 static bool set_mmu_spaces(struct options *o, const char *what, const char *value,
                            struct error *err)
 {
-    return mmu_number(what, value, 2, 64, false, &o->machine.mmu.spaces, err);
+    return mmu_number(what, value, 2, 63, false, &o->machine.mmu.spaces, err);
 }
 
 static bool set_mmu_slots(struct options *o, const char *what, const char *value, struct error *err)

@@ -174,7 +174,7 @@ void mmu_configure(struct mmu_context *m, const struct mmu_options *options)
 {
     struct machine_memory *memory = m->memory;
 
-    CHECK(options->spaces >= 2 && options->spaces <= TLB_SPACES_MAX);
+    CHECK(options->spaces >= 2 && options->spaces < TLB_SPACES_MAX);
     CHECK(options->slots >= 2 && options->slots <= PATCH_SLOTS &&
           (options->slots & (options->slots - 1)) == 0);
     mmu_drop_derived(m, MMU_CAUSE_TOOL);
@@ -189,6 +189,10 @@ void mmu_configure(struct mmu_context *m, const struct mmu_options *options)
         memory->channels[m->vcpu] = host_alloc_lazy(PATCH_PRODUCERS * sizeof(struct patch_channel));
         m->tlb->shadow = shadow_create(options->pages);
     }
+    for (unsigned n = 0; n < m->tlb->space_count; n++)
+        m->tlb->spaces[n]->own = false;
+    if (m->tlb->shadow == NULL)
+        space_make_own(m->tlb->space);
     mmu_flush_all(m);
 }
 

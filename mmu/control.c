@@ -59,13 +59,15 @@ void mmu_destroy(struct mmu_context *m)
 
 /* --- Coherency events --- */
 
-/* Policy `flush`: drops what the guest asks for. The others: nothing goes, for all of it is made
- * coherent. */
+/* Policy `flush`: drops what the guest asks for. The others: nothing goes but globals that all
+ * spaces share, for all of it is made coherent. */
 static void flush(struct mmu_context *m, bool globals, enum mmu_event_cause cause)
 {
     unsigned dropped;
 
     if (m->tlb->shadow != NULL) {
+        if (globals)
+            tlb_flush(m, true);
         coherency_event(m, cause);
         return;
     }
@@ -79,10 +81,9 @@ static void flush(struct mmu_context *m, bool globals, enum mmu_event_cause caus
 static unsigned drop_page(struct mmu_context *m, uint64_t address, enum mmu_event_cause cause)
 {
     m->page_invalidations++;
-    if (m->tlb->shadow == NULL)
-        return tlb_drop_page(m, address);
-    coherency_event(m, cause);
-    return 0;
+    if (m->tlb->shadow != NULL)
+        coherency_event(m, cause);
+    return tlb_drop_page(m, address);
 }
 
 static uint64_t current_pcid(const struct mmu_context *m)
@@ -210,7 +211,7 @@ void mmu_invpcid(struct mmu_context *m, unsigned type, uint64_t pcid, gva_t addr
     MMU_EMIT(m, INVPCID, .gva = address.v, .new_entry = pcid, .count = type);
     if (m->tlb->shadow != NULL) {
         m->page_invalidations += type == 0;
-        coherency_event(m, MMU_CAUSE_INVPCID);
+        flush(m, type == 2, MMU_CAUSE_INVPCID);
         return;
     }
     switch (type) {

@@ -259,7 +259,7 @@ bool mmu_maps_next(struct mmu_maps *s, struct mmu_mapping *out)
 /* The tables that a view uses now. */
 static const struct tlb_table *view_table(const struct mmu_context *m, enum tlb_view view)
 {
-    return &m->tlb->space->tables[view];
+    return &tlb_owner(m->tlb, view)->tables[view];
 }
 
 bool mmu_tlb_next(const struct mmu_context *m, uint32_t *cursor, struct mmu_tlb_line *line)

@@ -84,7 +84,7 @@ static unsigned live(const struct tlb_table *table)
 {
     unsigned count = 0;
 
-    for (unsigned i = 0; i < TLB_SIZE; i++)
+    for (unsigned i = 0; table->side != NULL && i < TLB_SIZE; i++)
         count += tlb_side_live(&table->side[i]);
     return count;
 }
@@ -93,7 +93,10 @@ void mmu_print_spaces(const struct mmu_context *m, FILE *out)
 {
     const struct tlb *t = m->tlb;
 
-    for (unsigned n = 0; n < t->space_count; n++) {
+    if (t->shadow != NULL)
+        fprintf(out, "  %2u: common to all; entries: supervisor %u\n", TLB_COMMON,
+                live(&t->spaces[TLB_COMMON]->tables[TLB_VIEW_SUPERVISOR]));
+    for (unsigned n = TLB_COMMON + 1; n < t->space_count; n++) {
         const struct mmu_space *s = t->spaces[n];
 
         fprintf(out,
@@ -148,8 +151,14 @@ static void print_frame_slots(const struct mmu_context *m, FILE *out, uint64_t f
                 const struct tlb_table *table = &m->tlb->spaces[n]->tables[view];
                 const struct tlb_side *side = &table->side[i];
 
+<<<<<<< HEAD
                 if (tlb_side_live(side) && side->backing != TLB_BACKING_IO &&
                     (uint64_t)side->frame << PAGE_SHIFT == frame)
+=======
+                if (!tlb_has_table(m->tlb->spaces[n], view))
+                    break;
+                if (tlb_side_live(side) && (side->to.page.v & PAGE_MASK) == frame)
+>>>>>>> 38d245b14f1674b7d175c944ad1033ae7c8bfbdb
                     fprintf(out, "  TLB of space %u, %s: %#" PRIx64 "%s\n", n, views[view],
                             side->page,
                             table->entries[i].write_tag != TLB_NO_TAG ? ", writable" : "");

@@ -117,7 +117,7 @@ struct mmu_options {
     enum mmu_consumer consumer;
     enum mmu_patch patch;
     unsigned paranoid; /* N of MMU_POLICY_PARANOID */
-    unsigned spaces;   /* kept warm: 2 to 64 */
+    unsigned spaces;   /* kept warm: 2 to 63 */
     unsigned slots;    /* of a patch channel in use: a power of two from 2 to 1024 */
     unsigned pages;    /* shadow pages: 16 to 4096 */
     unsigned flood;    /* stores to a table page without a walk before it is given up: 0 to 255 */

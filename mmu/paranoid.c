@@ -75,11 +75,13 @@ static void check_slot(struct mmu_context *m, const struct mmu_context *as, enum
 }
 
 static void check_table(struct mmu_context *m, const struct mmu_context *as, enum tlb_view view,
-                        const struct tlb_table *table)
+                        const struct mmu_space *space)
 {
+    const struct tlb_table *table = &space->tables[view];
     unsigned budget = SLOT_BUDGET;
 
-    for (unsigned k = 0; k < 2; k++) {
+    /* Globals of the common table follow instructions, not the tables. */
+    for (unsigned k = 0; k < (space->number == TLB_COMMON ? 1 : 2); k++) {
         const struct tlb_log *log = &table->log[k];
         /* Where the last look ended is not kept: the number of checks scatters the beginnings. */
         unsigned first = log->count > 0 ? (unsigned)(m->stats.paranoid_checks % log->count) : 0;
@@ -87,7 +89,7 @@ static void check_table(struct mmu_context *m, const struct mmu_context *as, enu
         for (unsigned i = 0; i < log->count && budget > 0; i++, budget--) {
             const struct tlb_side *side = &table->side[log->slots[(first + i) % log->count]];
 
-            if (tlb_side_live(side))
+            if (tlb_side_live(side) && side->to.global == k)
                 check_slot(m, as, view, side);
         }
     }
@@ -110,10 +112,10 @@ void paranoid_check(struct mmu_context *m)
     const struct tlb *t = m->tlb;
 
     for (unsigned n = 0; n < t->space_count; n++) {
-        struct mmu_context as = context_of(m, t->spaces[n]);
+        struct mmu_context as = context_of(m, n == TLB_COMMON ? t->space : t->spaces[n]);
 
         for (unsigned view = 0; view < TLB_VIEW_COUNT; view++)
-            check_table(m, &as, view, &t->spaces[n]->tables[view]);
+            check_table(m, &as, view, t->spaces[n]);
     }
     for (unsigned n = 0; n < PAGE_BUDGET; n++) {
         const struct shadow_page *p = shadow_page_at(

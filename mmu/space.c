@@ -5,22 +5,33 @@
 
 #include <string.h>
 
+static void add_table(struct tlb_table *table)
+{
+
+    table->entries = host_alloc_lazy(TLB_SIZE * sizeof(*table->entries));
+    table->side = host_alloc_lazy(TLB_SIZE * sizeof(*table->side));
+    for (unsigned global = 0; global < 2; global++)
+        table->log[global].slots = host_alloc_lazy(TLB_SIZE * sizeof(uint16_t));
+    memset(table->entries, 0xff, TLB_SIZE * sizeof(*table->entries));
+}
+
 struct mmu_space *space_create(struct tlb *t)
 {
     struct mmu_space *space = host_alloc_lazy(sizeof(*space));
 
     space->number = t->space_count;
-    for (unsigned view = 0; view < TLB_VIEW_COUNT; view++) {
-        struct tlb_table *table = &space->tables[view];
-
-        table->entries = host_alloc_lazy(TLB_SIZE * sizeof(*table->entries));
-        table->side = host_alloc_lazy(TLB_SIZE * sizeof(*table->side));
-        for (unsigned global = 0; global < 2; global++)
-            table->log[global].slots = host_alloc_lazy(TLB_SIZE * sizeof(uint16_t));
-        memset(table->entries, 0xff, TLB_SIZE * sizeof(*table->entries));
-    }
     t->spaces[t->space_count++] = space;
+    for (unsigned view = 0; view < TLB_VIEW_COUNT; view++)
+        if ((view == TLB_VIEW_SUPERVISOR) == (space->number == TLB_COMMON))
+            add_table(&space->tables[view]);
     return space;
+}
+
+void space_make_own(struct mmu_space *space)
+{
+    space->own = true;
+    if (!tlb_has_table(space, TLB_VIEW_SUPERVISOR))
+        add_table(&space->tables[TLB_VIEW_SUPERVISOR]);
 }
 
 void space_destroy(struct mmu_space *space)
@@ -28,6 +39,8 @@ void space_destroy(struct mmu_space *space)
     for (unsigned view = 0; view < TLB_VIEW_COUNT; view++) {
         struct tlb_table *table = &space->tables[view];
 
+        if (!tlb_has_table(space, view))
+            continue;
         host_free_lazy(table->entries, TLB_SIZE * sizeof(*table->entries));
         host_free_lazy(table->side, TLB_SIZE * sizeof(*table->side));
         for (unsigned global = 0; global < 2; global++)
@@ -66,12 +79,12 @@ static bool fits(const struct mmu_space *space, const struct key *key)
 static struct mmu_space *space_take(struct mmu_context *m, const struct key *key)
 {
     struct tlb *t = m->tlb;
-    struct mmu_space *space = t->spaces[0];
+    struct mmu_space *space = t->spaces[TLB_COMMON + 1];
 
-    for (unsigned n = 1; n < t->space_count; n++)
+    for (unsigned n = TLB_COMMON + 2; n < t->space_count; n++)
         if (t->spaces[n]->used < space->used)
             space = t->spaces[n];
-    if (space->used != 0 && t->space_count < m->options.spaces) {
+    if (space->used != 0 && t->space_count <= m->options.spaces) {
         space = space_create(t);
     } else if (space->used != 0) {
         m->stats.spaces_evicted++;
@@ -79,6 +92,7 @@ static struct mmu_space *space_take(struct mmu_context *m, const struct key *key
         space_empty(m, space);
         shadow_release(m, space);
     }
+    space->own = false;
     space->root = key->root;
     space->role = key->role;
     memcpy(space->pdpte, key->pdpte, sizeof(space->pdpte));
@@ -86,13 +100,13 @@ static struct mmu_space *space_take(struct mmu_context *m, const struct key *key
     return space;
 }
 
-/* Tags of a warm space are derived again if rights have changed since it was left. */
 static void enter(struct mmu_context *m, struct mmu_space *space, bool warm)
 {
+    if (!m->tlb->space->own)
+        tlb_leave_common(m);
     m->tlb->space = space;
     space->used = ++m->tlb->switches;
-    if (space->rights != m->tlb->rights)
-        tlb_retag_space(m);
+    tlb_retag_late(m);
     MMU_EMIT(m, SPACE_SWITCH, .new_entry = space->root, .count = space->number,
              .cause = warm ? MMU_CAUSE_WARM : MMU_CAUSE_COLD);
 }
@@ -108,7 +122,7 @@ void space_switch(struct mmu_context *m)
     if (fits(t->space, &key))
         return;
     m->stats.space_switches++;
-    for (unsigned n = 0; n < t->space_count; n++) {
+    for (unsigned n = TLB_COMMON + 1; n < t->space_count; n++) {
         if (fits(t->spaces[n], &key)) {
             m->stats.space_switches_warm++;
             enter(m, t->spaces[n], true);

@@ -8,8 +8,6 @@
 
 #include <string.h>
 
-static const uint8_t large_shifts[TLB_LARGE_KINDS] = {21, 22, 30};
-
 static unsigned large_kind(unsigned shift)
 {
     return shift == 21 ? 0 : shift == 22 ? 1 : 2;
@@ -21,6 +19,7 @@ struct tlb *tlb_create(void)
 
     memset(t->chains, 0xff, sizeof(t->chains));
     t->generation[0] = t->generation[1] = 1; /* entries of generation 0 are empty */
+    space_create(t);                         /* the common one */
     t->space = space_create(t);
     return t;
 }
@@ -40,11 +39,6 @@ void tlb_destroy(struct tlb *t)
 static unsigned slot_index(uint64_t address)
 {
     return (address >> PAGE_SHIFT) & (TLB_SIZE - 1);
-}
-
-static uint64_t page_base(uint64_t address, unsigned shift)
-{
-    return address & ~(BIT64(shift) - 1);
 }
 
 /* --- Chains: from a frame to the slots that may be writable --- */
@@ -114,78 +108,6 @@ void tlb_revoke_write(struct mmu_context *m, mpa_t frame)
     }
 }
 
-/* --- What look-up caches of code may hold --- */
-
-/* The bit of a page of the size around the address. */
-static unsigned lost_bit(uint64_t address, unsigned shift)
-{
-    uint64_t key = (page_base(address, shift) | shift) * 0x9e3779b97f4a7c15u;
-
-    return (unsigned)(key >> 32) & (TLB_LOST_BITS - 1);
-}
-
-static struct tlb_code *code_of(struct mmu_space *space, enum tlb_view view)
-{
-    return &space->code[view == TLB_VIEW_USER];
-}
-
-/* A slot that was fetched through no longer says so. */
-static void lose_exec(struct mmu_space *space, enum tlb_view view, const struct tlb_side *side)
-{
-    struct tlb_code *code = code_of(space, view);
-    unsigned bit = lost_bit(side->page, side->to.shift);
-
-    code->lost[bit / 64] |= BIT64(bit % 64);
-    code->any_lost[side->to.global] = true;
-}
-
-/* May a look-up cache hold code of a page at the address, although no slot shows it? */
-static bool exec_was_lost(const struct tlb_code *code, uint64_t address)
-{
-    unsigned bit = lost_bit(address, PAGE_SHIFT);
-
-    if (!code->any_lost[0] && !code->any_lost[1])
-        return false;
-    if (code->lost[bit / 64] >> bit % 64 & 1)
-        return true;
-    for (unsigned i = 0; i < TLB_LARGE_KINDS; i++) {
-        bit = lost_bit(address, large_shifts[i]);
-        if (code->lost[bit / 64] >> bit % 64 & 1)
-            return true;
-    }
-    return false;
-}
-
-/* All look-ups made in the views end. */
-static void exec_gone(struct mmu_context *m, struct mmu_space *space, struct tlb_code *code)
-{
-    code->epoch = ++m->tlb->last_epoch;
-    if (space == m->tlb->space && code == code_of(space, m->view))
-        m->code_epoch = code->epoch;
-    if (code->any_lost[0] || code->any_lost[1])
-        memset(code->lost, 0, sizeof(code->lost));
-    code->any_lost[0] = code->any_lost[1] = false;
-}
-
-void mmu_end_lookups(struct mmu_context *m)
-{
-    struct tlb_code *code = code_of(m->tlb->space, m->view);
-
-    m->tlb->ended_epochs = m->tlb->last_epoch;
-    m->code_epoch = code->epoch = ++m->tlb->last_epoch;
-}
-
-void tlb_enter_view(struct mmu_context *m, enum tlb_view view)
-{
-    struct tlb_code *code = code_of(m->tlb->space, view);
-
-    if (unlikely(code->epoch <= m->tlb->ended_epochs))
-        code->epoch = ++m->tlb->last_epoch;
-    m->view = view;
-    m->table = m->all_slow ? m->tlb->empty : m->tlb->space->tables[view].entries;
-    m->code_epoch = code->epoch;
-}
-
 /* --- Slots --- */
 
 static uint32_t *large_live(struct tlb *t, uint64_t address, unsigned shift)
@@ -226,9 +148,9 @@ static bool is_slow_page(const struct mmu_context *m, uint64_t page)
  * holder bit is set before the watch bits are tested, and a watch sets its bit before it reads the
  * holders: one of the two sees the other.
  */
-static void grant_write(struct mmu_context *m, enum tlb_view view, unsigned index)
+static void grant_write(struct mmu_context *m, struct mmu_space *space, enum tlb_view view,
+                        unsigned index)
 {
-    struct mmu_space *space = m->tlb->space;
     struct tlb_entry *e = &space->tables[view].entries[index];
     struct tlb_side *side = &space->tables[view].side[index];
     struct frame *frame;
@@ -248,20 +170,21 @@ static void grant_write(struct mmu_context *m, enum tlb_view view, unsigned inde
 }
 
 /* Derives the tags of a slot from its side; an exec tag is only taken away here. */
-static void set_tags(struct mmu_context *m, enum tlb_view view, unsigned index)
+static void set_tags(struct mmu_context *m, struct mmu_space *space, enum tlb_view view,
+                     unsigned index)
 {
-    struct tlb_entry *e = &m->tlb->space->tables[view].entries[index];
-    struct tlb_side *side = &m->tlb->space->tables[view].side[index];
+    struct tlb_entry *e = &space->tables[view].entries[index];
+    struct tlb_side *side = &space->tables[view].side[index];
 
     side->allowed = (uint8_t)mmu_rights_allowed(m, view, &side->to);
     e->read_tag = e->write_tag = TLB_NO_TAG;
     if (side->backing < TLB_BACKING_IO && (side->allowed & BIT(MMU_READ)) &&
         !is_slow_page(m, side->page))
         e->read_tag = side->page;
-    grant_write(m, view, index);
+    grant_write(m, space, view, index);
     if (e->exec_tag != TLB_NO_TAG && !(side->allowed & BIT(MMU_FETCH))) {
         e->exec_tag = TLB_NO_TAG;
-        lose_exec(m->tlb->space, view, side);
+        tlb_lose_exec(space, view, side);
     }
 }
 
@@ -288,10 +211,24 @@ static void log_slot(struct tlb_table *table, unsigned index, bool global)
     log->slots[log->count++] = (uint16_t)index;
 }
 
+/* The space to fill a slot in. */
+static struct mmu_space *space_to_fill(struct mmu_context *m, enum tlb_view view, bool global)
+{
+    struct mmu_space *space = tlb_owner(m->tlb, view);
+
+    if (space->number != TLB_COMMON || global ||
+        space->tables[view].log[false].count < TLB_COMMON_MAX)
+        return space;
+    tlb_leave_common(m);
+    space_make_own(m->tlb->space);
+    tlb_enter_view(m, m->view);
+    return m->tlb->space;
+}
+
 static struct tlb_side *fill_slot(struct mmu_context *m, enum tlb_view view, uint64_t page,
                                   const struct mmu_translation *to)
 {
-    struct mmu_space *space = m->tlb->space;
+    struct mmu_space *space = space_to_fill(m, view, to->global);
     struct tlb_table *table = &space->tables[view];
     unsigned index = slot_index(page);
     struct tlb_entry *e = &table->entries[index];
@@ -300,14 +237,14 @@ static struct tlb_side *fill_slot(struct mmu_context *m, enum tlb_view view, uin
     mpa_t at;
 
     if (tlb_side_live(side)) {
-        bool same =
-            side->page == page && side->to.page.v == to->page.v && side->to.shift == to->shift;
+        bool same = side->page == page && side->to.page.v == to->page.v &&
+                    side->to.shift == to->shift && side->to.global == to->global;
 
         if (side->page != page)
             MMU_EMIT(m, TLB_EVICT, .gva = side->page, .gpa = side->to.page.v,
                      .view = (uint8_t)view);
         if (e->exec_tag != TLB_NO_TAG && !same)
-            lose_exec(space, view, side);
+            tlb_lose_exec(space, view, side);
         had_exec = clear_slot(m->tlb, space, view, index) && same;
     }
     m->fills++;
@@ -326,7 +263,7 @@ static struct tlb_side *fill_slot(struct mmu_context *m, enum tlb_view view, uin
     }
     if (had_exec)
         e->exec_tag = page;
-    set_tags(m, view, index);
+    set_tags(m, space, view, index);
     MMU_EMIT(m, TLB_FILL, .gva = page, .gpa = to->page.v, .rights = to->rights, .shift = to->shift,
              .view = (uint8_t)view);
     return side;
@@ -349,7 +286,7 @@ static struct tlb_second *second_find_size(struct tlb *t, uint64_t address, unsi
 {
     struct tlb_second *s = second_slot(t, address, shift);
 
-    if (s->page == page_base(address, shift) && s->generation == t->generation[s->to.global])
+    if (s->page == tlb_page_base(address, shift) && s->generation == t->generation[s->to.global])
         return s;
     return NULL;
 }
@@ -359,7 +296,7 @@ static bool second_find(struct mmu_context *m, uint64_t address, struct mmu_tran
     struct tlb_second *s = second_find_size(m->tlb, address, PAGE_SHIFT);
 
     for (unsigned i = 0; s == NULL && i < TLB_LARGE_KINDS; i++)
-        s = second_find_size(m->tlb, address, large_shifts[i]);
+        s = second_find_size(m->tlb, address, tlb_large_shifts[i]);
     if (s == NULL)
         return false;
     *to = s->to;
@@ -375,7 +312,7 @@ static void second_drop(struct tlb *t, uint64_t address)
     if (s != NULL)
         s->generation = 0;
     for (unsigned i = 0; i < TLB_LARGE_KINDS; i++) {
-        s = second_find_size(t, address, large_shifts[i]);
+        s = second_find_size(t, address, tlb_large_shifts[i]);
         if (s != NULL)
             s->generation = 0;
     }
@@ -387,10 +324,10 @@ static void second_fill(struct tlb *t, uint64_t address, const struct mmu_transl
     struct tlb_second *s = second_slot(t, address, to->shift);
 
     second_drop(t, address);
-    s->page = page_base(address, to->shift);
+    s->page = tlb_page_base(address, to->shift);
     s->generation = t->generation[to->global];
     s->to = *to;
-    s->to.page.v = page_base(to->page.v, to->shift);
+    s->to.page.v = tlb_page_base(to->page.v, to->shift);
 }
 
 /* --- Slots without a trace --- */
@@ -415,9 +352,8 @@ static enum mmu_status fault_of(struct mmu_context *m, const struct mmu_walk *w,
         return MMU_NOT_CANONICAL;
     if (m->log != NULL && log_on(m->log, LOG_MMU))
         mmu_walk_print(m->log->stream, w);
-    if (m->tlb->shadow == NULL)
-        tlb_drop_page(m, w->address.v);
-    else
+    tlb_drop_page(m, w->address.v);
+    if (m->tlb->shadow != NULL)
         coherency_event(m, MMU_CAUSE_FAULT);
     MMU_EMIT(m, PAGE_FAULT, .gva = w->address.v, .access = (uint8_t)w->access,
              .view = (uint8_t)w->view, .error = w->error_code,
@@ -518,9 +454,9 @@ static enum mmu_status refill(struct mmu_context *m, uint64_t address, enum mmu_
 enum mmu_status tlb_translate(struct mmu_context *m, uint64_t address, enum mmu_access access,
                               enum tlb_view view, struct tlb_place *place, struct mmu_fault *fault)
 {
-    struct tlb_table *table = &m->tlb->space->tables[view];
+    struct mmu_space *space = tlb_owner(m->tlb, view);
     unsigned index = slot_index(address);
-    struct tlb_side *side = &table->side[index];
+    struct tlb_side *side = &space->tables[view].side[index];
     uint64_t offset = address & ~PAGE_MASK;
 
     if (side->page != (address & PAGE_MASK) || !tlb_side_live(side) ||
@@ -530,10 +466,10 @@ enum mmu_status tlb_translate(struct mmu_context *m, uint64_t address, enum mmu_
         if (status != MMU_OK)
             return status;
     } else if (access == MMU_WRITE) {
-        grant_write(m, view, index); /* a watch may have gone */
+        grant_write(m, space, view, index); /* a watch may have gone */
     }
     if (access == MMU_FETCH && side->backing != TLB_BACKING_IO)
-        table->entries[index].exec_tag = side->page;
+        tlb_owner(m->tlb, view)->tables[view].entries[index].exec_tag = side->page;
     place->backing = side->backing;
     if (unlikely(place->backing == TLB_BACKING_CODE))
         place->backing = access == MMU_FETCH ? TLB_BACKING_RAM : TLB_BACKING_IO;
@@ -574,23 +510,25 @@ static unsigned flush_log(struct tlb *t, struct mmu_space *space, enum tlb_view 
 /* Empties a space, or all of it but global translations. */
 static unsigned flush_space(struct mmu_context *m, struct mmu_space *space, bool globals)
 {
-    bool exec[2] = {false, false};
     unsigned dropped = 0;
 
     for (unsigned view = 0; view < TLB_VIEW_COUNT; view++) {
-        bool *exec_here = &exec[code_of(space, view) - space->code];
+        const struct tlb_code *code = &space->code[view];
+        bool exec = code->any_lost[0] || (globals && code->any_lost[1]);
 
-        dropped += flush_log(m->tlb, space, view, false, exec_here);
+        dropped += flush_log(m->tlb, space, view, false, &exec);
         if (globals)
-            dropped += flush_log(m->tlb, space, view, true, exec_here);
-    }
-    for (unsigned i = 0; i < 2; i++) {
-        struct tlb_code *code = &space->code[i];
-
-        if (exec[i] || code->any_lost[0] || (globals && code->any_lost[1]))
-            exec_gone(m, space, code);
+            dropped += flush_log(m->tlb, space, view, true, &exec);
+        if (exec)
+            tlb_end_lookups(m, space, view);
     }
     return dropped;
+}
+
+/* The space in which instructions drop what they name. */
+static struct mmu_space *flushed_space(struct tlb *t)
+{
+    return t->shadow == NULL ? t->space : t->spaces[TLB_COMMON];
 }
 
 unsigned tlb_flush(struct mmu_context *m, bool globals)
@@ -599,7 +537,12 @@ unsigned tlb_flush(struct mmu_context *m, bool globals)
     m->tlb->generation[0]++;
     if (globals)
         m->tlb->generation[1]++;
-    return flush_space(m, m->tlb->space, globals);
+    return flush_space(m, flushed_space(m->tlb), globals);
+}
+
+void tlb_leave_common(struct mmu_context *m)
+{
+    flush_space(m, m->tlb->spaces[TLB_COMMON], false);
 }
 
 unsigned space_empty(struct mmu_context *m, struct mmu_space *space)
@@ -638,17 +581,17 @@ static unsigned drop_logged(struct tlb *t, struct mmu_space *space, enum tlb_vie
 }
 
 /* Drops every slot of a log that holds a piece of the large page. */
-static unsigned drop_pieces(struct tlb *t, enum tlb_view view, const struct tlb_log *log,
-                            uint64_t start, unsigned shift, bool *exec)
+static unsigned drop_pieces(struct tlb *t, struct mmu_space *space, enum tlb_view view,
+                            const struct tlb_log *log, uint64_t start, unsigned shift, bool *exec)
 {
     unsigned dropped = 0;
 
     for (unsigned i = 0; i < log->count; i++) {
-        const struct tlb_side *side = &t->space->tables[view].side[log->slots[i]];
+        const struct tlb_side *side = &space->tables[view].side[log->slots[i]];
 
-        if (side->to.shift != shift || page_base(side->page, shift) != start)
+        if (side->to.shift != shift || tlb_page_base(side->page, shift) != start)
             continue;
-        *exec |= clear_slot(t, t->space, view, log->slots[i]);
+        *exec |= clear_slot(t, space, view, log->slots[i]);
         dropped++;
     }
     return dropped;
@@ -667,18 +610,20 @@ static unsigned drop_slot(struct tlb *t, struct mmu_space *space, enum tlb_view 
 }
 
 /* Drops what a view holds for the page of the address, the large page around it included. */
-static unsigned drop_from_view(struct tlb *t, enum tlb_view view, uint64_t address, bool *exec)
+static unsigned drop_from_view(struct tlb *t, struct mmu_space *space, enum tlb_view view,
+                               uint64_t address, bool *exec)
 {
-    const struct tlb_table *table = &t->space->tables[view];
-    unsigned dropped = drop_slot(t, t->space, view, address & PAGE_MASK, exec);
+    const struct tlb_table *table = &space->tables[view];
+    unsigned dropped = drop_slot(t, space, view, address & PAGE_MASK, exec);
 
     for (unsigned i = 0; i < TLB_LARGE_KINDS; i++) {
-        uint64_t start = page_base(address, large_shifts[i]);
+        uint64_t start = tlb_page_base(address, tlb_large_shifts[i]);
 
-        if (*large_live(t, address, large_shifts[i]) == 0)
+        if (*large_live(t, address, tlb_large_shifts[i]) == 0)
             continue;
         for (unsigned k = 0; k < 2; k++)
-            dropped += drop_pieces(t, view, &table->log[k], start, large_shifts[i], exec);
+            dropped +=
+                drop_pieces(t, space, view, &table->log[k], start, tlb_large_shifts[i], exec);
     }
     return dropped;
 }
@@ -686,17 +631,18 @@ static unsigned drop_from_view(struct tlb *t, enum tlb_view view, uint64_t addre
 unsigned tlb_drop_page(struct mmu_context *m, uint64_t address)
 {
     struct tlb *t = m->tlb;
-    struct mmu_space *space = t->space;
-    bool exec[2] = {exec_was_lost(&space->code[0], address),
-                    exec_was_lost(&space->code[1], address)};
+    struct mmu_space *space = flushed_space(t);
     unsigned dropped = 0;
 
     second_drop(t, address);
-    for (unsigned view = 0; view < TLB_VIEW_COUNT; view++)
-        dropped += drop_from_view(t, view, address, &exec[code_of(space, view) - space->code]);
-    for (unsigned i = 0; i < 2; i++)
-        if (exec[i])
-            exec_gone(m, space, &space->code[i]);
+    for (unsigned view = 0; view < TLB_VIEW_COUNT; view++) {
+        bool exec = tlb_exec_was_lost(&space->code[view], address);
+
+        if (tlb_has_table(space, view))
+            dropped += drop_from_view(t, space, view, address, &exec);
+        if (exec)
+            tlb_end_lookups(m, space, view);
+    }
     return dropped;
 }
 
@@ -716,25 +662,43 @@ static unsigned drop_range_from_view(struct tlb *t, struct mmu_space *space, enu
     return dropped;
 }
 
+/* Drops what is not global. */
+static void drop_common_range(struct mmu_context *m, uint64_t address, uint64_t size)
+{
+    struct mmu_space *space = m->tlb->spaces[TLB_COMMON];
+    bool exec = space->code[TLB_VIEW_SUPERVISOR].any_lost[0];
+
+    m->stats.slots_dropped +=
+        drop_logged(m->tlb, space, TLB_VIEW_SUPERVISOR,
+                    &space->tables[TLB_VIEW_SUPERVISOR].log[false], address, size, &exec);
+    if (exec)
+        tlb_end_lookups(m, space, TLB_VIEW_SUPERVISOR);
+}
+
 void tlb_drop_range(struct mmu_context *m, uint64_t spaces, uint64_t address, uint64_t size)
 {
+    const struct mmu_space *current = m->tlb->space;
+
+    if (!current->own && (spaces & BIT64(current->number)))
+        drop_common_range(m, address, size);
     for (; spaces != 0; spaces &= spaces - 1) {
         struct mmu_space *space = m->tlb->spaces[__builtin_ctzll(spaces)];
-        bool exec[2];
 
         if (size >= BIT64(47)) { /* both halves of the address space */
             m->stats.slots_dropped += flush_space(m, space, true);
             continue;
         }
-        for (unsigned i = 0; i < 2; i++)
-            exec[i] = size == PAGE_SIZE ? exec_was_lost(&space->code[i], address)
-                                        : space->code[i].any_lost[0] || space->code[i].any_lost[1];
-        for (unsigned view = 0; view < TLB_VIEW_COUNT; view++)
-            m->stats.slots_dropped += drop_range_from_view(
-                m->tlb, space, view, address, size, &exec[code_of(space, view) - space->code]);
-        for (unsigned i = 0; i < 2; i++)
-            if (exec[i])
-                exec_gone(m, space, &space->code[i]);
+        for (unsigned view = 0; view < TLB_VIEW_COUNT; view++) {
+            const struct tlb_code *code = &space->code[view];
+            bool exec = size == PAGE_SIZE ? tlb_exec_was_lost(code, address)
+                                          : code->any_lost[0] || code->any_lost[1];
+
+            if (tlb_has_table(space, view))
+                m->stats.slots_dropped +=
+                    drop_range_from_view(m->tlb, space, view, address, size, &exec);
+            if (exec)
+                tlb_end_lookups(m, space, view);
+        }
     }
 }
 
@@ -768,25 +732,31 @@ void tlb_drop_transient(struct mmu_context *m)
 
 /* --- Rights --- */
 
-static void retag_log(struct mmu_context *m, enum tlb_view view, const struct tlb_log *log)
+/* Tags of a space are derived again if rights have changed since they were made. */
+static void retag_space(struct mmu_context *m, struct mmu_space *space)
 {
-    const struct tlb_table *table = &m->tlb->space->tables[view];
+    if (space->rights == m->tlb->rights)
+        return;
+    space->rights = m->tlb->rights;
+    for (unsigned view = 0; view < TLB_VIEW_COUNT; view++) {
+        const struct tlb_table *table = &space->tables[view];
 
-    for (unsigned i = 0; i < log->count; i++)
-        if (tlb_side_live(&table->side[log->slots[i]]))
-            set_tags(m, view, log->slots[i]);
+        for (unsigned k = 0; k < 2; k++)
+            for (unsigned i = 0; i < table->log[k].count; i++)
+                if (tlb_side_live(&table->side[table->log[k].slots[i]]))
+                    set_tags(m, space, view, table->log[k].slots[i]);
+    }
 }
 
-void tlb_retag_space(struct mmu_context *m)
+void tlb_retag_late(struct mmu_context *m)
 {
-    for (unsigned view = 0; view < TLB_VIEW_COUNT; view++)
-        for (unsigned global = 0; global < 2; global++)
-            retag_log(m, view, &m->tlb->space->tables[view].log[global]);
-    m->tlb->space->rights = m->tlb->rights;
+    retag_space(m, m->tlb->space);
+    if (!m->tlb->space->own)
+        retag_space(m, m->tlb->spaces[TLB_COMMON]);
 }
 
 void tlb_retag(struct mmu_context *m)
 {
     m->tlb->rights++;
-    tlb_retag_space(m);
+    tlb_retag_late(m);
 }

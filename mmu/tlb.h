@@ -11,10 +11,17 @@
  * A processor has no second level of this size; it is legal because everything in it is dropped by
  * the instructions that drop TLB entries (SDM 3A 4.10.4).
  *
+<<<<<<< HEAD
  * A slot belongs to a table (one per view), the tables to a space, so that several spaces can be
  * kept warm later; policy `flush` has one. Each table logs the slots that it filled, so that a
  * flush costs what was filled. Slots that may hold a write tag hang in chains by frame, so that a
  * watch finds them; with a p2m all slots do, so that a change of the map finds them.
+=======
+ * A slot belongs to a table (one per view), the tables to a space. Policy `flush` has one space;
+ * the others keep several warm, and one that is common to all of them. Each table logs the slots
+ * that it filled, so that a flush costs what was filled. Slots that may hold a write tag hang in
+ * chains by frame, so that a watch finds them.
+>>>>>>> 38d245b14f1674b7d175c944ad1033ae7c8bfbdb
  */
 #ifndef MMU_TLB_H
 #define MMU_TLB_H
@@ -77,25 +84,43 @@ struct tlb_code {
 /*
  * One translation context: a root and the control bits that say what its tables mean. Policy
  * `flush` has a single one, reused for every root; the others keep several warm.
+ *
+ * Space 0 is the common one: TLB_VIEW_SUPERVISOR of all spaces that have no such table of their
+ * own. Kernels map themselves with global pages, and what was cached of these may be used under
+ * every root until an instruction drops globals (SDM 3A 4.10.2.4): so a new space starts with a
+ * warm kernel. Other translations in the common table belong to the current space and go when it
+ * is left. A space that has too many of those (a kernel without global pages) gets its own table.
  */
 struct mmu_space {
     unsigned number;       /* index in tlb.spaces */
+    bool own;              /* has a table of its own for TLB_VIEW_SUPERVISOR */
     uint64_t root;         /* CR3's address bits */
     uint64_t pdpte[4];     /* PAE paging, else 0 */
     struct walk_role role;
     uint16_t roots[4];     /* numbers of the shadow pages of the first level; PAE has four */
     uint64_t used;         /* when it last became current, counted in switches */
     uint64_t rights;       /* tlb.rights when its tags were made */
-    struct tlb_table tables[TLB_VIEW_COUNT];
-    struct tlb_code code[2]; /* of [0] supervisor and [1] user views */
+    struct tlb_table tables[TLB_VIEW_COUNT]; /* see tlb_has_table */
+    struct tlb_code code[TLB_VIEW_COUNT];
 };
 
-#define TLB_SPACES_MAX 64u
+#define TLB_SPACES_MAX 64u /* with the common one */
+#define TLB_COMMON     0u  /* its number */
+
+/* Translations in the common table that are not global, above which a space gets its own. */
+#define TLB_COMMON_MAX 32u
 
 #define TLB_SECOND_SIZE 4096u /* 4 KiB translations */
 #define TLB_LARGE_SIZE  64u   /* translations per large page size */
 #define TLB_LARGE_KINDS 3u    /* 2 MiB, 4 MiB, 1 GiB */
 #define TLB_LARGE_LIVE  8192u
+
+extern const uint8_t tlb_large_shifts[TLB_LARGE_KINDS];
+
+static inline uint64_t tlb_page_base(uint64_t address, unsigned shift)
+{
+    return address & ~(BIT64(shift) - 1);
+}
 
 struct tlb_second {
     uint64_t page;       /* linear address of the page, aligned to its size */
@@ -117,7 +142,7 @@ struct shadow;
 struct tlb {
     struct mmu_space *space; /* the current one */
     struct mmu_space *spaces[TLB_SPACES_MAX];
-    unsigned space_count; /* created so far */
+    unsigned space_count; /* created so far, the common one included */
     uint64_t switches;
     uint64_t rights; /* moves when what decides about rights of all slots has changed */
     uint64_t last_epoch, ended_epochs; /* the newest code epoch; those up to this one are over */
@@ -150,6 +175,19 @@ struct tlb_place {
 struct tlb *tlb_create(void);
 void tlb_destroy(struct tlb *t);
 
+/* The space that holds the table of a view of the current one. */
+static inline struct mmu_space *tlb_owner(const struct tlb *t, enum tlb_view view)
+{
+    return t->space->own || view != TLB_VIEW_SUPERVISOR ? t->space : t->spaces[TLB_COMMON];
+}
+
+/* Not every space needs one for TLB_VIEW_SUPERVISOR, and the common one has no other; a table that
+ * is not there has empty logs and nothing else. */
+static inline bool tlb_has_table(const struct mmu_space *space, enum tlb_view view)
+{
+    return space->tables[view].entries != NULL;
+}
+
 /* Number of a slot among those of all spaces. */
 static inline uint32_t tlb_slot_number(const struct mmu_space *space, enum tlb_view view,
                                        unsigned index)
@@ -164,14 +202,19 @@ enum mmu_status tlb_translate(struct mmu_context *m, uint64_t address, enum mmu_
                               struct mmu_fault *fault);
 
 /* Drops all translations, or all but the global ones; returns how many slots. Moves code_epoch if
- * a translation that was fetched through has gone. */
+ * a translation that was fetched through has gone. For the current space under policy `flush`, for
+ * the common one under the others. */
 unsigned tlb_flush(struct mmu_context *m, bool globals);
 
 /* Drops what is cached for the page of the address in all views, whole large pages included;
- * returns how many slots. Moves code_epoch if the page was fetched through. */
+ * returns how many slots. Moves code_epoch if the page was fetched through. Space as above. */
 unsigned tlb_drop_page(struct mmu_context *m, uint64_t address);
 
-/* Drops what the spaces of the mask hold for [address, + size), size a power of two. */
+/* Drops from the common table what is the current space's alone. */
+void tlb_leave_common(struct mmu_context *m);
+
+/* Drops what the spaces of the mask hold for [address, + size), size a power of two; global
+ * translations of the common one are not among it. */
 void tlb_drop_range(struct mmu_context *m, uint64_t spaces, uint64_t address, uint64_t size);
 
 /* Empties all spaces. Returns how many slots. */
@@ -184,11 +227,8 @@ void tlb_drop_transient(struct mmu_context *m);
  * again: CR0.WP, CR4.SMEP, CR4.SMAP, CR4.PKE, PKRU or the slow pages changed. */
 void tlb_retag(struct mmu_context *m);
 
-/* As the former, of the current space alone. */
-void tlb_retag_space(struct mmu_context *m);
-
-/* Makes the view current: sets the context's view, table and code_epoch. */
-void tlb_enter_view(struct mmu_context *m, enum tlb_view view);
+/* Does that for what the current space uses, if it was left before such a change. */
+void tlb_retag_late(struct mmu_context *m);
 
 /* Drops what leads to the frame (for an absent page, mpa of the same number: to the bus) through
  * the guest physical page, in all spaces and views. Only with a p2m. Look-ups of code are the
@@ -198,10 +238,27 @@ void tlb_drop_gpa(struct mmu_context *m, gpa_t page, mpa_t frame);
 /* Takes away every write tag for the frame. */
 void tlb_revoke_write(struct mmu_context *m, mpa_t frame);
 
+/* --- Look-ups of code: mmu/tlb_code.c --- */
+
+/* A slot that was fetched through no longer says so. */
+void tlb_lose_exec(struct mmu_space *space, enum tlb_view view, const struct tlb_side *side);
+
+/* May a look-up cache hold code of a page at the address, although no slot shows it? */
+bool tlb_exec_was_lost(const struct tlb_code *code, uint64_t address);
+
+/* All look-ups made in the view of the space end. */
+void tlb_end_lookups(struct mmu_context *m, struct mmu_space *space, enum tlb_view view);
+
+/* Makes the view current: sets the context's view, table and code_epoch. */
+void tlb_enter_view(struct mmu_context *m, enum tlb_view view);
+
 /* --- Spaces: mmu/space.c --- */
 
 struct mmu_space *space_create(struct tlb *t);
 void space_destroy(struct mmu_space *space);
+
+/* From now on it does not use the common table. */
+void space_make_own(struct mmu_space *space);
 
 /* Makes the space of the context's root and mode the current one, a warm one if it is there. The
  * view follows. */

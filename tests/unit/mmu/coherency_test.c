@@ -52,6 +52,7 @@ START_TEST(a_space_that_comes_back_is_warm)
     make_root(0);
     make_root(1);
     map(0x10000, 9);
+    mmu_set_privilege(m, 3, false);
     for (unsigned n = 0; n < 2; n++) {
         enter(n);
         ck_assert_uint_eq(load(m, OWN), VALUE(n));
@@ -114,7 +115,7 @@ START_TEST(the_space_not_used_for_longest_goes)
             ck_assert_uint_eq(load(m, OWN), VALUE(n));
         }
     ck_assert_uint_ge(m->stats.spaces_evicted, 10);
-    ck_assert_uint_eq(m->tlb->space_count, options.spaces);
+    ck_assert_uint_eq(m->tlb->space_count, options.spaces + 1); /* and the common one */
     walks = m->walks;
     enter(3);
     load(m, OWN);
@@ -137,6 +138,7 @@ START_TEST(look_ups_of_code_come_back_with_their_space)
 
     make_root(0);
     make_root(1);
+    mmu_set_privilege(m, 3, false);
     enter(0);
     ck_assert_int_eq(fetch(m, OWN), MMU_OK);
     first = m->code_epoch;
@@ -154,6 +156,114 @@ START_TEST(look_ups_of_code_come_back_with_their_space)
     enter(0);
     ck_assert_uint_ne(m->code_epoch, first);
     ck_assert_uint_eq(load(m, OWN), VALUE(8));
+}
+END_TEST
+
+/* --- What all spaces share --- */
+
+#define GLOBAL 0x10000u
+
+/* A global page in both roots, and CR4.PGE. */
+static void make_global(uint64_t entry)
+{
+    make_root(0);
+    make_root(1);
+    rig_map(&r, GLOBAL, entry, PRESENT | PTE_G);
+    mmu_set_control(m, m->cr0 | CR0_WP, m->cr4 | CR4_PGE, m->efer);
+    enter(0);
+}
+
+START_TEST(the_supervisors_global_pages_are_there_in_every_space)
+{
+    uint64_t fills, epoch;
+
+    make_global(DATA(1));
+    ck_assert_int_eq(fetch(m, GLOBAL), MMU_OK);
+    load(m, OWN);
+    fills = m->fills;
+    epoch = m->code_epoch;
+    enter(1);
+    ck_assert_uint_eq(load(m, GLOBAL), VALUE(1));
+    ck_assert_ptr_nonnull(tlb_find_exec(m, GLOBAL));
+    ck_assert_uint_eq(m->fills, fills);
+    ck_assert_uint_eq(m->code_epoch, epoch);
+    ck_assert_uint_eq(load(m, OWN), VALUE(1)); /* not what the first space had there */
+    enter(0);
+    ck_assert_uint_eq(load(m, OWN), VALUE(0));
+}
+END_TEST
+
+START_TEST(a_global_page_goes_when_an_instruction_says_so)
+{
+    struct mmu_fault fault;
+    uint64_t epoch;
+
+    make_global(DATA(1));
+    rig_map(&r, GLOBAL, DATA(1), RIG_RWU | PTE_A | PTE_G); /* clean: a store walks */
+    ck_assert_int_eq(fetch(m, GLOBAL), MMU_OK);
+    epoch = m->code_epoch;
+    rig_map(&r, GLOBAL, DATA(2), PRESENT | PTE_G);
+    enter(1);
+    switch (_i) {
+    case 0:
+        mmu_invlpg(m, gva(GLOBAL));
+        break;
+    case 1:
+        mmu_set_control(m, m->cr0, m->cr4 & ~CR4_PGE, m->efer);
+        break;
+    case 2:
+        mmu_invpcid(m, 2, 0, gva(0));
+        break;
+    default:
+        rig_map(&r, GLOBAL, DATA(2), PRESENT & ~PTE_RW & ~PTE_D);
+        ck_assert_int_eq(mmu_store(m, gva(GLOBAL), 1, 0, &fault), MMU_PAGE_FAULT);
+        break;
+    }
+    ck_assert_uint_ne(m->code_epoch, epoch);
+    ck_assert_uint_eq(load(m, GLOBAL), VALUE(2));
+    enter(0);
+    ck_assert_uint_eq(load(m, GLOBAL), VALUE(2));
+}
+END_TEST
+
+START_TEST(look_ups_through_other_pages_end_with_their_space)
+{
+    uint64_t epoch;
+
+    make_global(DATA(1));
+    ck_assert_int_eq(fetch(m, OWN), MMU_OK);
+    epoch = m->code_epoch;
+    enter(1);
+    ck_assert_uint_ne(m->code_epoch, epoch);
+    ck_assert_ptr_null(tlb_find_exec(m, OWN));
+}
+END_TEST
+
+/* A kernel without global pages: what it uses comes back with its space. */
+START_TEST(a_space_with_many_pages_that_are_not_global_gets_a_table_of_its_own)
+{
+    uint64_t fills;
+
+    make_root(0);
+    make_root(1);
+    for (unsigned n = 0; n < 2 * TLB_COMMON_MAX; n++)
+        map(0x10000 + n * PAGE_SIZE, n);
+    for (unsigned space = 0; space < 2; space++) {
+        enter(space);
+        for (unsigned turn = 0; turn < 2; turn++)
+            for (unsigned n = 0; n < 2 * TLB_COMMON_MAX; n++)
+                ck_assert_uint_eq(load(m, 0x10000 + n * PAGE_SIZE), VALUE(n));
+        ck_assert(m->tlb->space->own);
+    }
+    fills = m->fills;
+    map(0x10000, 63);
+    for (unsigned space = 0; space < 2; space++) {
+        enter(space);
+        for (unsigned n = 1; n < 2 * TLB_COMMON_MAX; n++)
+            ck_assert_uint_eq(load(m, 0x10000 + n * PAGE_SIZE), VALUE(n));
+        ck_assert_uint_eq(load(m, 0x10000), VALUE(63));
+    }
+    ck_assert_uint_eq(m->fills, fills + 2);
 }
 END_TEST
 
@@ -430,6 +540,10 @@ int main(void)
     tcase_add_test(tc, a_space_that_found_a_table_by_its_shadow_hears_of_its_changes);
     tcase_add_loop_test(tc, the_space_not_used_for_longest_goes, 0, 2);
     tcase_add_test(tc, look_ups_of_code_come_back_with_their_space);
+    tcase_add_test(tc, the_supervisors_global_pages_are_there_in_every_space);
+    tcase_add_loop_test(tc, a_global_page_goes_when_an_instruction_says_so, 0, 4);
+    tcase_add_test(tc, look_ups_through_other_pages_end_with_their_space);
+    tcase_add_test(tc, a_space_with_many_pages_that_are_not_global_gets_a_table_of_its_own);
     tcase_add_test(tc, roots_may_give_shared_tables_different_rights);
     tcase_add_test(tc, a_table_that_nobody_uses_becomes_writable_again);
     tcase_add_test(tc, a_frame_that_becomes_a_table_loses_its_write_tags);
