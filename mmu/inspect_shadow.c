@@ -151,14 +151,10 @@ static void print_frame_slots(const struct mmu_context *m, FILE *out, uint64_t f
                 const struct tlb_table *table = &m->tlb->spaces[n]->tables[view];
                 const struct tlb_side *side = &table->side[i];
 
-<<<<<<< HEAD
-                if (tlb_side_live(side) && side->backing != TLB_BACKING_IO &&
-                    (uint64_t)side->frame << PAGE_SHIFT == frame)
-=======
                 if (!tlb_has_table(m->tlb->spaces[n], view))
                     break;
-                if (tlb_side_live(side) && (side->to.page.v & PAGE_MASK) == frame)
->>>>>>> 38d245b14f1674b7d175c944ad1033ae7c8bfbdb
+                if (tlb_side_live(side) && side->backing != TLB_BACKING_IO &&
+                    (uint64_t)side->frame << PAGE_SHIFT == frame)
                     fprintf(out, "  TLB of space %u, %s: %#" PRIx64 "%s\n", n, views[view],
                             side->page,
                             table->entries[i].write_tag != TLB_NO_TAG ? ", writable" : "");

@@ -494,7 +494,7 @@ void shadow_apply(struct mmu_context *m, const struct patch *patch)
 
 /* --- Dropping --- */
 
-void shadow_forget_frame(struct mmu_context *m, uint64_t frame)
+bool shadow_forget_frame(struct mmu_context *m, uint64_t frame)
 {
     struct shadow *s = m->tlb->shadow;
     uint16_t *nowhere = &s->hash[hash(SHADOW_NO_FRAME)], *link = &s->hash[hash(frame)];
@@ -522,6 +522,7 @@ void shadow_forget_frame(struct mmu_context *m, uint64_t frame)
     if (traced)
         untrace(m, frame);
     reap(m);
+    return traced;
 }
 
 void shadow_release(struct mmu_context *m, struct mmu_space *space)

@@ -127,9 +127,10 @@ bool shadow_learn(struct mmu_context *m, const struct mmu_walk *w);
  * what was filled from the old ones. */
 void shadow_apply(struct mmu_context *m, const struct patch *p);
 
-/* A guest physical page no longer leads to the frame: drops what was derived from tables there, and
- * nobody finds their shadow pages again. */
-void shadow_forget_frame(struct mmu_context *m, uint64_t frame);
+/* A guest physical page no longer leads to the frame: drops what was derived from tables there, but
+ * global translations of the common space, and nobody finds their shadow pages again. True if
+ * there were any. */
+bool shadow_forget_frame(struct mmu_context *m, uint64_t frame);
 
 /* The space gives up its root. */
 void shadow_release(struct mmu_context *m, struct mmu_space *space);

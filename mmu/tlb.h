@@ -11,17 +11,11 @@
  * A processor has no second level of this size; it is legal because everything in it is dropped by
  * the instructions that drop TLB entries (SDM 3A 4.10.4).
  *
-<<<<<<< HEAD
- * A slot belongs to a table (one per view), the tables to a space, so that several spaces can be
- * kept warm later; policy `flush` has one. Each table logs the slots that it filled, so that a
- * flush costs what was filled. Slots that may hold a write tag hang in chains by frame, so that a
- * watch finds them; with a p2m all slots do, so that a change of the map finds them.
-=======
  * A slot belongs to a table (one per view), the tables to a space. Policy `flush` has one space;
  * the others keep several warm, and one that is common to all of them. Each table logs the slots
  * that it filled, so that a flush costs what was filled. Slots that may hold a write tag hang in
- * chains by frame, so that a watch finds them.
->>>>>>> 38d245b14f1674b7d175c944ad1033ae7c8bfbdb
+ * chains by frame, so that a watch finds them; with a p2m all slots do, so that a change of the map
+ * finds them.
  */
 #ifndef MMU_TLB_H
 #define MMU_TLB_H
