@@ -32,7 +32,7 @@ void machine_print_walk(struct machine *m, FILE *out, const struct machine_walk 
     mmu_walk_inspect(context_of(m, walk->any_root, walk->root, &copy), gva(walk->address),
                      (enum mmu_access)walk->access,
                      walk->user ? TLB_VIEW_USER : TLB_VIEW_SUPERVISOR, &w);
-    mmu_inspect_print_walk(out, &w);
+    mmu_inspect_print_walk(&m->cpu->mmu, out, &w);
 }
 
 static bool rights_match(const struct machine_filter *f, unsigned rights, bool global)
