@@ -283,6 +283,8 @@ bool mmu_tlb_next(const struct mmu_context *m, uint32_t *cursor, struct mmu_tlb_
             .view = view,
             .page = gva(side->page),
             .to = side->to,
+            .at = side->backing == TLB_BACKING_IO ? mpa(side->to.page.v)
+                                                  : mpa((uint64_t)side->frame << PAGE_SHIFT),
             .backing = backings[side->backing],
             .tags = (uint8_t)((e->read_tag != TLB_NO_TAG ? BIT(MMU_READ) : 0) |
                               (e->write_tag != TLB_NO_TAG ? BIT(MMU_WRITE) : 0) |

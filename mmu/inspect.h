@@ -69,6 +69,7 @@ struct mmu_tlb_line {
     enum tlb_view view;
     gva_t page;
     struct mmu_translation to;
+    mpa_t at;            /* machine address of the page; of "io" the same number as to.page */
     uint8_t tags;        /* bit 1 << enum mmu_access: such an access hits at once */
     const char *backing; /* "ram", "rom", "io" or "smram" */
 };
