@@ -4,6 +4,7 @@
 #include "base/host/host.h"
 #include "cpu/block.h"
 #include "cpu/cpu.h"
+#include "mmu/p2m.h"
 
 #include <stdlib.h>
 
@@ -198,6 +199,17 @@ void debug_exec_early(struct vcpu *cpu, uint64_t linear)
     exec_hit(cpu, guest);
 }
 
+/* Is the point at the block's first instruction? */
+static bool is_at(const struct vcpu *cpu, const struct debug_point *p, const struct block *b,
+                  uint64_t linear)
+{
+    mpa_t at;
+
+    if (!p->physical)
+        return p->address == linear;
+    return p2m_find(cpu->mmu.p2m, gpa(p->address), &at) && at.v == b->address;
+}
+
 bool debug_exec(struct vcpu *cpu, const struct block *b)
 {
     struct debug *d = &cpu->debug;
@@ -210,8 +222,7 @@ bool debug_exec(struct vcpu *cpu, const struct block *b)
     for (unsigned n = 0; n < d->count; n++) {
         const struct debug_point *p = &d->points[n];
 
-        if (p->kind != DEBUG_EXEC || p->address != (p->physical ? b->address : linear) ||
-            !in_context(cpu, p))
+        if (p->kind != DEBUG_EXEC || !is_at(cpu, p, b, linear) || !in_context(cpu, p))
             continue;
         if (p->owner >= DEBUG_HOST)
             host = true;

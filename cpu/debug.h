@@ -39,7 +39,7 @@ struct debug_point {
     uint64_t cr3;     /* only while CR3's table is this one; DEBUG_ANY_CR3: always */
     uint8_t kind;     /* enum debug_kind */
     uint8_t owner;    /* 0 to 3: DRn; DEBUG_HOST and above: a tool's own number */
-    bool physical;    /* execution points only: address is a machine address */
+    bool physical;    /* execution points only: address is guest physical */
 };
 
 /* Why vcpu_run returned VCPU_EXIT_DEBUG. */

@@ -342,13 +342,30 @@ static bool set_mmu_flood(struct options *o, const char *what, const char *value
     return mmu_number(what, value, 0, 255, false, &o->machine.mmu.flood, err);
 }
 
+static bool set_mmu_p2m(struct options *o, const char *what, const char *value, struct error *err)
+{
+    static const char *const words[] = {
+        [MACHINE_P2M_BARE] = "bare",
+        [MACHINE_P2M_IDENTITY] = "identity",
+        [MACHINE_P2M_SCATTER] = "scatter",
+    };
+
+    for (unsigned n = 0; n < ARRAY_SIZE(words); n++) {
+        if (strcmp(value, words[n]) == 0) {
+            o->machine.p2m = (enum machine_p2m)n;
+            return true;
+        }
+    }
+    return error_set(err, "%s: '%s' is neither 'bare', 'identity' nor 'scatter'", what, value);
+}
+
 bool opt_mmu(struct options *o, const char *value, struct error *err)
 {
     static const struct property properties[] = {
         {"paranoid", set_mmu_paranoid, NULL}, {"consumer", set_mmu_consumer, NULL},
         {"patch", set_mmu_patch, NULL},       {"spaces", set_mmu_spaces, NULL},
         {"slots", set_mmu_slots, NULL},       {"pages", set_mmu_pages, NULL},
-        {"flood", set_mmu_flood, NULL},
+        {"flood", set_mmu_flood, NULL},       {"p2m", set_mmu_p2m, NULL},
     };
 
     return properties_set_first(o, "-mmu", value, set_mmu_policy, properties,

@@ -4,6 +4,7 @@
 #include "cpu/debug.h"
 #include "machine/internal.h"
 #include "mmu/guest_access.h"
+#include "mmu/p2m.h"
 #include "mmu/walk.h"
 
 #include <string.h>
@@ -204,16 +205,19 @@ bool machine_translate(struct machine *m, uint64_t address, uint64_t *physical)
     return true;
 }
 
-/* Physical address of a byte in RAM or ROM, and how many of the following are there with it. */
+/* Physical and machine address of a byte in RAM or ROM, and how many of the following are there
+ * with it. */
 static size_t find_memory(struct machine *m, uint64_t address, bool physical, size_t count,
-                          uint64_t *where)
+                          uint64_t *where, mpa_t *at)
 {
     size_t in_page = MIN(count, PAGE_SIZE - (address & ~PAGE_MASK));
 
     *where = address;
     if (!physical && !machine_translate(m, address, where))
         return 0;
-    return machine_memory_contains(m->memory, mpa(*where), in_page) ? in_page : 0;
+    if (!p2m_find(bus_p2m(m->bus), gpa(*where), at))
+        return 0;
+    return machine_memory_contains(m->memory, *at, in_page) ? in_page : 0;
 }
 
 size_t machine_debug_read(struct machine *m, uint64_t address, bool physical, void *bytes,
@@ -222,10 +226,11 @@ size_t machine_debug_read(struct machine *m, uint64_t address, bool physical, vo
     uint8_t *out = bytes;
     size_t done = 0, part;
     uint64_t where;
+    mpa_t at;
 
     while (done < count &&
-           (part = find_memory(m, address + done, physical, count - done, &where)) > 0) {
-        const uint8_t *host = machine_memory_host(m->memory, mpa(where));
+           (part = find_memory(m, address + done, physical, count - done, &where, &at)) > 0) {
+        const uint8_t *host = machine_memory_host(m->memory, at);
 
         for (size_t n = 0; n < part; n++)
             out[done + n] = guest_load8(host + n);
@@ -240,11 +245,12 @@ size_t machine_debug_write(struct machine *m, uint64_t address, bool physical, c
     const uint8_t *in = bytes;
     size_t done = 0, part;
     uint64_t where;
+    mpa_t at;
 
     machine_lock(m);
     while (done < count &&
-           (part = find_memory(m, address + done, physical, count - done, &where)) > 0 &&
-           machine_memory_kind(m->memory, mpa(where)) == FRAME_RAM) {
+           (part = find_memory(m, address + done, physical, count - done, &where, &at)) > 0 &&
+           machine_memory_kind(m->memory, at) == FRAME_RAM) {
         bus_write(m->bus, gpa(where), in + done, part);
         done += part;
     }

@@ -4,6 +4,7 @@
 #include "machine/debug.h"
 #include "machine/internal.h"
 #include "mmu/inspect.h"
+#include "mmu/p2m.h"
 
 #include <inttypes.h>
 
@@ -32,7 +33,7 @@ void machine_print_walk(struct machine *m, FILE *out, const struct machine_walk 
     mmu_walk_inspect(context_of(m, walk->any_root, walk->root, &copy), gva(walk->address),
                      (enum mmu_access)walk->access,
                      walk->user ? TLB_VIEW_USER : TLB_VIEW_SUPERVISOR, &w);
-    mmu_inspect_print_walk(out, &w);
+    mmu_inspect_print_walk(&m->cpu->mmu, out, &w);
 }
 
 static bool rights_match(const struct machine_filter *f, unsigned rights, bool global)
@@ -123,6 +124,8 @@ void machine_print_tlb(struct machine *m, FILE *out, const struct machine_filter
             continue;
         fprintf(out, "%-13s %016" PRIx64 " -> %#012" PRIx64 " ", views[l.view], l.page.v,
                 l.to.page.v);
+        if (l.at.v != l.to.page.v)
+            fprintf(out, "(machine %#012" PRIx64 ") ", l.at.v);
         mmu_inspect_print_rights(out, l.to.rights, l.to.global);
         fprintf(out, "%s %s, hits %c%c%c, page of ", l.to.global ? "" : " ", l.backing,
                 l.tags & BIT(MMU_READ) ? 'r' : '-', l.tags & BIT(MMU_WRITE) ? 'w' : '-',
@@ -155,6 +158,9 @@ void machine_print_memory_map(struct machine *m, FILE *out)
         fprintf(out, "  %016" PRIx64 "-%016" PRIx64 " %s\n", r->start.v, r->start.v + r->size - 1,
                 kinds[r->kind]);
     }
+    if (bus_p2m(m->bus) != NULL)
+        fprintf(out, "map: %" PRIu64 " guest physical pages lie elsewhere than at that address\n",
+                p2m_moved_count(bus_p2m(m->bus)));
     fputs("devices:\n", out);
     for (unsigned n = 0; bus_mmio_region(m->bus, n, &info); n++)
         fprintf(out, "  %016" PRIx64 "-%016" PRIx64 " %s\n", info.base, info.base + info.size - 1,

@@ -4,6 +4,7 @@
 #include "base/bits.h"
 #include "base/check.h"
 #include "base/host/host.h"
+#include "mmu/p2m.h"
 
 #include <stdlib.h>
 #include <time.h>
@@ -61,6 +62,21 @@ static bool create_memory(struct machine *m, struct error *err)
            (high == 0 || add_ram(m, RAM_HIGH_START, end, err));
 }
 
+/* Before anybody has loaded anything. */
+static void create_p2m(struct machine *m)
+{
+    switch (m->config.p2m) {
+    case MACHINE_P2M_BARE:
+        break;
+    case MACHINE_P2M_IDENTITY:
+        bus_set_p2m(m->bus, p2m_create_identity(m->memory));
+        break;
+    case MACHINE_P2M_SCATTER:
+        bus_set_p2m(m->bus, p2m_create_scattered(m->memory, m->config.seed));
+        break;
+    }
+}
+
 static void create_processor(struct machine *m)
 {
     const struct vcpu_config config = {
@@ -110,6 +126,7 @@ static bool build(struct machine *m, struct error *err)
                m->config.deterministic ? m->config.icount_shift : 0);
     if (!create_memory(m, err))
         return false;
+    create_p2m(m);
     create_processor(m);
     if (!machine_wire(m, err))
         return false;

@@ -31,6 +31,13 @@ struct report_tools;
 #define MACHINE_MEMORY_MIN   (1ull << 20)
 #define MACHINE_MEMORY_MAX   (1ull << 40)
 
+/* The map from guest physical pages to machine frames (mmu/p2m.h) that a machine starts with. */
+enum machine_p2m {
+    MACHINE_P2M_BARE,     /* none */
+    MACHINE_P2M_IDENTITY, /* each page at home */
+    MACHINE_P2M_SCATTER,  /* RAM pages permuted, by the seed of the configuration: for tests */
+};
+
 /* What the machine asks of its surroundings; any pointer may be NULL. */
 struct machine_host {
     void *opaque;
@@ -52,12 +59,13 @@ struct machine_config {
     uint64_t memory_size;    /* bytes of RAM, rounded up to MiB; MACHINE_MEMORY_MIN to _MAX */
     const char *cpu;         /* as in -cpu, or NULL for the default model */
     struct mmu_options mmu;  /* policies of every vCPU's MMU; all zero: mmu_default_options */
+    enum machine_p2m p2m;
     bool deterministic;      /* else parallel */
     unsigned icount_shift;   /* deterministic: an instruction takes 1 << shift ns; 0 to 10 */
     bool idle_sleeps;        /* deterministic: skipped time is also waited for on the host */
     bool hpet;               /* there is an HPET */
     int64_t rtc_start;       /* what the real-time clock shows at start, seconds since 1970 */
-    uint64_t seed;           /* of RDRAND */
+    uint64_t seed;           /* of RDRAND, and of MACHINE_P2M_SCATTER */
 
     const char *kernel;      /* file to boot */
     const char *initrd;      /* file, or NULL */

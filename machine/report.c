@@ -23,14 +23,15 @@ static size_t peek(const struct machine *m, uint64_t address, uint8_t *out, size
 {
     struct mmu_walk w;
     size_t n;
+    mpa_t a;
 
     for (n = 0; n < count; n++, address++) {
         if (n == 0 || (address & ~PAGE_MASK) == 0)
             mmu_walk_inspect(&m->cpu->mmu, gva(address), MMU_READ, TLB_VIEW_SUPERVISOR, &w);
         if (w.outcome != WALK_OK && w.outcome != WALK_DENIED)
             break;
-        mpa_t a = mpa(w.mapping.page.v | (address & ~PAGE_MASK));
-        if (!machine_memory_contains(m->memory, a, 1))
+        if (!p2m_find(bus_p2m(m->bus), gpa(w.mapping.page.v | (address & ~PAGE_MASK)), &a) ||
+            !machine_memory_contains(m->memory, a, 1))
             break;
         out[n] = guest_load8(machine_memory_host(m->memory, a));
     }

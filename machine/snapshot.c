@@ -1,10 +1,11 @@
 /*
- * Saving and restoring a whole machine. Sections in order: machine, clock, processor, memory, each
- * device; the list of devices is that of internal.h.
+ * Saving and restoring a whole machine. Sections in order: machine, clock, processor, memory, p2m
+ * if there is one, each device; the list of devices is that of internal.h.
  */
 #include "machine/internal.h"
 
 #include "base/bits.h"
+#include "mmu/p2m.h"
 
 #include <string.h>
 
@@ -38,6 +39,8 @@ static void serialize_all(struct machine *m, struct state *s)
     clock_serialize(&m->clock, s);
     vcpu_serialize(m->cpu, s);
     machine_memory_serialize(m->memory, s);
+    if (bus_p2m(m->bus) != NULL) /* both machines are bare, or none is */
+        p2m_serialize(bus_p2m(m->bus), s);
 #define X(type, prefix, field)                                                                     \
     {                                                                                              \
         bool there = m->field != NULL;                                                             \

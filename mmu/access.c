@@ -220,9 +220,11 @@ void mmu_read_physical(struct mmu_context *m, gpa_t address, void *buffer, unsig
     uint8_t *out = buffer;
 
     for (unsigned n; size > 0; size -= n, out += n, address.v += n) {
+        mpa_t at;
+
         n = page_part(address, size);
-        if (mmu_frame_kind(m, address.v, MMU_READ) != FRAME_HOLE)
-            guest_copy_out(out, machine_memory_host(m->memory, mpa(address.v)), n);
+        if (mmu_locate(m, address, MMU_READ, &at) != FRAME_HOLE)
+            guest_copy_out(out, machine_memory_host(m->memory, at), n);
         else
             bus_read(m->bus, address, out, n);
     }
@@ -233,11 +235,13 @@ void mmu_write_physical(struct mmu_context *m, gpa_t address, const void *buffer
     const uint8_t *in = buffer;
 
     for (unsigned n; size > 0; size -= n, in += n, address.v += n) {
+        mpa_t at;
+
         n = page_part(address, size);
-        if (mmu_frame_kind(m, address.v, MMU_WRITE) == FRAME_RAM) {
-            machine_memory_prepare_write(m->memory, mpa(address.v), n);
-            guest_copy_in(machine_memory_host(m->memory, mpa(address.v)), in, n);
-            machine_memory_finish_write(m->memory, m->vcpu, mpa(address.v), n);
+        if (mmu_locate(m, address, MMU_WRITE, &at) == FRAME_RAM) {
+            machine_memory_prepare_write(m->memory, at, n);
+            guest_copy_in(machine_memory_host(m->memory, at), in, n);
+            machine_memory_finish_write(m->memory, m->vcpu, at, n);
         } else {
             bus_write(m->bus, address, in, n);
         }

@@ -6,6 +6,8 @@
 #include "base/log.h"
 #include "mmu/guest_access.h"
 #include "mmu/memory.h"
+#include "mmu/mmu.h"
+#include "mmu/p2m.h"
 #include "mmu/patch.h"
 
 #include <stdlib.h>
@@ -22,6 +24,7 @@ struct region {
 
 struct bus {
     struct machine_memory *memory;
+    struct p2m *p2m; /* NULL: bare */
     struct log *log;
     struct region *mmio; /* sorted by base, no two overlap */
     unsigned mmio_count;
@@ -47,9 +50,34 @@ void bus_destroy(struct bus *bus)
         return;
     for (unsigned port = 0; port < PORT_COUNT; port++)
         bus_remove_ports(bus, (uint16_t)port);
+    p2m_destroy(bus->p2m);
     host_free_lazy(bus->ports, PORT_COUNT * sizeof(*bus->ports));
     free(bus->mmio);
     free(bus);
+}
+
+void bus_set_p2m(struct bus *bus, struct p2m *p2m)
+{
+    struct p2m *old = bus->p2m;
+
+    CHECK(p2m == NULL || (p2m->bus == NULL && p2m->memory == bus->memory));
+    bus->p2m = p2m;
+    if (p2m != NULL)
+        p2m->bus = bus;
+    for (unsigned n = 0; n < MACHINE_VCPU_MAX; n++) {
+        struct mmu_context *m = bus->memory->contexts[n];
+
+        if (m == NULL || m->bus != bus)
+            continue;
+        mmu_flush_all(m);
+        m->p2m = p2m;
+    }
+    p2m_destroy(old);
+}
+
+struct p2m *bus_p2m(const struct bus *bus)
+{
+    return bus->p2m;
 }
 
 uint64_t bus_unclaimed_count(const struct bus *bus)
@@ -96,24 +124,37 @@ static struct region *region_at(struct bus *bus, uint64_t address)
     return &bus->mmio[i];
 }
 
-/* What a device or DMA sees there: never SMRAM. */
-static enum frame_kind kind_at(const struct bus *bus, uint64_t address)
+/* What a device or DMA sees there, never SMRAM; and at which machine address. */
+static enum frame_kind kind_at(const struct bus *bus, uint64_t address, mpa_t *at)
 {
-    enum frame_kind kind = machine_memory_kind(bus->memory, mpa(address));
+    enum frame_kind kind;
 
+    if (!p2m_find(bus->p2m, gpa(address), at))
+        return FRAME_HOLE;
+    kind = machine_memory_kind(bus->memory, *at);
     return kind == FRAME_SMRAM ? FRAME_HOLE : kind;
 }
 
-static bool holds_memory(const struct bus *bus, uint64_t address)
+/* Where the VM's map leads to memory for the first time at or behind the address; UINT64_MAX:
+ * nowhere below `end`. */
+static uint64_t next_mapped(const struct bus *bus, uint64_t address, uint64_t end)
 {
-    return kind_at(bus, address) != FRAME_HOLE;
+    mpa_t at;
+
+    end = MIN(end, bus->p2m->pages << PAGE_SHIFT);
+    for (uint64_t a = address; a < end; a = (a & PAGE_MASK) + PAGE_SIZE)
+        if (kind_at(bus, a, &at) != FRAME_HOLE)
+            return a;
+    return UINT64_MAX;
 }
 
-/* Does some frame of [base, base + size) hold RAM or ROM? */
+/* Does some page of [base, base + size) hold RAM or ROM? */
 static bool overlaps_memory(const struct bus *bus, uint64_t base, uint64_t size)
 {
     const struct machine_memory *m = bus->memory;
 
+    if (bus->p2m != NULL)
+        return next_mapped(bus, base, base + size) != UINT64_MAX;
     for (unsigned i = 0; i < m->range_count; i++) {
         uint64_t start = m->ranges[i].start.v;
 
@@ -267,6 +308,11 @@ static uint64_t hole_length(const struct bus *bus, uint64_t address, uint64_t le
 
     if (next < bus->mmio_count)
         length = MIN(length, bus->mmio[next].base - address);
+    if (bus->p2m != NULL) {
+        uint64_t mapped = next_mapped(bus, address, address + length);
+
+        return mapped != UINT64_MAX ? mapped - address : length;
+    }
     for (unsigned i = 0; i < m->range_count; i++)
         if (m->ranges[i].kind != FRAME_SMRAM && m->ranges[i].start.v > address)
             length = MIN(length, m->ranges[i].start.v - address);
@@ -321,10 +367,11 @@ bool bus_read(struct bus *bus, gpa_t addr, void *buffer, size_t length)
     memset(out + left, 0xff, length - left);
     for (; left > 0; a += n, out += n, left -= n) {
         const struct region *r;
+        mpa_t at;
 
-        if (holds_memory(bus, a)) {
+        if (kind_at(bus, a, &at) != FRAME_HOLE) {
             n = page_room(a, left);
-            guest_copy_out(out, machine_memory_host(bus->memory, mpa(a)), n);
+            guest_copy_out(out, machine_memory_host(bus->memory, at), n);
             continue;
         }
         r = region_at(bus, a);
@@ -347,16 +394,17 @@ static bool write_all(struct bus *bus, uint64_t a, const uint8_t *in, size_t len
     bool answered = left == length;
 
     for (; left > 0; a += n, in += n, left -= n) {
-        enum frame_kind kind = kind_at(bus, a);
+        mpa_t at;
+        enum frame_kind kind = kind_at(bus, a, &at);
         const struct region *r;
 
         if (kind != FRAME_HOLE) {
             n = page_room(a, left);
             if (kind == FRAME_ROM && !to_rom)
                 continue;
-            machine_memory_prepare_write(bus->memory, mpa(a), (unsigned)n);
-            guest_copy_in(machine_memory_host(bus->memory, mpa(a)), in, n);
-            machine_memory_finish_write(bus->memory, PATCH_EVENT_LOOP, mpa(a), (unsigned)n);
+            machine_memory_prepare_write(bus->memory, at, (unsigned)n);
+            guest_copy_in(machine_memory_host(bus->memory, at), in, n);
+            machine_memory_finish_write(bus->memory, PATCH_EVENT_LOOP, at, (unsigned)n);
             continue;
         }
         r = region_at(bus, a);

@@ -9,8 +9,9 @@
  * offset 2); a port access that is not wider than the region allows arrives as it is, aligned or
  * not. Narrow accesses are not widened.
  *
- * RAM and ROM lie at GPA = MPA. All functions run with the device lock held (or from the only
- * thread); a region's functions may add and remove regions, their own included.
+ * RAM and ROM lie where the VM's map (mmu/p2m.h) has them, at GPA = MPA without one; memory comes
+ * before devices. All functions run with the device lock held (or from the only thread); a
+ * region's functions may add and remove regions, their own included.
  */
 #ifndef MMU_BUS_H
 #define MMU_BUS_H
@@ -25,6 +26,7 @@
 struct bus;
 struct log;
 struct machine_memory;
+struct p2m;
 
 /* A device's view of one of its regions. Offsets count from the region's base. */
 struct bus_region_ops {
@@ -38,6 +40,13 @@ struct bus_region_ops {
 /* log may be NULL. */
 struct bus *bus_create(struct machine_memory *memory, struct log *log);
 void bus_destroy(struct bus *bus);
+
+/* Gives the VM another map, or none (NULL); the bus owns it from now on and destroys the one that
+ * it had. The vCPUs, between two instructions, drop all that they have derived. */
+void bus_set_p2m(struct bus *bus, struct p2m *p2m);
+
+/* NULL: bare. */
+struct p2m *bus_p2m(const struct bus *bus);
 
 /* Registers [base, base + size) of the MMIO space; must not overlap RAM, ROM or another region
  * (an overlap is an error that names both). base and size need not be page aligned. */

@@ -32,6 +32,7 @@ void mmu_init(struct mmu_context *m, struct bus *bus, struct machine_memory *mem
     m->physical_bits = 40;
     m->a20_mask = UINT64_MAX;
     m->bus = bus;
+    m->p2m = bus_p2m(bus);
     m->memory = memory;
     m->log = log;
     m->vcpu = vcpu;

@@ -18,11 +18,13 @@ void mmu_inspect_root(const struct mmu_context *m, uint64_t cr3, struct mmu_cont
     if (mmu_walk_mode(m) != WALK_PAE)
         return;
     for (unsigned n = 0; n < 4; n++) {
-        mpa_t where = mpa(((cr3 & 0xffffffe0) + 8 * n) & m->a20_mask);
+        mpa_t where;
 
-        copy->pdpte[n] = machine_memory_contains(m->memory, where, 8)
-                             ? guest_load64(machine_memory_host(m->memory, where))
-                             : 0;
+        copy->pdpte[n] =
+            p2m_find(m->p2m, gpa(((cr3 & 0xffffffe0) + 8 * n) & m->a20_mask), &where) &&
+                    machine_memory_contains(m->memory, where, 8)
+                ? guest_load64(machine_memory_host(m->memory, where))
+                : 0;
     }
 }
 
@@ -73,6 +75,8 @@ static void print_level(FILE *out, const struct mmu_walk *w, const struct walk_l
             l->entry);
     print_bits(out, w, l);
     fputs(sources[l->source], out);
+    if (l->source != WALK_FROM_IO && l->at.v != l->address.v)
+        fprintf(out, " (machine %#" PRIx64 ")", l->at.v);
     if (l->entry & PTE_P) {
         fputs("; so far ", out);
         mmu_inspect_print_rights(out, l->rights, false);
@@ -80,10 +84,11 @@ static void print_level(FILE *out, const struct mmu_walk *w, const struct walk_l
     fputc('\n', out);
 }
 
-void mmu_inspect_print_walk(FILE *out, const struct mmu_walk *w)
+void mmu_inspect_print_walk(const struct mmu_context *m, FILE *out, const struct mmu_walk *w)
 {
     static const char *const accesses[] = {"read", "write", "fetch"};
     static const char *const views[] = {"supervisor", "supervisor with AC", "user"};
+    mpa_t at;
 
     fprintf(out, "%s of %#" PRIx64 ", %s, paging %s: %s", accesses[w->access], w->address.v,
             views[w->view], walk_mode_word(w->mode), walk_outcome_word(w->outcome));
@@ -94,8 +99,12 @@ void mmu_inspect_print_walk(FILE *out, const struct mmu_walk *w)
         print_level(out, w, &w->levels[n]);
     if (w->outcome != WALK_OK && w->outcome != WALK_DENIED)
         return;
-    fprintf(out, "  physical %#" PRIx64 ", page of %" PRIu64 " KiB, ", w->gpa.v,
-            (uint64_t)(BIT64(w->mapping.shift) >> 10));
+    fprintf(out, "  physical %#" PRIx64, w->gpa.v);
+    if (!p2m_find(m->p2m, w->gpa, &at))
+        fputs(" (not in the VM's map)", out);
+    else if (at.v != w->gpa.v)
+        fprintf(out, " (machine %#" PRIx64 ")", at.v);
+    fprintf(out, ", page of %" PRIu64 " KiB, ", (uint64_t)(BIT64(w->mapping.shift) >> 10));
     mmu_inspect_print_rights(out, w->mapping.rights, false);
     fprintf(out, "%s%s, key %u\n", w->mapping.global ? " global" : "",
             w->mapping.dirty ? " dirty" : "", w->mapping.pkey);
@@ -274,6 +283,8 @@ bool mmu_tlb_next(const struct mmu_context *m, uint32_t *cursor, struct mmu_tlb_
             .view = view,
             .page = gva(side->page),
             .to = side->to,
+            .at = side->backing == TLB_BACKING_IO ? mpa(side->to.page.v)
+                                                  : mpa((uint64_t)side->frame << PAGE_SHIFT),
             .backing = backings[side->backing],
             .tags = (uint8_t)((e->read_tag != TLB_NO_TAG ? BIT(MMU_READ) : 0) |
                               (e->write_tag != TLB_NO_TAG ? BIT(MMU_WRITE) : 0) |

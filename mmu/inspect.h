@@ -19,8 +19,8 @@
 void mmu_inspect_root(const struct mmu_context *m, uint64_t cr3, struct mmu_context *copy);
 
 /* The walk, one line a level: where the entry lies and its index, the entry, its own bits, and the
- * rights combined from the root to there. */
-void mmu_inspect_print_walk(FILE *out, const struct mmu_walk *w);
+ * rights combined from the root to there; machine addresses where they differ. */
+void mmu_inspect_print_walk(const struct mmu_context *m, FILE *out, const struct mmu_walk *w);
 
 /* "uwx", with '-' for what is missing; g: global. */
 void mmu_inspect_print_rights(FILE *out, unsigned rights, bool global);
@@ -69,6 +69,7 @@ struct mmu_tlb_line {
     enum tlb_view view;
     gva_t page;
     struct mmu_translation to;
+    mpa_t at;            /* machine address of the page; of "io" the same number as to.page */
     uint8_t tags;        /* bit 1 << enum mmu_access: such an access hits at once */
     const char *backing; /* "ram", "rom", "io" or "smram" */
 };
@@ -84,7 +85,8 @@ void mmu_print_shadow(const struct mmu_context *m, FILE *out, gva_t address);
 /* The spaces that are kept, '*' before the current one. */
 void mmu_print_spaces(const struct mmu_context *m, FILE *out);
 
-/* A frame's descriptor, the shadow pages of it, and the TLB slots that lead to it. */
+/* Of the frame behind a guest physical address: its descriptor, its shadow pages, and the TLB slots
+ * that lead to it. */
 void mmu_print_frame(const struct mmu_context *m, FILE *out, gpa_t address);
 
 #endif

@@ -30,9 +30,16 @@ static bool print_level(const struct mmu_context *m, FILE *out, const struct sha
                         uint64_t address, unsigned *next)
 {
     unsigned index = shadow_index(p, address);
-    uint64_t word = p->words[index], raw = shadow_raw(m, p, index);
-    bool coherent = shadow_state(word) == SHADOW_UNKNOWN ||
-                    shadow_same(word, shadow_normal(p->role, p->level, raw));
+    uint64_t word = p->words[index], raw;
+    bool coherent;
+
+    if (p->frame == SHADOW_NO_FRAME) {
+        fprintf(out, "level %u: nothing; the table lies elsewhere now\n", p->level);
+        return false;
+    }
+    raw = shadow_raw(m, p, index);
+    coherent = shadow_state(word) == SHADOW_UNKNOWN ||
+               shadow_same(word, shadow_normal(p->role, p->level, raw));
 
     fprintf(out, "level %u, entry %u at %#" PRIx64 ": guest %016" PRIx64 ", derived: ", p->level,
             index, shadow_entry_address(p, index), raw);
@@ -146,7 +153,8 @@ static void print_frame_slots(const struct mmu_context *m, FILE *out, uint64_t f
 
                 if (!tlb_has_table(m->tlb->spaces[n], view))
                     break;
-                if (tlb_side_live(side) && (side->to.page.v & PAGE_MASK) == frame)
+                if (tlb_side_live(side) && side->backing != TLB_BACKING_IO &&
+                    (uint64_t)side->frame << PAGE_SHIFT == frame)
                     fprintf(out, "  TLB of space %u, %s: %#" PRIx64 "%s\n", n, views[view],
                             side->page,
                             table->entries[i].write_tag != TLB_NO_TAG ? ", writable" : "");
@@ -156,9 +164,19 @@ static void print_frame_slots(const struct mmu_context *m, FILE *out, uint64_t f
 void mmu_print_frame(const struct mmu_context *m, FILE *out, gpa_t address)
 {
     static const char *const kinds[] = {"hole", "RAM", "ROM", "SMRAM"};
-    uint64_t frame = address.v & PAGE_MASK;
     const struct frame *f;
+    uint64_t frame;
+    mpa_t at;
 
+    if (!p2m_find(m->p2m, gpa(address.v & PAGE_MASK), &at)) {
+        fprintf(out, "guest physical %#" PRIx64 ": the VM's map has nothing there\n",
+                address.v & PAGE_MASK);
+        return;
+    }
+    frame = at.v;
+    if (frame != (address.v & PAGE_MASK))
+        fprintf(out, "guest physical %#" PRIx64 " lies at machine address %#" PRIx64 "\n",
+                address.v & PAGE_MASK, frame);
     if (machine_memory_kind(m->memory, mpa(frame)) == FRAME_HOLE) {
         fprintf(out, "frame %#" PRIx64 ": no memory\n", frame);
         return;

@@ -15,7 +15,7 @@ struct machine_memory *machine_memory_create(uint64_t size, struct error *err)
 {
     struct machine_memory *m;
 
-    if (size == 0 || (size & ~PAGE_MASK) != 0 || size > SIZE_MAX / 2) {
+    if (size == 0 || (size & ~PAGE_MASK) != 0 || size > MIN(SIZE_MAX / 2, MEMORY_SIZE_LIMIT)) {
         error_set(err, "machine memory of %llu bytes: not a multiple of 4 KiB, or too large",
                   (unsigned long long)size);
         return NULL;

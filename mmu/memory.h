@@ -58,6 +58,8 @@ struct memory_range {
 
 #define MEMORY_RANGE_MAX 64
 
+#define MEMORY_SIZE_LIMIT (1ull << 44) /* frame numbers fit 32 bits */
+
 struct machine_memory {
     uint8_t *base;        /* host address of machine address 0 */
     uint64_t size;        /* bytes of the reserved region, a multiple of the page size */
@@ -87,7 +89,8 @@ struct machine_memory {
     void *code_write_opaque;
 };
 
-/* Reserves a region of `size` bytes (a multiple of the page size, not 0), all holes. */
+/* Reserves a region of `size` bytes (a multiple of the page size, not 0, at most
+ * MEMORY_SIZE_LIMIT), all holes. */
 struct machine_memory *machine_memory_create(uint64_t size, struct error *err);
 void machine_memory_destroy(struct machine_memory *m);
 

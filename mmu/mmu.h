@@ -142,6 +142,8 @@ struct mmu_stats {
     uint64_t frames_dropped;                   /* written too often between walks */
     uint64_t slots_dropped;                    /* TLB slots that patches dropped */
     uint64_t rebuilds;                         /* everything dropped: no room */
+    uint64_t compositions;                     /* TLB fills through a p2m; 0 while bare */
+    uint64_t p2m_dropped;                      /* TLB slots that p2m changes dropped */
     uint64_t paranoid_checks, paranoid_errors; /* entries compared; found wrong */
 };
 
@@ -170,6 +172,7 @@ struct mmu_context {
     bool exact;
 
     struct bus *bus;               /* of the VM */
+    struct p2m *p2m;               /* of the bus, which changes it; NULL: GPA is MPA */
     struct machine_memory *memory; /* of the machine */
     struct tlb *tlb;               /* tables of all views, created by mmu_init */
     struct mmu_events *events;     /* NULL: nobody listens */

@@ -69,14 +69,24 @@ static void check_slot(struct mmu_context *m, const struct mmu_context *as, enum
         fail(m, "a TLB entry's D bit", side->page, &w);
 }
 
+/* Does the slot lead where the VM's map says? */
+static void check_frame(struct mmu_context *m, const struct tlb_side *side)
+{
+    mpa_t at;
+
+    if (mmu_locate(m, side->to.page, MMU_FETCH, &at) == FRAME_HOLE
+            ? side->backing != TLB_BACKING_IO
+            : side->backing == TLB_BACKING_IO || side->frame != mpa_frame(at))
+        fail(m, "the frame of a TLB entry", side->page, NULL);
+}
+
 static void check_table(struct mmu_context *m, const struct mmu_context *as, enum tlb_view view,
                         const struct mmu_space *space)
 {
     const struct tlb_table *table = &space->tables[view];
     unsigned budget = SLOT_BUDGET;
 
-    /* Globals of the common table follow instructions, not the tables. */
-    for (unsigned k = 0; k < (space->number == TLB_COMMON ? 1 : 2); k++) {
+    for (unsigned k = 0; k < 2; k++) {
         const struct tlb_log *log = &table->log[k];
         /* Where the last look ended is not kept: the number of checks scatters the beginnings. */
         unsigned first = log->count > 0 ? (unsigned)(m->stats.paranoid_checks % log->count) : 0;
@@ -84,7 +94,11 @@ static void check_table(struct mmu_context *m, const struct mmu_context *as, enu
         for (unsigned i = 0; i < log->count && budget > 0; i++, budget--) {
             const struct tlb_side *side = &table->side[log->slots[(first + i) % log->count]];
 
-            if (tlb_side_live(side) && side->to.global == k)
+            if (!tlb_side_live(side) || side->to.global != k)
+                continue;
+            check_frame(m, side);
+            /* Globals of the common table follow instructions, not the tables. */
+            if (k == 0 || space->number != TLB_COMMON)
                 check_slot(m, as, view, side);
         }
     }

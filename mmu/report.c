@@ -79,6 +79,8 @@ void mmu_report(const struct mmu_context *m, FILE *out)
         {"frames dropped", s->frames_dropped},
         {"TLB entries dropped by patches", s->slots_dropped},
         {"rebuilds", s->rebuilds},
+        {"compositions at fills", s->compositions},
+        {"TLB entries dropped by p2m changes", s->p2m_dropped},
         {"paranoid checks", s->paranoid_checks},
         {"paranoid errors", s->paranoid_errors},
     };

@@ -307,7 +307,7 @@ static uint16_t *root_of(struct mmu_space *space, uint64_t address)
 }
 
 enum shadow_answer shadow_find(struct mmu_context *m, uint64_t address, struct mmu_translation *to,
-                               gpa_t *at)
+                               mpa_t *at)
 {
     struct mmu_space *space = m->tlb->space;
     struct shadow *s = m->tlb->shadow;
@@ -322,7 +322,7 @@ enum shadow_answer shadow_find(struct mmu_context *m, uint64_t address, struct m
 
         p->spaces |= BIT64(space->number);
         if (shadow_state(word) == SHADOW_ABSENT) {
-            *at = gpa(shadow_entry_address(p, index));
+            *at = mpa(shadow_entry_address(p, index));
             return SHADOW_FAULT;
         }
         if (shadow_state(word) == SHADOW_UNKNOWN || !(word & SHADOW_A))
@@ -354,7 +354,7 @@ static struct shadow_page *link_level(struct mmu_context *m, const struct mmu_wa
 {
     struct shadow *s = m->tlb->shadow;
     const struct walk_level *l = &w->levels[i];
-    uint64_t frame = l->address.v & PAGE_MASK;
+    uint64_t frame = l->at.v & PAGE_MASK;
     unsigned top = walk_level_shift(w->mode, l->level + 1u), index = 0, number, old;
     uint16_t *root = root_of(m->tlb->space, w->address.v);
     uint64_t base = i == 0 ? 0 : w->address.v & ~(BIT64(top) - 1);
@@ -458,6 +458,15 @@ static void apply_to_page(struct mmu_context *m, struct shadow_page *p, const st
     }
 }
 
+/* Nothing that came through the page is kept. */
+static void empty_page(struct mmu_context *m, struct shadow_page *p)
+{
+    MMU_EMIT(m, SHADOW_DROP, .gva = p->base, .gpa = p->frame, .level = p->level);
+    tlb_drop_range(m, p->spaces, p->base, entry_span(p, 1));
+    clear_words(m->tlb->shadow, p);
+    p->traced = false;
+}
+
 void shadow_apply(struct mmu_context *m, const struct patch *patch)
 {
     struct shadow *s = m->tlb->shadow;
@@ -474,10 +483,7 @@ void shadow_apply(struct mmu_context *m, const struct patch *patch)
             apply_to_page(m, p, patch);
             continue;
         }
-        MMU_EMIT(m, SHADOW_DROP, .gva = p->base, .gpa = frame, .level = p->level);
-        tlb_drop_range(m, p->spaces, p->base, entry_span(p, 1));
-        clear_words(s, p);
-        p->traced = false;
+        empty_page(m, p);
     }
     m->stats.patches_dropped += !any;
     m->stats.frames_dropped += whole && any;
@@ -487,6 +493,37 @@ void shadow_apply(struct mmu_context *m, const struct patch *patch)
 }
 
 /* --- Dropping --- */
+
+bool shadow_forget_frame(struct mmu_context *m, uint64_t frame)
+{
+    struct shadow *s = m->tlb->shadow;
+    uint16_t *nowhere = &s->hash[hash(SHADOW_NO_FRAME)], *link = &s->hash[hash(frame)];
+    bool traced = false;
+
+    while (*link != 0) {
+        uint16_t number = *link;
+        struct shadow_page *p = &s->pages[number];
+
+        if (p->frame != frame) {
+            link = &p->next;
+            continue;
+        }
+        if (p->traced) {
+            traced = true;
+            empty_page(m, p);
+        }
+        /* Words that point to it keep a page that knows nothing. Were it found again, for another
+         * guest physical page of the frame, they would lead there. */
+        *link = p->next;
+        p->frame = SHADOW_NO_FRAME;
+        p->next = *nowhere;
+        *nowhere = number;
+    }
+    if (traced)
+        untrace(m, frame);
+    reap(m);
+    return traced;
+}
 
 void shadow_release(struct mmu_context *m, struct mmu_space *space)
 {

@@ -61,8 +61,11 @@ bool shadow_same(uint64_t old, uint64_t new);
 
 /* --- Pages --- */
 
+/* Of a page that is unlinked at the next walk through it: its table lies elsewhere now. */
+#define SHADOW_NO_FRAME PAGE_MASK
+
 struct shadow_page {
-    uint64_t frame;  /* machine address of the guest's table page */
+    uint64_t frame;  /* machine address of the guest's table page, or SHADOW_NO_FRAME */
     uint64_t base;   /* linear address that its first entry maps */
     uint64_t spaces; /* bit n: space n may hold translations that came through this page */
     struct walk_role role;
@@ -111,7 +114,7 @@ enum shadow_answer {
 };
 
 enum shadow_answer shadow_find(struct mmu_context *m, uint64_t address, struct mmu_translation *to,
-                               gpa_t *at);
+                               mpa_t *at);
 
 /*
  * Enters what a walk has read, level by level, and traces the frames. False if it could not be kept
@@ -123,6 +126,11 @@ bool shadow_learn(struct mmu_context *m, const struct mmu_walk *w);
 /* A patch has arrived: brings every word it is about up to date, or makes it unknown, and drops
  * what was filled from the old ones. */
 void shadow_apply(struct mmu_context *m, const struct patch *p);
+
+/* A guest physical page no longer leads to the frame: drops what was derived from tables there, but
+ * global translations of the common space, and nobody finds their shadow pages again. True if
+ * there were any. */
+bool shadow_forget_frame(struct mmu_context *m, uint64_t frame);
 
 /* The space gives up its root. */
 void shadow_release(struct mmu_context *m, struct mmu_space *space);

@@ -60,17 +60,16 @@ static struct tlb_side *side_at(struct tlb *t, uint32_t slot)
     return &table_at(t, slot)->side[slot % TLB_SIZE];
 }
 
-/* The machine frame behind a slot; a p2m would be consulted at the fill and kept in the side array.
- */
-static uint64_t side_frame(const struct tlb_side *side)
+/* The machine address behind a slot. */
+static mpa_t side_mpa(const struct tlb_side *side)
 {
-    return side->to.page.v >> PAGE_SHIFT;
+    return mpa((uint64_t)side->frame << PAGE_SHIFT);
 }
 
 static void link_slot(struct tlb *t, uint32_t slot)
 {
     struct tlb_side *side = side_at(t, slot);
-    uint32_t *head = chain_of(t, side_frame(side));
+    uint32_t *head = chain_of(t, side->frame);
 
     side->next = *head;
     side->prev = TLB_NO_SLOT;
@@ -85,7 +84,7 @@ static void unlink_slot(struct tlb *t, struct tlb_side *side)
     if (side->prev != TLB_NO_SLOT)
         side_at(t, side->prev)->next = side->next;
     else
-        *chain_of(t, side_frame(side)) = side->next;
+        *chain_of(t, side->frame) = side->next;
     if (side->next != TLB_NO_SLOT)
         side_at(t, side->next)->prev = side->prev;
     side->linked = false;
@@ -100,7 +99,7 @@ void tlb_revoke_write(struct mmu_context *m, mpa_t frame)
         struct tlb_side *side = side_at(t, slot);
         struct tlb_entry *e = &table_at(t, slot)->entries[slot % TLB_SIZE];
 
-        if (side_frame(side) == mpa_frame(frame) && e->write_tag != TLB_NO_TAG) {
+        if (side->frame == mpa_frame(frame) && e->write_tag != TLB_NO_TAG) {
             e->write_tag = TLB_NO_TAG;
             MMU_EMIT(m, WATCH_REVOKE, .mpa = frame.v, .gva = side->page,
                      .view = (uint8_t)(slot / TLB_SIZE % TLB_VIEW_COUNT));
@@ -159,7 +158,7 @@ static void grant_write(struct mmu_context *m, struct mmu_space *space, enum tlb
     if (side->backing != TLB_BACKING_RAM || !(side->allowed & BIT(MMU_WRITE)) || !side->to.dirty ||
         is_slow_page(m, side->page))
         return;
-    frame = machine_memory_frame(m->memory, mpa(side->to.page.v));
+    frame = machine_memory_frame(m->memory, side_mpa(side));
     if (atomic_load_explicit(&frame->watch, memory_order_relaxed) != 0)
         return;
     atomic_fetch_or(&frame->holders, BIT64(m->vcpu));
@@ -189,16 +188,16 @@ static void set_tags(struct mmu_context *m, struct mmu_space *space, enum tlb_vi
     }
 }
 
-static enum tlb_backing backing_of(const struct mmu_context *m, gpa_t page)
+/* What is behind the page, and where: at is left where there is only the bus. */
+static enum tlb_backing backing_of(const struct mmu_context *m, gpa_t page, mpa_t *at)
 {
-    switch (mmu_frame_kind(m, page.v, MMU_READ)) {
+    switch (mmu_locate(m, page, MMU_READ, at)) {
     case FRAME_RAM:
         return TLB_BACKING_RAM;
     case FRAME_ROM:
         return TLB_BACKING_ROM;
     default:
-        return mmu_frame_kind(m, page.v, MMU_FETCH) == FRAME_RAM ? TLB_BACKING_CODE
-                                                                 : TLB_BACKING_IO;
+        return mmu_locate(m, page, MMU_FETCH, at) == FRAME_RAM ? TLB_BACKING_CODE : TLB_BACKING_IO;
     }
 }
 
@@ -235,6 +234,7 @@ static struct tlb_side *fill_slot(struct mmu_context *m, enum tlb_view view, uin
     struct tlb_entry *e = &table->entries[index];
     struct tlb_side *side = &table->side[index];
     bool had_exec = false;
+    mpa_t at;
 
     if (tlb_side_live(side)) {
         bool same = side->page == page && side->to.page.v == to->page.v &&
@@ -250,12 +250,17 @@ static struct tlb_side *fill_slot(struct mmu_context *m, enum tlb_view view, uin
     m->fills++;
     side->page = page;
     side->to = *to;
-    side->backing = (uint8_t)backing_of(m, to->page);
+    side->backing = (uint8_t)backing_of(m, to->page, &at);
+    side->frame = (uint32_t)mpa_frame(at);
     if (to->shift != PAGE_SHIFT)
         ++*large_live(m->tlb, page, to->shift);
     log_slot(table, index, to->global);
     if (side->backing != TLB_BACKING_IO)
-        e->addend = (uint64_t)(uintptr_t)machine_memory_host(m->memory, mpa(to->page.v)) - page;
+        e->addend = (uint64_t)(uintptr_t)machine_memory_host(m->memory, at) - page;
+    if (unlikely(m->p2m != NULL)) {
+        m->stats.compositions++;
+        link_slot(m->tlb, tlb_slot_number(space, view, index));
+    }
     if (had_exec)
         e->exec_tag = page;
     set_tags(m, space, view, index);
@@ -378,9 +383,9 @@ static enum mmu_status known_absent(struct mmu_context *m, uint64_t address, enu
 }
 
 /* Is the entry absent in memory, too? */
-static bool is_absent(const struct mmu_context *m, gpa_t at)
+static bool is_absent(const struct mmu_context *m, mpa_t at)
 {
-    return !(guest_load8(machine_memory_host(m->memory, mpa(at.v))) & PTE_P);
+    return !(guest_load8(machine_memory_host(m->memory, at)) & PTE_P);
 }
 
 /* Asks the shadow pages. SHADOW_FAULT: the entry is absent in memory, too, and no patch says
@@ -389,7 +394,7 @@ static enum shadow_answer ask_shadow(struct mmu_context *m, uint64_t address,
                                      struct mmu_translation *to)
 {
     enum shadow_answer answer;
-    gpa_t at;
+    mpa_t at;
 
     answer = shadow_find(m, address, to, &at);
     if (answer != SHADOW_FAULT)
@@ -471,8 +476,10 @@ enum mmu_status tlb_translate(struct mmu_context *m, uint64_t address, enum mmu_
     place->gpa = gpa(side->to.page.v | offset);
     place->mpa = mpa(place->gpa.v);
     place->host = NULL;
-    if (place->backing != TLB_BACKING_IO)
+    if (place->backing != TLB_BACKING_IO) {
+        place->mpa = mpa(side_mpa(side).v | offset);
         place->host = machine_memory_host(m->memory, place->mpa);
+    }
     return MMU_OK;
 }
 
@@ -661,6 +668,10 @@ static void drop_common_range(struct mmu_context *m, uint64_t address, uint64_t 
     struct mmu_space *space = m->tlb->spaces[TLB_COMMON];
     bool exec = space->code[TLB_VIEW_SUPERVISOR].any_lost[0];
 
+    if (size >= BIT64(47)) { /* both halves of the address space */
+        m->stats.slots_dropped += flush_space(m, space, false);
+        return;
+    }
     m->stats.slots_dropped +=
         drop_logged(m->tlb, space, TLB_VIEW_SUPERVISOR,
                     &space->tables[TLB_VIEW_SUPERVISOR].log[false], address, size, &exec);
@@ -692,6 +703,22 @@ void tlb_drop_range(struct mmu_context *m, uint64_t spaces, uint64_t address, ui
             if (exec)
                 tlb_end_lookups(m, space, view);
         }
+    }
+}
+
+void tlb_drop_gpa(struct mmu_context *m, gpa_t page, mpa_t frame)
+{
+    struct tlb *t = m->tlb;
+
+    for (uint32_t slot = *chain_of(t, mpa_frame(frame)), next; slot != TLB_NO_SLOT; slot = next) {
+        const struct tlb_side *side = side_at(t, slot);
+        uint32_t table = slot / TLB_SIZE;
+
+        next = side->next;
+        if (side->to.page.v != page.v)
+            continue;
+        clear_slot(t, t->spaces[table / TLB_VIEW_COUNT], table % TLB_VIEW_COUNT, slot % TLB_SIZE);
+        m->stats.p2m_dropped++;
     }
 }
 

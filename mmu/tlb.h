@@ -14,7 +14,8 @@
  * A slot belongs to a table (one per view), the tables to a space. Policy `flush` has one space;
  * the others keep several warm, and one that is common to all of them. Each table logs the slots
  * that it filled, so that a flush costs what was filled. Slots that may hold a write tag hang in
- * chains by frame, so that a watch finds them.
+ * chains by frame, so that a watch finds them; with a p2m all slots do, so that a change of the map
+ * finds them.
  */
 #ifndef MMU_TLB_H
 #define MMU_TLB_H
@@ -35,10 +36,11 @@ enum tlb_backing {
 struct tlb_side {
     uint64_t page; /* linear page */
     struct mmu_translation to; /* shift 0: the slot is empty */
+    uint32_t frame;      /* number of the machine frame; where there is none, of the GPA page */
     uint8_t allowed;     /* bit 1 << enum mmu_access */
     uint8_t backing;     /* enum tlb_backing */
     uint8_t logged;      /* bit n: the table's log n holds it */
-    bool linked;         /* in the chain of its frame */
+    bool linked;         /* in the chain of its frame: those that may be writable, all with a p2m */
     uint32_t next, prev; /* neighbours there: as tlb_slot_number, or TLB_NO_SLOT */
 };
 
@@ -160,7 +162,7 @@ struct tlb {
 struct tlb_place {
     uint8_t *host; /* of the first byte; NULL for IO */
     gpa_t gpa;     /* of the first byte */
-    mpa_t mpa;     /* of the first byte; RAM and ROM only */
+    mpa_t mpa;     /* of the first byte; for IO the same number as gpa */
     uint8_t backing;
 };
 
@@ -221,6 +223,11 @@ void tlb_retag(struct mmu_context *m);
 
 /* Does that for what the current space uses, if it was left before such a change. */
 void tlb_retag_late(struct mmu_context *m);
+
+/* Drops what leads to the frame (for an absent page, mpa of the same number: to the bus) through
+ * the guest physical page, in all spaces and views. Only with a p2m. Look-ups of code are the
+ * caller's business. */
+void tlb_drop_gpa(struct mmu_context *m, gpa_t page, mpa_t frame);
 
 /* Takes away every write tag for the frame. */
 void tlb_revoke_write(struct mmu_context *m, mpa_t frame);

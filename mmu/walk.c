@@ -237,11 +237,11 @@ static bool must_wait(const struct mmu_context *m, enum mmu_access access)
 /* Reads the entry at l->address from memory, or, if `ask`, from whatever device is there. */
 static void read_entry(const struct mmu_context *m, struct walk_level *l, unsigned size, bool ask)
 {
-    enum frame_kind kind = mmu_frame_kind(m, l->address.v, MMU_READ);
+    enum frame_kind kind = mmu_locate(m, l->address, MMU_READ, &l->at);
     uint64_t raw = UINT64_MAX;
 
     if (kind != FRAME_HOLE) {
-        const uint8_t *host = machine_memory_host(m->memory, mpa(l->address.v));
+        const uint8_t *host = machine_memory_host(m->memory, l->at);
 
         l->source = kind == FRAME_RAM ? WALK_FROM_RAM : WALK_FROM_ROM;
         l->entry = size == 4 ? guest_load32(host) : guest_load64(host);
@@ -272,6 +272,7 @@ static void descend(const struct mmu_context *m, struct mmu_walk *w, bool real)
         if (w->mode == WALK_PAE && level == 3) {
             index &= 3;
             l->address = gpa(((m->cr3 & 0xffffffe0) + index * 8) & m->a20_mask);
+            l->at = mpa(l->address.v);
             l->entry = m->pdpte[index];
             l->source = WALK_FROM_REGISTER;
         } else {
@@ -370,7 +371,7 @@ static bool replace_entry(struct mmu_context *m, const struct walk_level *l, uns
                           uint64_t value)
 {
     uint64_t expected = l->entry;
-    mpa_t at = mpa(l->address.v);
+    mpa_t at = l->at;
 
     if (l->source == WALK_FROM_IO) {
         bus_mmio_write(m->bus, l->address, value, size);

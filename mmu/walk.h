@@ -12,6 +12,7 @@
 
 #include "base/addr.h"
 #include "mmu/mmu.h"
+#include "mmu/p2m.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -60,6 +61,7 @@ enum walk_source {
 
 struct walk_level {
     gpa_t address;  /* of the entry; where it was loaded from for a PDPTE register */
+    mpa_t at;       /* of the entry; RAM and ROM only */
     uint64_t entry; /* raw, with the A and D bits that the walk set */
     uint8_t level;  /* 1 holds 4 KiB pages; up to 5 */
     uint8_t rights; /* enum walk_rights, combined from the root to here */
@@ -126,12 +128,16 @@ struct walk_entry walk_decode(struct walk_role role, unsigned level, uint64_t ra
 unsigned walk_level_shift(enum walk_mode mode, unsigned level);
 unsigned walk_entry_size(enum walk_mode mode);
 
-/* What an access by the context finds at a physical address: RAM, ROM or a hole. */
-static inline enum frame_kind mmu_frame_kind(const struct mmu_context *m, uint64_t physical,
-                                             enum mmu_access access)
+/* What an access by the context finds at a guest physical address: RAM, ROM or a hole; and at which
+ * machine address. */
+static inline enum frame_kind mmu_locate(const struct mmu_context *m, gpa_t physical,
+                                         enum mmu_access access, mpa_t *at)
 {
-    enum frame_kind kind = machine_memory_kind(m->memory, mpa(physical));
+    enum frame_kind kind;
 
+    if (!p2m_find(m->p2m, physical, at))
+        return FRAME_HOLE;
+    kind = machine_memory_kind(m->memory, *at);
     if (likely(kind != FRAME_SMRAM))
         return kind;
     return m->smram == MMU_SMRAM_OPEN || (m->smram == MMU_SMRAM_CODE && access == MMU_FETCH)

@@ -269,7 +269,8 @@ def main():
             file.write(bytes.fromhex(GUEST.format(rounds)))
     session([])
     session(["-icount", "shift=0"])
-    for policy in ("flush", "coherent", "paranoid=1000"):
+    session(["-mmu", "flush,p2m=scatter"])
+    for policy in ("flush", "coherent", "paranoid=1000", "coherent,p2m=scatter"):
         test_determinism(policy)
     test_tcp()
     test_chardev()

@@ -27,6 +27,7 @@ static struct request request_of(const struct driver *d, uint64_t linear, unsign
 static void begin(struct driver *d)
 {
     d->code_writes = 0;
+    d->stale = false;
     model_begin(d);
 }
 
@@ -44,6 +45,7 @@ static void check_lookups(struct driver *d)
 
         if (user != (l->view == TLB_VIEW_USER) || l->epoch != v->m->code_epoch)
             continue;
+        d->lookups++;
         now = oracle_access(&cpu, l->page, ORACLE_FETCH, q.who);
         if (now.end == ORACLE_TRANSLATED && now.physical == l->physical && !model_unmarked(d, &now))
             continue;
@@ -57,7 +59,7 @@ static void check_lookups(struct driver *d)
 static void end(struct driver *d)
 {
     d->operations++;
-    d->full = d->v->count > HISTORY_MAX - 4; /* an operation takes no more */
+    d->full = d->v->count > HISTORY_MAX - HISTORY_ROOM;
     check_lookups(d);
     model_compare(d, false);
 }
@@ -71,22 +73,36 @@ static bool bits_in_memory(const struct driver *d, const struct oracle_answer *a
         const struct oracle_update *u = &a->update[i];
         uint8_t low;
 
-        if (model_kind(d, u->physical) != FRAME_RAM)
+        if (u->physical >> 12 == RIG_IO >> 12)
+            low = d->device[u->physical & 0xfff];
+        else if (model_kind(d, u->physical) == FRAME_RAM)
+            low = guest_load8(machine_memory_host(d->r.memory, mpa(u->physical)));
+        else
             continue;
-        low = guest_load8(machine_memory_host(d->r.memory, mpa(u->physical)));
         if (~low & u->value & 0x60)
             return false;
     }
     return true;
 }
 
-/* Were the bits set? Memory says so where the number of walks does not; the access itself may have
- * overwritten them. */
+/*
+ * Were the bits set? Of an access to two pages the number of walks does not tell which of them was
+ * walked for, but memory does, unless the access itself has overwritten the entry.
+ */
 static bool marked(const struct driver *d, const struct oracle_answer *a)
 {
-    if (d->walks == 0 || d->walks >= d->pages)
-        return d->walks != 0;
-    return bits_in_memory(d, a);
+    for (unsigned i = 0; i < a->update_count && d->pages > 1; i++) {
+        const struct oracle_update *u = &a->update[i];
+        uint8_t low, other;
+
+        if (model_kind(d, u->physical) != FRAME_RAM)
+            continue;
+        low = guest_load8(machine_memory_host(d->r.memory, mpa(u->physical)));
+        other = (uint8_t)((low ^ model_byte(d, u->physical)) & ~0x60);
+        if (other != 0 ? d->walks < d->pages : (~low & u->value & 0x60) != 0)
+            return false;
+    }
+    return d->walks != 0;
 }
 
 /* A page of an access that has gone well: where it went must be legal. */
@@ -102,12 +118,14 @@ static uint64_t check_place(struct driver *d, const struct request *q, uint64_t 
     REQUIRE(d, tlb_translate(d->v->m, linear, q->access, q->view, &place, &fault) == MMU_OK);
     TRACE(d, "  %#llx is at %#llx, by the tables %u at %#llx\n", (unsigned long long)linear,
           (unsigned long long)place.gpa.v, now.end, (unsigned long long)now.physical);
+    d->now = now;
     old = model_was_legal(d, linear, place.gpa.v, kind, q->who);
     if (now.end == ORACLE_TRANSLATED && now.physical == place.gpa.v && (!old || marked(d, &now))) {
         model_mark(d, &now);
         model_remember(d, linear, &now);
     } else {
         REQUIRE(d, old);
+        d->stale |= now.end != ORACLE_TRANSLATED || now.physical != place.gpa.v;
     }
     return place.gpa.v;
 }
@@ -118,6 +136,7 @@ static void check_fault(struct driver *d, const struct request *q, uint64_t line
     struct oracle_cpu cpu = model_processor(d);
     struct oracle_answer now = oracle_access(&cpu, linear, oracle_kind_of(q->access), q->who);
 
+    d->now = now;
     REQUIRE(d, now.end == ORACLE_FAULT);
     REQUIRE(d, now.error == fault->error_code);
     REQUIRE(d, linear == fault->address.v);
@@ -136,13 +155,6 @@ static void settle(struct driver *d, const struct request *q, uint64_t linear)
     }
 }
 
-static uint8_t byte_at(struct driver *d, uint64_t physical)
-{
-    if (model_kind(d, physical) != FRAME_HOLE)
-        return d->mirror[physical];
-    return (uint8_t)bus_mmio_read(d->r.bus, gpa(physical), 1);
-}
-
 /* Compares what was loaded, or stores into the mirror. */
 static void check_data(struct driver *d, const struct request *q, const uint64_t place[2],
                        unsigned first, uint64_t value)
@@ -156,10 +168,10 @@ static void check_data(struct driver *d, const struct request *q, const uint64_t
         if (q->access == MMU_WRITE && kind == FRAME_RAM &&
             (machine_memory_frame(d->r.memory, mpa(at))->watch & FRAME_WATCH_CODE))
             REQUIRE(d, d->code_writes > 0);
-        if (q->access == MMU_WRITE && kind == FRAME_RAM)
+        if (q->access == MMU_WRITE && (kind == FRAME_RAM || at >> 12 == RIG_IO >> 12))
             model_write(d, at, &byte, 1);
         else if (q->access == MMU_READ)
-            REQUIRE(d, byte == byte_at(d, at));
+            REQUIRE(d, byte == model_byte(d, at));
     }
 }
 
@@ -178,6 +190,10 @@ static void finish_access(struct driver *d, const struct request *q, enum mmu_st
     bool crosses = room < q->size;
     struct oracle_cpu cpu = model_processor(d);
 
+    if (crosses) {
+        model_foresee(d, q->linear, oracle_kind_of(q->access), q->who);
+        model_foresee(d, second, oracle_kind_of(q->access), q->who);
+    }
     model_follow(d);
     d->pages = crosses ? 2 : 1;
     TRACE(d, "cpu%u: access %u of %#llx, %u bytes, by %u: status %u, value %#llx\n", d->v->m->vcpu,
@@ -196,6 +212,9 @@ static void finish_access(struct driver *d, const struct request *q, enum mmu_st
         return;
     }
     if (status == MMU_PAGE_FAULT && fault->address.v == q->linear) {
+        /* The walk for the second page may have taken a patch by which the first is gone. */
+        if (crosses && model_coherent(d->v))
+            settle(d, q, second);
         check_fault(d, q, q->linear, fault);
         return;
     }
@@ -205,7 +224,7 @@ static void finish_access(struct driver *d, const struct request *q, enum mmu_st
         check_fault(d, q, second, fault);
         return;
     }
-    place[0] = check_place(d, q, q->linear);
+    d->place = place[0] = check_place(d, q, q->linear);
     if (crosses)
         place[1] = check_place(d, q, second);
     if (has_data)

@@ -25,8 +25,9 @@ static void send(struct chardev *c, const uint8_t *bytes, size_t count)
 }
 
 /* The front end's -mmu, without its messages. */
-static bool take_policy(const char *value, struct mmu_options *o)
+static bool take_policy(const char *value, struct machine_config *config)
 {
+    struct mmu_options *o = &config->mmu;
     const struct {
         const char *format;
         unsigned *number;
@@ -48,6 +49,12 @@ static bool take_policy(const char *value, struct mmu_options *o)
             o->patch = MMU_PATCH_ADDRESS;
         else if (strcmp(word, "consumer=invalidate") == 0)
             o->consumer = MMU_CONSUMER_INVALIDATE;
+        else if (strcmp(word, "flush") == 0)
+            o->policy = MMU_POLICY_FLUSH;
+        else if (strcmp(word, "p2m=scatter") == 0)
+            config->p2m = MACHINE_P2M_SCATTER;
+        else if (strcmp(word, "p2m=identity") == 0)
+            config->p2m = MACHINE_P2M_IDENTITY;
         else if (!known)
             return false;
     }
@@ -64,7 +71,7 @@ static bool take_options(char **argv, struct machine_config *config, bool *hash)
             *hash = true;
         else if (strcmp(*arg, "-cpu") == 0 && arg[1] != NULL)
             config->cpu = *++arg;
-        else if (strcmp(*arg, "-mmu") == 0 && arg[1] != NULL && take_policy(arg[1], &config->mmu))
+        else if (strcmp(*arg, "-mmu") == 0 && arg[1] != NULL && take_policy(arg[1], config))
             arg++;
         else if (strcmp(*arg, "-machine") == 0 && arg[1] != NULL &&
                  strcmp(*++arg, "pc,triple-fault=reset") == 0)

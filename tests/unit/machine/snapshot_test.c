@@ -109,6 +109,7 @@ START_TEST(a_restored_machine_ends_as_the_uninterrupted_one)
     struct trail whole, parts;
     uint64_t random = rig_seed();
 
+    rig.config.p2m = (enum machine_p2m)_i;
     run_whole(&whole);
     for (unsigned n = 0; n < 6; n++) {
         uint64_t at = next_random(&random) % whole.instructions;
@@ -129,6 +130,24 @@ START_TEST(a_restored_machine_ends_as_the_uninterrupted_one)
         rig.output_count = 0;
         memset(rig.output, 0, sizeof(rig.output));
     }
+}
+END_TEST
+
+START_TEST(a_guest_is_the_same_wherever_its_memory_lies)
+{
+    struct trail bare, identity, scattered;
+
+    run_whole(&bare);
+    rig.config.p2m = MACHINE_P2M_IDENTITY;
+    run_whole(&identity);
+    rig.config.p2m = MACHINE_P2M_SCATTER;
+    run_whole(&scattered);
+    ck_assert_uint_eq(bare.memory, identity.memory);
+    ck_assert_uint_ne(bare.memory, scattered.memory); /* by machine address */
+    identity.state = scattered.state = bare.state;    /* the map is part of it */
+    scattered.memory = bare.memory;
+    assert_same(&bare, &identity);
+    assert_same(&bare, &scattered);
 }
 END_TEST
 
@@ -270,6 +289,24 @@ START_TEST(a_machine_of_another_configuration_refuses_the_snapshot)
     rig_create(&rig);
     ck_assert(!load(bytes, length, &err));
     ck_assert_ptr_nonnull(strstr(err.text, "device"));
+    machine_destroy(rig.machine);
+    rig.config.hpet = true;
+
+    err = (struct error){0};
+    rig.config.p2m = MACHINE_P2M_SCATTER;
+    rig_create(&rig);
+    ck_assert(!load(bytes, length, &err));
+    ck_assert_ptr_nonnull(strstr(err.text, "p2m"));
+    machine_destroy(rig.machine);
+    rig.machine = NULL;
+    free(bytes);
+
+    err = (struct error){0};
+    bytes = save_at(1000, &length);
+    rig.config.p2m = MACHINE_P2M_BARE;
+    rig_create(&rig);
+    ck_assert(!load(bytes, length, &err));
+    ck_assert_ptr_nonnull(strstr(err.text, "p2m"));
     free(bytes);
 }
 END_TEST
@@ -283,7 +320,9 @@ int main(void)
 
     tcase_add_checked_fixture(tc, setup, teardown);
     tcase_add_test(tc, the_worker_does_its_work);
-    tcase_add_test(tc, a_restored_machine_ends_as_the_uninterrupted_one);
+    tcase_add_loop_test(tc, a_restored_machine_ends_as_the_uninterrupted_one, MACHINE_P2M_BARE,
+                        MACHINE_P2M_SCATTER + 1);
+    tcase_add_test(tc, a_guest_is_the_same_wherever_its_memory_lies);
     tcase_add_test(tc, saving_does_not_change_the_machine);
     tcase_add_test(tc, what_is_loaded_is_what_a_machine_has_at_that_instruction);
     tcase_add_test(tc, a_snapshot_cut_short_or_changed_is_refused);

@@ -3,6 +3,7 @@
 #include "mmu/event_fields.h"
 #include "mmu/events.h"
 #include "mmu/tlb.h"
+#include "mmu/p2m.h"
 #include "mmu_rig.h"
 
 #include <check.h>
@@ -421,6 +422,8 @@ static void coherent_tour(void)
     rig_poke(&r, RIG_PD, 0);
     for (uint64_t root = RIG_PML4 + 0x10000; root < RIG_PML4 + 0x40000; root += 0x10000)
         mmu_set_cr3(m, root, false);
+    bus_set_p2m(r.bus, p2m_create_identity(r.memory));
+    ck_assert(p2m_set(bus_p2m(r.bus), gpa(0x401000), mpa(0x402000), NULL));
 }
 
 START_TEST(every_kind_of_event_happens)
