@@ -120,6 +120,24 @@ if(NOT GNOMON_CROSS OR emulator)
     if(GNOMON_LTO)
         target_compile_options(mmu_driver PRIVATE -fno-lto)
     endif()
+    if(NOT GNOMON_FUZZ)
+        gnomon_test_program(mmu_random ${CMAKE_SOURCE_DIR}/tests/mmu/random.c
+                            LIBRARIES mmu_driver)
+        target_sources(mmu_random PRIVATE ${CMAKE_SOURCE_DIR}/tests/mmu/guest.c
+                       ${CMAKE_SOURCE_DIR}/tests/mmu/guest_access.c
+                       ${CMAKE_SOURCE_DIR}/tests/mmu/guest_acts.c
+                       ${CMAKE_SOURCE_DIR}/tests/mmu/guest_tables.c)
+        if(GNOMON_CROSS)
+            target_link_options(mmu_random PRIVATE -static)
+        endif()
+        set(random_steps 1000000)
+        if(GNOMON_CROSS)
+            set(random_steps 20000)
+        elseif(NOT GNOMON_SANITIZE STREQUAL "")
+            set(random_steps 100000)
+        endif()
+        gnomon_test(unit/mmu/random LABEL unit COMMAND mmu_random --steps ${random_steps})
+    endif()
 endif()
 
 if(NOT GNOMON_CROSS OR emulator)

@@ -27,6 +27,7 @@ static struct request request_of(const struct driver *d, uint64_t linear, unsign
 static void begin(struct driver *d)
 {
     d->code_writes = 0;
+    d->stale = false;
     model_begin(d);
 }
 
@@ -44,6 +45,7 @@ static void check_lookups(struct driver *d)
 
         if (user != (l->view == TLB_VIEW_USER) || l->epoch != v->m->code_epoch)
             continue;
+        d->lookups++;
         now = oracle_access(&cpu, l->page, ORACLE_FETCH, q.who);
         if (now.end == ORACLE_TRANSLATED && now.physical == l->physical && !model_unmarked(d, &now))
             continue;
@@ -71,9 +73,12 @@ static bool bits_in_memory(const struct driver *d, const struct oracle_answer *a
         const struct oracle_update *u = &a->update[i];
         uint8_t low;
 
-        if (model_kind(d, u->physical) != FRAME_RAM)
+        if (u->physical >> 12 == RIG_IO >> 12)
+            low = d->device[u->physical & 0xfff];
+        else if (model_kind(d, u->physical) == FRAME_RAM)
+            low = guest_load8(machine_memory_host(d->r.memory, mpa(u->physical)));
+        else
             continue;
-        low = guest_load8(machine_memory_host(d->r.memory, mpa(u->physical)));
         if (~low & u->value & 0x60)
             return false;
     }
@@ -102,12 +107,14 @@ static uint64_t check_place(struct driver *d, const struct request *q, uint64_t 
     REQUIRE(d, tlb_translate(d->v->m, linear, q->access, q->view, &place, &fault) == MMU_OK);
     TRACE(d, "  %#llx is at %#llx, by the tables %u at %#llx\n", (unsigned long long)linear,
           (unsigned long long)place.gpa.v, now.end, (unsigned long long)now.physical);
+    d->now = now;
     old = model_was_legal(d, linear, place.gpa.v, kind, q->who);
     if (now.end == ORACLE_TRANSLATED && now.physical == place.gpa.v && (!old || marked(d, &now))) {
         model_mark(d, &now);
         model_remember(d, linear, &now);
     } else {
         REQUIRE(d, old);
+        d->stale |= now.end != ORACLE_TRANSLATED || now.physical != place.gpa.v;
     }
     return place.gpa.v;
 }
@@ -118,6 +125,7 @@ static void check_fault(struct driver *d, const struct request *q, uint64_t line
     struct oracle_cpu cpu = model_processor(d);
     struct oracle_answer now = oracle_access(&cpu, linear, oracle_kind_of(q->access), q->who);
 
+    d->now = now;
     REQUIRE(d, now.end == ORACLE_FAULT);
     REQUIRE(d, now.error == fault->error_code);
     REQUIRE(d, linear == fault->address.v);
@@ -136,13 +144,6 @@ static void settle(struct driver *d, const struct request *q, uint64_t linear)
     }
 }
 
-static uint8_t byte_at(struct driver *d, uint64_t physical)
-{
-    if (model_kind(d, physical) != FRAME_HOLE)
-        return d->mirror[physical];
-    return (uint8_t)bus_mmio_read(d->r.bus, gpa(physical), 1);
-}
-
 /* Compares what was loaded, or stores into the mirror. */
 static void check_data(struct driver *d, const struct request *q, const uint64_t place[2],
                        unsigned first, uint64_t value)
@@ -156,10 +157,10 @@ static void check_data(struct driver *d, const struct request *q, const uint64_t
         if (q->access == MMU_WRITE && kind == FRAME_RAM &&
             (machine_memory_frame(d->r.memory, mpa(at))->watch & FRAME_WATCH_CODE))
             REQUIRE(d, d->code_writes > 0);
-        if (q->access == MMU_WRITE && kind == FRAME_RAM)
+        if (q->access == MMU_WRITE && (kind == FRAME_RAM || at >> 12 == RIG_IO >> 12))
             model_write(d, at, &byte, 1);
         else if (q->access == MMU_READ)
-            REQUIRE(d, byte == byte_at(d, at));
+            REQUIRE(d, byte == model_byte(d, at));
     }
 }
 
@@ -196,6 +197,9 @@ static void finish_access(struct driver *d, const struct request *q, enum mmu_st
         return;
     }
     if (status == MMU_PAGE_FAULT && fault->address.v == q->linear) {
+        /* The walk for the second page may have taken a patch by which the first is gone. */
+        if (crosses && model_coherent(d->v))
+            settle(d, q, second);
         check_fault(d, q, q->linear, fault);
         return;
     }
@@ -205,7 +209,7 @@ static void finish_access(struct driver *d, const struct request *q, enum mmu_st
         check_fault(d, q, second, fault);
         return;
     }
-    place[0] = check_place(d, q, q->linear);
+    d->place = place[0] = check_place(d, q, q->linear);
     if (crosses)
         place[1] = check_place(d, q, second);
     if (has_data)

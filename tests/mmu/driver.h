@@ -26,7 +26,8 @@ enum mmu_status driver_fetch(struct driver *d, uint64_t linear);
 enum mmu_status driver_exchange(struct driver *d, uint64_t linear, unsigned size,
                                 uint64_t *expected, uint64_t desired);
 
-/* Writes memory past paging: DMA, or a physical access of the vCPU. Within one page of RAM. */
+/* Writes memory past paging: DMA (to the device, too), or a physical access of the vCPU (to RAM).
+ * Within one page. */
 void driver_dma(struct driver *d, uint64_t physical, const void *bytes, unsigned size);
 void driver_write_physical(struct driver *d, uint64_t physical, const void *bytes, unsigned size);
 

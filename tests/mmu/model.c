@@ -48,15 +48,26 @@ static void device_write(void *device, uint64_t offset, uint64_t value, unsigned
     guest_store(d->device + offset, value, size);
 }
 
+static bool in_device(uint64_t physical)
+{
+    return physical >> 12 == RIG_IO >> 12;
+}
+
+uint8_t model_byte(const struct driver *d, uint64_t physical)
+{
+    if (in_device(physical))
+        return d->registers[physical & 0xfff];
+    return model_kind(d, physical) == FRAME_HOLE ? 0xff : d->mirror[physical];
+}
+
 static uint64_t mirror_read(void *opaque, uint64_t physical, unsigned size)
 {
     const struct driver *d = opaque;
     uint64_t value = 0;
 
-    if (model_kind(d, physical) == FRAME_HOLE)
-        return bus_mmio_read(d->r.bus, gpa(physical), size);
-    memcpy(&value, d->mirror + physical, size);
-    return le64toh(value);
+    for (unsigned i = 0; i < size; i++)
+        value |= (uint64_t)model_byte(d, physical + i) << 8 * i;
+    return value;
 }
 
 static void code_write(void *opaque, mpa_t address, unsigned length)
@@ -144,6 +155,7 @@ void model_reset(struct driver *d)
     for (unsigned i = 0; i < d->window; i++)
         atomic_store(&machine_memory_frame(d->r.memory, mpa(i << 12))->watch, 0);
     memset(d->device, 0, sizeof(d->device));
+    memset(d->registers, 0, sizeof(d->registers));
     d->v = &d->vcpu[0];
     d->full = false;
     d->operations = 0;
@@ -153,8 +165,10 @@ void model_reset(struct driver *d)
 
 void model_write(struct driver *d, uint64_t physical, const void *bytes, unsigned size)
 {
-    if (size == 0)
+    if (in_device(physical)) {
+        memcpy(d->registers + (physical & 0xfff), bytes, size);
         return;
+    }
     memcpy(d->mirror + physical, bytes, size);
     for (uint64_t frame = physical >> 12; frame <= (physical + size - 1) >> 12; frame++) {
         set_add(&d->touched, frame);
@@ -167,19 +181,32 @@ void model_write(struct driver *d, uint64_t physical, const void *bytes, unsigne
 void model_poke(struct driver *d, uint64_t physical, const void *bytes, unsigned size)
 {
     model_write(d, physical, bytes, size);
-    memcpy(machine_memory_host(d->r.memory, mpa(physical)), bytes, size);
+    if (in_device(physical))
+        memcpy(d->device + (physical & 0xfff), bytes, size);
+    else
+        memcpy(machine_memory_host(d->r.memory, mpa(physical)), bytes, size);
 }
 
 static void compare_frame(const struct driver *d, uint64_t frame)
 {
-    REQUIRE(d,
-            memcmp(d->mirror + (frame << 12), d->r.memory->base + (frame << 12), PAGE_SIZE) == 0);
+    const uint8_t *is = d->r.memory->base + (frame << 12), *should = d->mirror + (frame << 12);
+
+    if (memcmp(is, should, PAGE_SIZE) == 0)
+        return;
+    for (unsigned at = 0; at < PAGE_SIZE; at += 8)
+        if (memcmp(is + at, should + at, 8) != 0)
+            fprintf(stderr, "at %#llx: %#llx, should be %#llx\n",
+                    (unsigned long long)(frame << 12 | at),
+                    (unsigned long long)guest_load64(is + at),
+                    (unsigned long long)guest_load64(should + at));
+    REQUIRE(d, !"memory is not what it should be");
 }
 
 void model_compare(struct driver *d, bool everything)
 {
     const struct frame_set *frames = everything ? &d->touched : &d->changed;
 
+    REQUIRE(d, memcmp(d->device, d->registers, sizeof(d->device)) == 0);
     for (unsigned i = 0; i < frames->count; i++)
         compare_frame(d, frames->list[i]);
     if (everything || d->operations % d->window_period == 0)
@@ -367,9 +394,11 @@ void model_mark(struct driver *d, const struct oracle_answer *a)
         const struct oracle_update *u = &a->update[i];
         uint64_t value = htole64(u->value);
 
-        if (model_kind(d, u->physical) != FRAME_RAM)
+        if (model_kind(d, u->physical) == FRAME_ROM)
             continue;
-        model_write(d, u->physical, &value, u->size);
-        memcpy(d->v->instant + u->physical, &value, u->size);
+        if (model_kind(d, u->physical) == FRAME_RAM || in_device(u->physical))
+            model_write(d, u->physical, &value, u->size);
+        if (model_kind(d, u->physical) == FRAME_RAM)
+            memcpy(d->v->instant + u->physical, &value, u->size);
     }
 }

@@ -68,7 +68,8 @@ struct driver {
     uint8_t *mirror; /* RAM and ROM as they should be */
     struct vcpu_model vcpu[2];
     struct vcpu_model *v;     /* the one that runs */
-    uint8_t device[4096];     /* at RIG_IO: it remembers */
+    uint8_t device[4096];     /* at RIG_IO: it remembers... */
+    uint8_t registers[4096];  /* ...what it should */
     unsigned window;          /* frames from 0 that are compared with the mirror every time */
     unsigned window_period;   /* ... of so many operations */
     struct frame_set touched; /* frames ever written since the reset */
@@ -83,6 +84,12 @@ struct driver {
     unsigned pages;       /* it touches: 1 or 2 */
     uint64_t walks;       /* it took */
     unsigned code_writes; /* heard of during the current operation */
+    /* Of the last access: where its first page was, what the tables said to the last page looked
+     * at, and whether it went elsewhere. */
+    uint64_t place;
+    struct oracle_answer now;
+    bool stale;
+    uint64_t lookups; /* look-ups that were still good when they were checked, in all */
 };
 
 #define REQUIRE(d, condition) model_require(d, condition, #condition, __FILE__, __LINE__)
@@ -103,7 +110,7 @@ void model_reset(struct driver *d);
 /* Writes memory and mirror, unheard of by any vCPU: for set-up. */
 void model_poke(struct driver *d, uint64_t physical, const void *bytes, unsigned size);
 
-/* Writes the mirror alone: the real code has written, or is to write, memory. */
+/* Writes the mirror alone: the real code has written, or is to write, memory or the device. */
 void model_write(struct driver *d, uint64_t physical, const void *bytes, unsigned size);
 
 /* Is all memory that was written what it should be? */
@@ -113,6 +120,9 @@ static inline enum frame_kind model_kind(const struct driver *d, uint64_t physic
 {
     return machine_memory_kind(d->r.memory, mpa(physical));
 }
+
+/* The byte that should lie there, wherever that is. */
+uint8_t model_byte(const struct driver *d, uint64_t physical);
 
 /* The oracle's processor: registers of the vCPU that runs, and the mirror. */
 struct oracle_cpu model_processor(struct driver *d);
