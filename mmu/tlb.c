@@ -668,6 +668,10 @@ static void drop_common_range(struct mmu_context *m, uint64_t address, uint64_t 
     struct mmu_space *space = m->tlb->spaces[TLB_COMMON];
     bool exec = space->code[TLB_VIEW_SUPERVISOR].any_lost[0];
 
+    if (size >= BIT64(47)) { /* both halves of the address space */
+        m->stats.slots_dropped += flush_space(m, space, false);
+        return;
+    }
     m->stats.slots_dropped +=
         drop_logged(m->tlb, space, TLB_VIEW_SUPERVISOR,
                     &space->tables[TLB_VIEW_SUPERVISOR].log[false], address, size, &exec);

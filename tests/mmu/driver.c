@@ -60,7 +60,7 @@ static void check_lookups(struct driver *d)
 static void end(struct driver *d)
 {
     d->operations++;
-    d->full = d->v->count > HISTORY_MAX - 4; /* an operation takes no more */
+    d->full = d->v->count > HISTORY_MAX - HISTORY_ROOM;
     check_lookups(d);
     model_compare(d, false);
 }
@@ -86,13 +86,24 @@ static bool bits_in_memory(const struct driver *d, const struct oracle_answer *a
     return true;
 }
 
-/* Were the bits set? Memory says so where the number of walks does not; the access itself may have
- * overwritten them. */
+/*
+ * Were the bits set? Of an access to two pages the number of walks does not tell which of them was
+ * walked for, but memory does, unless the access itself has overwritten the entry.
+ */
 static bool marked(const struct driver *d, const struct oracle_answer *a)
 {
-    if (d->walks == 0 || d->walks >= d->pages)
-        return d->walks != 0;
-    return bits_in_memory(d, a);
+    for (unsigned i = 0; i < a->update_count && d->pages > 1; i++) {
+        const struct oracle_update *u = &a->update[i];
+        uint8_t low, other;
+
+        if (model_kind(d, u->physical) != FRAME_RAM)
+            continue;
+        low = guest_load8(machine_memory_host(d->r.memory, mpa(u->physical)));
+        other = (uint8_t)((low ^ model_byte(d, u->physical)) & ~0x60);
+        if (other != 0 ? d->walks < d->pages : (~low & u->value & 0x60) != 0)
+            return false;
+    }
+    return d->walks != 0;
 }
 
 /* A page of an access that has gone well: where it went must be legal. */
@@ -187,6 +198,10 @@ static void finish_access(struct driver *d, const struct request *q, enum mmu_st
     bool crosses = room < q->size;
     struct oracle_cpu cpu = model_processor(d);
 
+    if (crosses) {
+        model_foresee(d, q->linear, oracle_kind_of(q->access), q->who);
+        model_foresee(d, second, oracle_kind_of(q->access), q->who);
+    }
     model_follow(d);
     d->pages = crosses ? 2 : 1;
     TRACE(d, "cpu%u: access %u of %#llx, %u bytes, by %u: status %u, value %#llx\n", d->v->m->vcpu,

@@ -234,7 +234,7 @@ static void act_flush_all(struct guest *g)
 /* Tables that were broken by chance are made anew, a history without room is forgotten. */
 static void keep_going(struct guest *g)
 {
-    if (g->d->v->count > HISTORY_MAX - 16)
+    if (g->d->v->count > HISTORY_MAX - HISTORY_ROOM)
         driver_invpcid(g->d, 2, 0, 0);
     if (g->recent_total < 400)
         return;

@@ -393,6 +393,17 @@ static bool was_so(struct driver *d, uint64_t linear, uint64_t physical, enum or
            oracle_allowed(&cpu, kind, who, a) && (kind != ORACLE_STORE || a->dirty);
 }
 
+void model_foresee(struct driver *d, uint64_t linear, enum oracle_kind kind, enum oracle_who who)
+{
+    struct oracle_cpu then = model_processor(d);
+    struct oracle_answer a;
+
+    then.read = instant_read;
+    a = oracle_access(&then, linear, kind, who);
+    if (model_coherent(d->v) && a.end == ORACLE_TRANSLATED)
+        (void)model_was_legal(d, linear, a.physical, kind, who);
+}
+
 bool model_was_legal(struct driver *d, uint64_t linear, uint64_t physical, enum oracle_kind kind,
                      enum oracle_who who)
 {

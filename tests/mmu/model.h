@@ -31,6 +31,7 @@
 
 #define HISTORY_MAX  512u
 #define LOOKUP_MAX   64u
+#define HISTORY_ROOM (LOOKUP_MAX + 4)     /* more than that no operation enters */
 #define MODEL_MEMORY (RIG_ROM + 0x10000u) /* RAM and ROM; both begin at multiples of 4 KiB */
 #define MODEL_FRAMES (MODEL_MEMORY >> 12)
 
@@ -182,6 +183,10 @@ void model_forget(struct vcpu_model *v, bool globals, bool any_pcid, uint16_t pc
 /* May the access go there although the tables do not say so now? */
 bool model_was_legal(struct driver *d, uint64_t linear, uint64_t physical, enum oracle_kind kind,
                      enum oracle_who who);
+
+/* An access to several pages may have used the page before the other one had patches taken: if it
+ * is global, that remains. To be called before model_follow. */
+void model_foresee(struct driver *d, uint64_t linear, enum oracle_kind kind, enum oracle_who who);
 
 /* Does the walk still have A or D bits to set in RAM? */
 bool model_unmarked(const struct driver *d, const struct oracle_answer *a);

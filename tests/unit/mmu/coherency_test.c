@@ -419,6 +419,25 @@ START_TEST(a_table_overwritten_as_a_whole_is_dropped_as_a_whole)
 }
 END_TEST
 
+START_TEST(a_root_overwritten_as_a_whole_is_dropped_in_both_halves)
+{
+    const uint64_t high = 0xffffff8000000000u; /* the root's last entry */
+    uint64_t page[512];
+
+    for (unsigned n = 1; n < 8; n++)
+        map(0x10000 + n * 0x1000, n);
+    rig_poke(&r, RIG_PML4 + 511 * 8, RIG_PDPT | RIG_RWU);
+    ck_assert_uint_eq(load(m, high + 0x11000), VALUE(1));
+    memset(page, 0, sizeof(page));
+    page[0] = htole64(RIG_PDPT | RIG_RWU);
+    bus_write(r.bus, gpa(RIG_PML4), page, sizeof(page));
+    event(m);
+    ck_assert_uint_eq(m->stats.frames_dropped, 1);
+    ck_assert(faults(m, high + 0x11000));
+    ck_assert_uint_eq(load(m, 0x11000), VALUE(1));
+}
+END_TEST
+
 /* --- No room --- */
 
 START_TEST(without_shadow_pages_everything_is_dropped_and_goes_on)
@@ -551,6 +570,7 @@ int main(void)
     tcase_add_test(tc, walks_between_stores_are_no_flood);
     tcase_add_test(tc, a_flood_for_one_consumer_is_one_for_all);
     tcase_add_test(tc, a_table_overwritten_as_a_whole_is_dropped_as_a_whole);
+    tcase_add_test(tc, a_root_overwritten_as_a_whole_is_dropped_in_both_halves);
     tcase_add_test(tc, without_shadow_pages_everything_is_dropped_and_goes_on);
     tcase_add_test(tc, a_full_channel_drops_everything_at_the_event);
     tcase_add_test(tc, what_comes_from_a_table_in_a_device_lasts_until_the_event);
