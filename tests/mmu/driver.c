@@ -533,6 +533,22 @@ void driver_p2m(struct driver *d, uint64_t page, uint16_t frame)
     end(d);
 }
 
+void driver_move_page(struct driver *d, uint64_t page, uint16_t frame)
+{
+    mpa_t to = mpa((uint64_t)frame << 12);
+    uint8_t bytes[PAGE_SIZE];
+
+    begin(d);
+    TRACE(d, "page %#llx moves to frame %#x\n", (unsigned long long)page, frame);
+    memcpy(bytes, d->mirror + model_machine(d, page), PAGE_SIZE);
+    machine_memory_prepare_write(d->r.memory, to, PAGE_SIZE);
+    guest_copy_in(machine_memory_host(d->r.memory, to), bytes, PAGE_SIZE);
+    machine_memory_finish_write(d->r.memory, PATCH_OTHERS, to, PAGE_SIZE);
+    model_write_machine(d, to.v, bytes, PAGE_SIZE);
+    model_map(d, page, frame);
+    end(d);
+}
+
 void driver_select(struct driver *d, unsigned vcpu)
 {
     TRACE(d, "cpu%u goes on\n", vcpu);

@@ -198,12 +198,14 @@ void model_reset(struct driver *d)
 
 void model_write(struct driver *d, uint64_t physical, const void *bytes, unsigned size)
 {
-    uint64_t at = model_machine(d, physical);
-
-    if (model_in_device(d, physical)) {
+    if (model_in_device(d, physical))
         memcpy(d->registers + (physical & 0xfff), bytes, size);
-        return;
-    }
+    else
+        model_write_machine(d, model_machine(d, physical), bytes, size);
+}
+
+void model_write_machine(struct driver *d, uint64_t at, const void *bytes, unsigned size)
+{
     memcpy(d->mirror + at, bytes, size);
     set_add(&d->touched, at >> 12);
     set_add(&d->changed, at >> 12);

@@ -121,6 +121,7 @@ void model_poke(struct driver *d, uint64_t physical, const void *bytes, unsigned
 
 /* Writes the mirror alone: the real code has written, or is to write, memory or the device. */
 void model_write(struct driver *d, uint64_t physical, const void *bytes, unsigned size);
+void model_write_machine(struct driver *d, uint64_t at, const void *bytes, unsigned size);
 
 /* Is all memory that was written what it should be? */
 void model_compare(struct driver *d, bool everything);
