@@ -98,7 +98,7 @@ static bool marked(const struct driver *d, const struct oracle_answer *a)
 
         if (model_kind(d, u->physical) != FRAME_RAM)
             continue;
-        low = guest_load8(machine_memory_host(d->r.memory, mpa(u->physical)));
+        low = guest_load8(machine_memory_host(d->r.memory, mpa(model_machine(d, u->physical))));
         other = (uint8_t)((low ^ model_byte(d, u->physical)) & ~0x60);
         if (other != 0 ? d->walks < d->pages : (~low & u->value & 0x60) != 0)
             return false;
