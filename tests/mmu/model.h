@@ -13,8 +13,8 @@
  *   instant     coherent policies: where a processor could have gone by a walk when patches were
  *               last taken
  *
- * Physical addresses are the guest's; the mirror lies as the machine's memory does, behind a model of
- * the VM's map.
+ * Physical addresses are the guest's; the mirror lies as the machine's memory does, behind a model
+ * of the VM's map.
  *
  * Nothing else is legal. So behind an event for which a processor drops a translation, what was
  * true before the event only is an error.
@@ -73,7 +73,7 @@ struct vcpu_model {
 struct driver {
     struct rig r;
     uint8_t *mirror; /* RAM and ROM as they should be, by machine address */
-    /* Machine frames of guest physical pages; beyond, and where it is MODEL_NO_FRAME, is the bus. */
+    /* Machine frames of guest physical pages; MODEL_NO_FRAME, and what lies beyond, is the bus. */
     uint16_t map[RIG_END >> 12];
     struct vcpu_model vcpu[2];
     struct vcpu_model *v;     /* the one that runs */
