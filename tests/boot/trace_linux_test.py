@@ -38,7 +38,8 @@ def kinds_of_document():
         for line in file:
             match = row.fullmatch(line.strip())
             if match:
-                kinds[match.group(1)] = (match.group(2), set(re.findall(r"`(\w+)`", match.group(3))))
+                fields = set(re.findall(r"`(\w+)`", match.group(3)))
+                kinds[match.group(1)] = (match.group(2), fields)
     return kinds
 
 
