@@ -171,6 +171,23 @@ static void op_privilege(struct fuzz *f)
     driver_privilege(f->d, n & 1 ? 3 : 0, n & 2);
 }
 
+/* Pages that are met, and such that are not; frames of the same, so that some have several pages.
+ */
+static void op_p2m(struct fuzz *f)
+{
+    static const uint32_t far_pages[] = {0x200000, 0x400000, RIG_ROM,  RIG_IO,
+                                         RIG_HOLE, 0x100000, 0x201000, 0x1000};
+    uint8_t n = next(f), how = next(f);
+    uint64_t page = n & 0x80 ? far_pages[n & 7] : (n % FRAMES) << 12, frame = how & 0x0f;
+
+    if (how & 0x80)
+        frame = (how & 0x40 ? (how & 0x20 ? RIG_ROM : 0x200000) >> 12 : MODEL_NO_FRAME);
+    else if (how & 0x40)
+        frame = machine_memory_kind(f->d->r.memory, mpa(page)) != FRAME_HOLE ? page >> 12
+                                                                             : MODEL_NO_FRAME;
+    driver_p2m(f->d, page, (uint16_t)frame);
+}
+
 static void op_registers(struct fuzz *f)
 {
     uint8_t n = next(f);
@@ -187,6 +204,9 @@ static void op_registers(struct fuzz *f)
         break;
     case 3:
         driver_select(f->d, f->d->v == &f->d->vcpu[0]);
+        break;
+    case 4:
+        op_p2m(f);
         break;
     default:
         driver_pkru(f->d, next(f) * 0x01010101u);

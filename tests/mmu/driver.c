@@ -46,6 +46,7 @@ static void check_lookups(struct driver *d)
         if (user != (l->view == TLB_VIEW_USER) || l->epoch != v->m->code_epoch)
             continue;
         d->lookups++;
+        REQUIRE(d, model_machine(d, l->physical) == l->machine);
         now = oracle_access(&cpu, l->page, ORACLE_FETCH, q.who);
         if (now.end == ORACLE_TRANSLATED && now.physical == l->physical && !model_unmarked(d, &now))
             continue;
@@ -73,10 +74,10 @@ static bool bits_in_memory(const struct driver *d, const struct oracle_answer *a
         const struct oracle_update *u = &a->update[i];
         uint8_t low;
 
-        if (u->physical >> 12 == RIG_IO >> 12)
+        if (model_in_device(d, u->physical))
             low = d->device[u->physical & 0xfff];
         else if (model_kind(d, u->physical) == FRAME_RAM)
-            low = guest_load8(machine_memory_host(d->r.memory, mpa(u->physical)));
+            low = guest_load8(machine_memory_host(d->r.memory, mpa(model_machine(d, u->physical))));
         else
             continue;
         if (~low & u->value & 0x60)
@@ -97,7 +98,7 @@ static bool marked(const struct driver *d, const struct oracle_answer *a)
 
         if (model_kind(d, u->physical) != FRAME_RAM)
             continue;
-        low = guest_load8(machine_memory_host(d->r.memory, mpa(u->physical)));
+        low = guest_load8(machine_memory_host(d->r.memory, mpa(model_machine(d, u->physical))));
         other = (uint8_t)((low ^ model_byte(d, u->physical)) & ~0x60);
         if (other != 0 ? d->walks < d->pages : (~low & u->value & 0x60) != 0)
             return false;
@@ -127,6 +128,8 @@ static uint64_t check_place(struct driver *d, const struct request *q, uint64_t 
         REQUIRE(d, old);
         d->stale |= now.end != ORACLE_TRANSLATED || now.physical != place.gpa.v;
     }
+    REQUIRE(d, (place.host == NULL) == (model_kind(d, place.gpa.v) == FRAME_HOLE));
+    REQUIRE(d, place.host == NULL || place.mpa.v == model_machine(d, place.gpa.v));
     return place.gpa.v;
 }
 
@@ -155,6 +158,11 @@ static void settle(struct driver *d, const struct request *q, uint64_t linear)
     }
 }
 
+static const struct frame *frame_behind(const struct driver *d, uint64_t physical)
+{
+    return machine_memory_frame(d->r.memory, mpa(model_machine(d, physical)));
+}
+
 /* Compares what was loaded, or stores into the mirror. */
 static void check_data(struct driver *d, const struct request *q, const uint64_t place[2],
                        unsigned first, uint64_t value)
@@ -166,9 +174,9 @@ static void check_data(struct driver *d, const struct request *q, const uint64_t
         uint8_t byte = (uint8_t)(value >> 8 * i);
 
         if (q->access == MMU_WRITE && kind == FRAME_RAM &&
-            (machine_memory_frame(d->r.memory, mpa(at))->watch & FRAME_WATCH_CODE))
+            (frame_behind(d, at)->watch & FRAME_WATCH_CODE))
             REQUIRE(d, d->code_writes > 0);
-        if (q->access == MMU_WRITE && (kind == FRAME_RAM || at >> 12 == RIG_IO >> 12))
+        if (q->access == MMU_WRITE && (kind == FRAME_RAM || model_in_device(d, at)))
             model_write(d, at, &byte, 1);
         else if (q->access == MMU_READ)
             REQUIRE(d, byte == model_byte(d, at));
@@ -231,6 +239,14 @@ static void finish_access(struct driver *d, const struct request *q, enum mmu_st
         check_data(d, q, place, first, value);
 }
 
+/* The guest physical page that a slot holds. */
+static uint64_t page_in_slot(const struct mmu_context *m, uint64_t linear, enum tlb_view view)
+{
+    const struct tlb_table *table = &tlb_owner(m->tlb, view)->tables[view];
+
+    return table->side[(linear >> 12) & (TLB_SIZE - 1)].to.page.v;
+}
+
 /* A hit of the inlined probe must be legal without any walk. */
 static void check_fast_path(struct driver *d, const struct request *q)
 {
@@ -248,10 +264,11 @@ static void check_fast_path(struct driver *d, const struct request *q)
                                     : tlb_find_exec(m, q->linear);
     if (host == NULL)
         return;
-    physical = (uint64_t)(host - d->r.memory->base);
+    physical = page_in_slot(m, q->linear, q->view) | (q->linear & 0xfff);
+    REQUIRE(d, model_machine(d, physical) == (uint64_t)(host - d->r.memory->base));
     if (q->access == MMU_WRITE) {
         REQUIRE(d, model_kind(d, physical) == FRAME_RAM);
-        REQUIRE(d, machine_memory_frame(d->r.memory, mpa(physical))->watch == 0);
+        REQUIRE(d, frame_behind(d, physical)->watch == 0);
     }
     now = oracle_access(&cpu, q->linear, kind, q->who);
     if (now.end == ORACLE_TRANSLATED && now.physical == physical && !model_unmarked(d, &now))
@@ -345,10 +362,12 @@ enum mmu_status driver_fetch(struct driver *d, uint64_t linear)
     status = mmu_fetch(v->m, gva(linear), &host, &where, &fault);
     finish_access(d, &q, status, &fault, 0, false);
     /* Code outside memory is not kept. */
+    REQUIRE(d, status != MMU_OK || host == NULL || where.v == model_machine(d, d->place));
     if (status == MMU_OK && host != NULL)
         v->lookups[v->lookup_count++ % LOOKUP_MAX] = (struct lookup){
             .page = linear & PAGE_MASK,
-            .physical = where.v & PAGE_MASK,
+            .physical = d->place & PAGE_MASK,
+            .machine = where.v & PAGE_MASK,
             .epoch = v->m->code_epoch,
             .view = v->m->view,
         };
@@ -361,7 +380,8 @@ void driver_dma(struct driver *d, uint64_t physical, const void *bytes, unsigned
     begin(d);
     TRACE(d, "DMA: %u bytes at %#llx\n", size, (unsigned long long)physical);
     bus_write(d->r.bus, gpa(physical), bytes, size);
-    model_write(d, physical, bytes, size);
+    if (model_kind(d, physical) == FRAME_RAM || model_in_device(d, physical))
+        model_write(d, physical, bytes, size);
     end(d);
 }
 
@@ -371,7 +391,8 @@ void driver_write_physical(struct driver *d, uint64_t physical, const void *byte
     TRACE(d, "cpu%u: %u bytes at physical %#llx\n", d->v->m->vcpu, size,
           (unsigned long long)physical);
     mmu_write_physical(d->v->m, gpa(physical), bytes, size);
-    model_write(d, physical, bytes, size);
+    if (model_kind(d, physical) == FRAME_RAM || model_in_device(d, physical))
+        model_write(d, physical, bytes, size);
     end(d);
 }
 
@@ -494,12 +515,38 @@ void driver_flush_all(struct driver *d)
 
 void driver_watch(struct driver *d, uint64_t physical, uint32_t watch, bool on)
 {
+    mpa_t frame = mpa(model_machine(d, physical));
+
     begin(d);
-    if (on)
-        mmu_frame_watch(d->v->m, mpa(physical), watch);
-    else
-        mmu_frame_unwatch(d->v->m, mpa(physical), watch);
+    if (frame.v != MODEL_NOWHERE && on)
+        mmu_frame_watch(d->v->m, frame, watch);
+    else if (frame.v != MODEL_NOWHERE)
+        mmu_frame_unwatch(d->v->m, frame, watch);
     end_event(d);
+}
+
+void driver_p2m(struct driver *d, uint64_t page, uint16_t frame)
+{
+    begin(d);
+    TRACE(d, "page %#llx leads to frame %#x\n", (unsigned long long)page, frame);
+    model_map(d, page, frame);
+    end(d);
+}
+
+void driver_move_page(struct driver *d, uint64_t page, uint16_t frame)
+{
+    mpa_t to = mpa((uint64_t)frame << 12);
+    uint8_t bytes[PAGE_SIZE];
+
+    begin(d);
+    TRACE(d, "page %#llx moves to frame %#x\n", (unsigned long long)page, frame);
+    memcpy(bytes, d->mirror + model_machine(d, page), PAGE_SIZE);
+    machine_memory_prepare_write(d->r.memory, to, PAGE_SIZE);
+    guest_copy_in(machine_memory_host(d->r.memory, to), bytes, PAGE_SIZE);
+    machine_memory_finish_write(d->r.memory, PATCH_OTHERS, to, PAGE_SIZE);
+    model_write_machine(d, to.v, bytes, PAGE_SIZE);
+    model_map(d, page, frame);
+    end(d);
 }
 
 void driver_select(struct driver *d, unsigned vcpu)

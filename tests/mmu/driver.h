@@ -47,6 +47,12 @@ void driver_flush_all(struct driver *d);
 /* Sets or clears watch bits of a frame. */
 void driver_watch(struct driver *d, uint64_t physical, uint32_t watch, bool on);
 
+/* The VM's map has the frame at the page from now on; MODEL_NO_FRAME: nothing. */
+void driver_p2m(struct driver *d, uint64_t page, uint16_t frame);
+
+/* The page, which has memory, moves to the frame with what it holds. */
+void driver_move_page(struct driver *d, uint64_t page, uint16_t frame);
+
 /* Goes on with the vCPU of the number. */
 void driver_select(struct driver *d, unsigned vcpu);
 

@@ -228,7 +228,7 @@ static void build_odd_tables(struct guest *g)
     }
 }
 
-void guest_create(struct guest *g, struct driver *d, uint64_t seed)
+void guest_create(struct guest *g, struct driver *d, uint64_t seed, bool p2m)
 {
     uint8_t bytes[PAGE_SIZE];
     unsigned frame = 0;
@@ -237,6 +237,7 @@ void guest_create(struct guest *g, struct driver *d, uint64_t seed)
     memset(g, 0, sizeof(*g));
     g->d = d;
     g->seed = seed;
+    g->p2m = p2m;
     for (; frame < guest_plan[ROLE_WIDE4]; frame++)
         g->role[frame] = ROLE_WIDE4;
     for (enum guest_role role = ROLE_DATA + 1; role < ROLE_COUNT; role++)

@@ -68,6 +68,10 @@
     X(PDPTE_REFUSED, "PDPTE registers refused")                                                    \
     X(OTHER_VCPU, "changes of the vCPU")                                                           \
     X(FLUSH_ALL, "everything dropped by a tool")                                                   \
+    X(P2M_MOVE, "pages moved by the monitor")                                                      \
+    X(P2M_MOVE_TABLE, "among them tables")                                                         \
+    X(P2M_SHARE, "pages given one frame")                                                          \
+    X(P2M_ABSENT, "pages taken away for a while")                                                  \
     X(WATCH, "watches on frames")                                                                  \
     X(LOAD, "loads")                                                                               \
     X(STORE, "stores")                                                                             \
@@ -130,6 +134,7 @@ struct guest_swapped {
 struct guest {
     struct driver *d;
     uint64_t seed;
+    bool p2m; /* the map of the VM changes, too */
     uint64_t deeds[DEED_COUNT];
     enum guest_role role[GUEST_FRAMES];
     uint64_t hot[GUEST_HOT];      /* linear pages that were used */
@@ -138,8 +143,8 @@ struct guest {
     unsigned recent_total, recent_good; /* accesses, and those that went well */
 };
 
-/* Builds the tables; the driver is as after model_reset. */
-void guest_create(struct guest *g, struct driver *d, uint64_t seed);
+/* Builds the tables; the driver is as after model_reset. p2m: a monitor moves pages meanwhile. */
+void guest_create(struct guest *g, struct driver *d, uint64_t seed, bool p2m);
 
 /* One thing that a guest does: one or a few operations of the driver. */
 void guest_act(struct guest *g);

@@ -229,6 +229,47 @@ static void act_flush_all(struct guest *g)
     g->deeds[DEED_FLUSH_ALL]++;
 }
 
+/* --- The virtual machine monitor --- */
+
+/* Machine frames that pages move to, beside their own. */
+#define SPARE_FRAMES 0x1800u
+
+/* One that no page of the guest's has: there are twice as many as pages. */
+static uint16_t free_frame(struct guest *g)
+{
+    for (;;) {
+        unsigned n = guest_below(g, 2 * GUEST_FRAMES), page = 0;
+        uint16_t frame = (uint16_t)(n < GUEST_FRAMES ? n : SPARE_FRAMES + n);
+
+        while (page < GUEST_FRAMES && g->d->map[page] != frame)
+            page++;
+        if (page == GUEST_FRAMES)
+            return frame;
+    }
+}
+
+static void act_p2m(struct guest *g)
+{
+    unsigned page = guest_below(g, GUEST_FRAMES);
+    uint64_t at = (uint64_t)page << 12;
+    uint16_t frame = g->d->map[page];
+
+    if (guest_chance(g, 80)) {
+        driver_move_page(g->d, at, free_frame(g));
+        g->deeds[DEED_P2M_MOVE]++;
+        g->deeds[DEED_P2M_MOVE_TABLE] += g->role[page] != ROLE_DATA;
+    } else if (guest_chance(g, 50)) {
+        driver_p2m(g->d, at, MODEL_NO_FRAME);
+        for (unsigned i = 0; i < 6; i++)
+            guest_act_access(g);
+        driver_p2m(g->d, at, frame);
+        g->deeds[DEED_P2M_ABSENT]++;
+    } else { /* with another page of the role, so that the guest is not broken */
+        driver_p2m(g->d, at, g->d->map[guest_frame(g, g->role[page])]);
+        g->deeds[DEED_P2M_SHARE]++;
+    }
+}
+
 /* --- What comes next --- */
 
 /* Tables that were broken by chance are made anew, a history without room is forgotten. */
@@ -262,6 +303,10 @@ void guest_act(struct guest *g)
     unsigned total = 0, n;
 
     keep_going(g);
+    if (g->p2m && guest_below(g, 100) == 0) {
+        act_p2m(g);
+        return;
+    }
     if (!(g->d->v->m->cr0 & CR0_PG) && guest_chance(g, 4))
         act_mode(g);
     for (unsigned i = 0; i < ARRAY_SIZE(acts); i++)

@@ -1,5 +1,7 @@
 #include "tests/mmu/model.h"
 
+#include "mmu/p2m.h"
+
 void model_require(const struct driver *d, bool condition, const char *text, const char *file,
                    int line)
 {
@@ -48,16 +50,11 @@ static void device_write(void *device, uint64_t offset, uint64_t value, unsigned
     guest_store(d->device + offset, value, size);
 }
 
-static bool in_device(uint64_t physical)
-{
-    return physical >> 12 == RIG_IO >> 12;
-}
-
 uint8_t model_byte(const struct driver *d, uint64_t physical)
 {
-    if (in_device(physical))
+    if (model_in_device(d, physical))
         return d->registers[physical & 0xfff];
-    return model_kind(d, physical) == FRAME_HOLE ? 0xff : d->mirror[physical];
+    return model_kind(d, physical) == FRAME_HOLE ? 0xff : d->mirror[model_machine(d, physical)];
 }
 
 static uint64_t mirror_read(void *opaque, uint64_t physical, unsigned size)
@@ -87,6 +84,16 @@ struct oracle_cpu model_processor(struct driver *d)
     return cpu;
 }
 
+/* The VM is bare. */
+static void reset_map(struct driver *d)
+{
+    bus_set_p2m(d->r.bus, NULL);
+    for (unsigned page = 0; page < ARRAY_SIZE(d->map); page++)
+        d->map[page] = machine_memory_kind(d->r.memory, mpa((uint64_t)page << 12)) != FRAME_HOLE
+                           ? (uint16_t)page
+                           : MODEL_NO_FRAME;
+}
+
 struct driver *model_create(void)
 {
     static const struct bus_region_ops ops = {"model", device_read, device_write, 8};
@@ -107,6 +114,7 @@ struct driver *model_create(void)
     d->trace = getenv("GNOMON_FUZZ_TRACE") != NULL;
     d->r.memory->code_write = code_write;
     d->r.memory->code_write_opaque = d;
+    reset_map(d);
     model_reset(d);
     return d;
 }
@@ -136,10 +144,35 @@ static void reset_vcpu(struct driver *d, struct vcpu_model *v)
     model_take_instant(d, v);
 }
 
+void model_map(struct driver *d, uint64_t page, uint16_t frame)
+{
+    bool bare = bus_p2m(d->r.bus) == NULL;
+
+    if (bare)
+        bus_set_p2m(d->r.bus, p2m_create_identity(d->r.memory));
+    else if (d->map[page >> 12] == frame)
+        return;
+    d->map[page >> 12] = frame;
+    if (frame == MODEL_NO_FRAME) {
+        REQUIRE(d, p2m_remove(bus_p2m(d->r.bus), gpa(page), NULL));
+    } else {
+        set_add(&d->touched, frame);
+        REQUIRE(d, p2m_set(bus_p2m(d->r.bus), gpa(page), mpa((uint64_t)frame << 12), NULL));
+    }
+    for (unsigned i = 0; i < 2; i++) { /* what the tables say, through the new map */
+        struct vcpu_model *v = &d->vcpu[i];
+
+        model_forget(v, bare || !model_coherent(v), true, 0, NULL);
+        model_take_instant(d, v);
+    }
+}
+
 void model_reset(struct driver *d)
 {
     static const uint8_t zeroes[PAGE_SIZE];
 
+    if (bus_p2m(d->r.bus) != NULL)
+        reset_map(d);
     mmu_flush_all(d->vcpu[0].m);
     mmu_flush_all(d->vcpu[1].m);
     for (unsigned i = 0; i < d->touched.count; i++) {
@@ -165,26 +198,28 @@ void model_reset(struct driver *d)
 
 void model_write(struct driver *d, uint64_t physical, const void *bytes, unsigned size)
 {
-    if (in_device(physical)) {
+    if (model_in_device(d, physical))
         memcpy(d->registers + (physical & 0xfff), bytes, size);
-        return;
-    }
-    memcpy(d->mirror + physical, bytes, size);
-    for (uint64_t frame = physical >> 12; frame <= (physical + size - 1) >> 12; frame++) {
-        set_add(&d->touched, frame);
-        set_add(&d->changed, frame);
-        set_add(&d->vcpu[0].behind, frame);
-        set_add(&d->vcpu[1].behind, frame);
-    }
+    else
+        model_write_machine(d, model_machine(d, physical), bytes, size);
+}
+
+void model_write_machine(struct driver *d, uint64_t at, const void *bytes, unsigned size)
+{
+    memcpy(d->mirror + at, bytes, size);
+    set_add(&d->touched, at >> 12);
+    set_add(&d->changed, at >> 12);
+    set_add(&d->vcpu[0].behind, at >> 12);
+    set_add(&d->vcpu[1].behind, at >> 12);
 }
 
 void model_poke(struct driver *d, uint64_t physical, const void *bytes, unsigned size)
 {
     model_write(d, physical, bytes, size);
-    if (in_device(physical))
+    if (model_in_device(d, physical))
         memcpy(d->device + (physical & 0xfff), bytes, size);
     else
-        memcpy(machine_memory_host(d->r.memory, mpa(physical)), bytes, size);
+        memcpy(machine_memory_host(d->r.memory, mpa(model_machine(d, physical))), bytes, size);
 }
 
 static void compare_frame(const struct driver *d, uint64_t frame)
@@ -334,7 +369,7 @@ static uint64_t instant_read(void *opaque, uint64_t physical, unsigned size)
 
     if (model_kind(d, physical) == FRAME_HOLE)
         return mirror_read(opaque, physical, size);
-    memcpy(&value, d->v->instant + physical, size);
+    memcpy(&value, d->v->instant + model_machine(d, physical), size);
     return le64toh(value);
 }
 
@@ -407,9 +442,9 @@ void model_mark(struct driver *d, const struct oracle_answer *a)
 
         if (model_kind(d, u->physical) == FRAME_ROM)
             continue;
-        if (model_kind(d, u->physical) == FRAME_RAM || in_device(u->physical))
+        if (model_kind(d, u->physical) == FRAME_RAM || model_in_device(d, u->physical))
             model_write(d, u->physical, &value, u->size);
         if (model_kind(d, u->physical) == FRAME_RAM)
-            memcpy(d->v->instant + u->physical, &value, u->size);
+            memcpy(d->v->instant + model_machine(d, u->physical), &value, u->size);
     }
 }

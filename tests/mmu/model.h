@@ -13,6 +13,9 @@
  *   instant     coherent policies: where a processor could have gone by a walk when patches were
  *               last taken
  *
+ * Physical addresses are the guest's; the mirror lies as the machine's memory does, behind a model
+ * of the VM's map.
+ *
  * Nothing else is legal. So behind an event for which a processor drops a translation, what was
  * true before the event only is an error.
  */
@@ -32,6 +35,9 @@
 #define MODEL_MEMORY (RIG_ROM + 0x10000u) /* RAM and ROM; both begin at multiples of 4 KiB */
 #define MODEL_FRAMES (MODEL_MEMORY >> 12)
 
+#define MODEL_NO_FRAME 0xffffu
+#define MODEL_NOWHERE  UINT64_MAX
+
 /* A translation that an access has used. */
 struct cached {
     uint64_t base; /* linear, aligned to the page size */
@@ -41,7 +47,7 @@ struct cached {
 
 /* What a look-up cache of blocks would hold: valid while the epoch stays. */
 struct lookup {
-    uint64_t page, physical, epoch;
+    uint64_t page, physical, machine, epoch;
     enum tlb_view view;
 };
 
@@ -66,7 +72,9 @@ struct vcpu_model {
 
 struct driver {
     struct rig r;
-    uint8_t *mirror; /* RAM and ROM as they should be */
+    uint8_t *mirror; /* RAM and ROM as they should be, by machine address */
+    /* Machine frames of guest physical pages; MODEL_NO_FRAME, and what lies beyond, is the bus. */
+    uint16_t map[RIG_END >> 12];
     struct vcpu_model vcpu[2];
     struct vcpu_model *v;     /* the one that runs */
     uint8_t device[4096];     /* at RIG_IO: it remembers... */
@@ -113,14 +121,32 @@ void model_poke(struct driver *d, uint64_t physical, const void *bytes, unsigned
 
 /* Writes the mirror alone: the real code has written, or is to write, memory or the device. */
 void model_write(struct driver *d, uint64_t physical, const void *bytes, unsigned size);
+void model_write_machine(struct driver *d, uint64_t at, const void *bytes, unsigned size);
 
 /* Is all memory that was written what it should be? */
 void model_compare(struct driver *d, bool everything);
 
+/* The machine address, MODEL_NOWHERE: the map has nothing there. */
+static inline uint64_t model_machine(const struct driver *d, uint64_t physical)
+{
+    if (physical >= RIG_END || d->map[physical >> 12] == MODEL_NO_FRAME)
+        return MODEL_NOWHERE;
+    return (uint64_t)d->map[physical >> 12] << 12 | (physical & 0xfff);
+}
+
 static inline enum frame_kind model_kind(const struct driver *d, uint64_t physical)
 {
-    return machine_memory_kind(d->r.memory, mpa(physical));
+    return machine_memory_kind(d->r.memory, mpa(model_machine(d, physical)));
 }
+
+/* Is there the device that remembers? */
+static inline bool model_in_device(const struct driver *d, uint64_t physical)
+{
+    return physical >> 12 == RIG_IO >> 12 && model_kind(d, physical) == FRAME_HOLE;
+}
+
+/* A page of the VM's map changes, for both vCPUs; it gets one if it has none. */
+void model_map(struct driver *d, uint64_t page, uint16_t frame);
 
 /* The byte that should lie there, wherever that is. */
 uint8_t model_byte(const struct driver *d, uint64_t physical);

@@ -29,16 +29,20 @@
 static const struct variation {
     const char *name;
     struct mmu_options options;
+    bool p2m;
 } variations[] = {
-    {"flush", {FLUSH, APPLY, VALIDATED, 1, 16, 1024, 4096, 16}},
-    {"coherent", {COHERENT, APPLY, VALIDATED, 1, 16, 1024, 4096, 16}},
-    {"paranoid", {PARANOID, APPLY, VALIDATED, 40, 16, 1024, 4096, 16}},
-    {"invalidate", {COHERENT, INVALIDATE, VALIDATED, 1, 16, 1024, 4096, 16}},
-    {"address", {COHERENT, APPLY, ADDRESS, 1, 16, 1024, 4096, 255}},
-    {"small", {COHERENT, APPLY, VALIDATED, 1, 2, 2, 16, 255}},
-    {"small-flood0", {PARANOID, APPLY, VALIDATED, 7, 2, 2, 16, 0}},
-    {"small-flood1", {COHERENT, INVALIDATE, ADDRESS, 1, 2, 2, 16, 1}},
-    {"medium", {COHERENT, APPLY, VALIDATED, 1, 3, 8, 48, 3}},
+    {"flush", {FLUSH, APPLY, VALIDATED, 1, 16, 1024, 4096, 16}, false},
+    {"coherent", {COHERENT, APPLY, VALIDATED, 1, 16, 1024, 4096, 16}, false},
+    {"paranoid", {PARANOID, APPLY, VALIDATED, 40, 16, 1024, 4096, 16}, false},
+    {"invalidate", {COHERENT, INVALIDATE, VALIDATED, 1, 16, 1024, 4096, 16}, false},
+    {"address", {COHERENT, APPLY, ADDRESS, 1, 16, 1024, 4096, 255}, false},
+    {"small", {COHERENT, APPLY, VALIDATED, 1, 2, 2, 16, 255}, false},
+    {"small-flood0", {PARANOID, APPLY, VALIDATED, 7, 2, 2, 16, 0}, false},
+    {"small-flood1", {COHERENT, INVALIDATE, ADDRESS, 1, 2, 2, 16, 1}, false},
+    {"medium", {COHERENT, APPLY, VALIDATED, 1, 3, 8, 48, 3}, false},
+    {"p2m-flush", {FLUSH, APPLY, VALIDATED, 1, 16, 1024, 4096, 16}, true},
+    {"p2m", {PARANOID, APPLY, VALIDATED, 40, 16, 1024, 4096, 16}, true},
+    {"p2m-small", {COHERENT, INVALIDATE, VALIDATED, 1, 3, 8, 48, 3}, true},
 };
 
 /* What is running, for who has to say how to run it again. */
@@ -102,7 +106,7 @@ static void run(const struct variation *v, uint64_t steps, uint64_t verbose_from
     for (unsigned i = 0; i < 2; i++)
         mmu_configure(d->vcpu[i].m, &v->options);
     model_reset(d);
-    guest_create(&g, d, seed * 1000 + (uint64_t)(v - variations));
+    guest_create(&g, d, seed * 1000 + (uint64_t)(v - variations), v->p2m);
     while (d->operations < steps) {
         d->trace = d->operations >= verbose_from;
         d->window_period = d->trace ? 1 : 64;
