@@ -316,9 +316,11 @@ static bool set_mmu_consumer(struct options *o, const char *what, const char *va
 
 static bool set_mmu_patch(struct options *o, const char *what, const char *value, struct error *err)
 {
-    o->machine.mmu.patch = strcmp(value, "address") == 0 ? MMU_PATCH_ADDRESS : MMU_PATCH_VALIDATED;
-    return word_in(value, "address|validated") ||
-           error_set(err, "%s: '%s' is neither 'validated' nor 'address'", what, value);
+    o->machine.mmu.patch = strcmp(value, "address") == 0 ? MMU_PATCH_ADDRESS
+                           : strcmp(value, "value") == 0 ? MMU_PATCH_VALUE
+                                                         : MMU_PATCH_VALIDATED;
+    return word_in(value, "address|value|validated") ||
+           error_set(err, "%s: '%s' is not 'validated', 'value' or 'address'", what, value);
 }
 
 static bool set_mmu_spaces(struct options *o, const char *what, const char *value,

@@ -10,14 +10,29 @@
 
 /* --- Producer --- */
 
+/* Enters the producer of a store to the frame; false if it is not the only one. */
+static bool mark_producer(struct frame *f, unsigned producer)
+{
+    uint16_t old = atomic_load(&f->shape), new;
+    unsigned known, now;
+
+    do {
+        known = old >> SHADOW_PRODUCER_SHIFT;
+        now = known == 0 || known == producer + 1 ? producer + 1 : SHADOW_PRODUCERS;
+        new = (uint16_t)((old & SHADOW_SHAPE_MASK) | now << SHADOW_PRODUCER_SHIFT);
+    } while (known != now && !atomic_compare_exchange_weak(&f->shape, &old, new));
+    return now != SHADOW_PRODUCERS;
+}
+
 /* What the new entry says, if every consumer of the frame would read it alike. */
 static struct patch make_patch(const struct mmu_context *consumer, const struct frame *f,
-                               const uint8_t *host, uint64_t address)
+                               bool single, const uint8_t *host, uint64_t address)
 {
-    unsigned shape = atomic_load(&f->shape);
+    enum mmu_patch form = consumer->options.patch;
+    unsigned shape = shadow_frame_shape(f);
     struct patch p = {.address = address};
 
-    if (shape == 0 || consumer->options.patch == MMU_PATCH_ADDRESS)
+    if (shape == 0 || form == MMU_PATCH_ADDRESS || (form == MMU_PATCH_VALUE && !single))
         return p;
     if (walk_entry_size(shadow_shape_role(shape, 0).mode) == 4)
         return p; /* two entries */
@@ -25,7 +40,8 @@ static struct patch make_patch(const struct mmu_context *consumer, const struct 
     p.derived = shadow_normal(shadow_shape_role(shape, consumer->physical_bits),
                               shadow_shape_level(shape), p.raw);
     if (p.derived != SHADOW_UNKNOWN)
-        p.derived |= (uint64_t)shape << SHADOW_CHILD_SHIFT;
+        p.derived |= (uint64_t)shape << SHADOW_CHILD_SHIFT |
+                     (form == MMU_PATCH_VALUE ? SHADOW_NO_VALIDATOR : 0);
     return p;
 }
 
@@ -85,6 +101,7 @@ void machine_memory_traced_write(struct machine_memory *memory, unsigned produce
     struct frame *f = machine_memory_frame(memory, a);
     uint64_t consumers = atomic_load(&f->consumers), first = a.v & ~(uint64_t)7;
     unsigned writes = atomic_load_explicit(&f->writes, memory_order_relaxed);
+    bool single = mark_producer(f, producer);
 
     if (writes < UINT8_MAX)
         atomic_store_explicit(&f->writes, (uint8_t)(writes + 1), memory_order_relaxed);
@@ -96,7 +113,8 @@ void machine_memory_traced_write(struct machine_memory *memory, unsigned produce
         struct mmu_context *consumer = consumer_at(memory, (unsigned)__builtin_ctzll(consumers));
 
         for (uint64_t at = first; consumer != NULL && at < a.v + length; at += 8) {
-            struct patch p = make_patch(consumer, f, machine_memory_host(memory, mpa(at)), at);
+            struct patch p =
+                make_patch(consumer, f, single, machine_memory_host(memory, mpa(at)), at);
 
             post(memory, producer, consumer, &p);
         }

@@ -41,7 +41,7 @@ struct frame {
     _Atomic uint32_t watch;     /* enum frame_watch bits; nonzero: never entered as writable */
     uint8_t kind;               /* enum frame_kind; fixed once the machine is built */
     _Atomic uint8_t writes;     /* PAGETABLE: stores since it was last walked, saturating */
-    _Atomic uint16_t shape;     /* PAGETABLE: how entries are read (mmu/shadow.h); 0: variously */
+    _Atomic uint16_t shape;     /* PAGETABLE: how entries are read, and who writes (mmu/shadow.h) */
     _Atomic uint64_t holders;   /* bit n: vCPU n may hold a writable TLB entry for it */
     _Atomic uint64_t consumers; /* bit n: vCPU n derived table entries from it */
 };

@@ -109,8 +109,9 @@ enum mmu_policy {
 /* What a consumer does with a patch: use or make the new value, or forget the old one. */
 enum mmu_consumer { MMU_CONSUMER_APPLY, MMU_CONSUMER_INVALIDATE };
 
-/* What a patch carries. */
-enum mmu_patch { MMU_PATCH_ADDRESS, MMU_PATCH_VALIDATED };
+/* What a patch carries: the address; the value derived from the new entry as well, if the frame has
+ * a single producer; or that value and a validator. */
+enum mmu_patch { MMU_PATCH_ADDRESS, MMU_PATCH_VALUE, MMU_PATCH_VALIDATED };
 
 struct mmu_options {
     enum mmu_policy policy;

@@ -152,8 +152,8 @@ static void trace(struct mmu_context *m, struct shadow_page *p)
     machine_memory_lock_traces(m->memory);
     if (atomic_load(&f->consumers) == 0)
         atomic_store(&f->shape, shape);
-    else if (atomic_load(&f->shape) != shape)
-        atomic_store(&f->shape, 0);
+    else if (shadow_frame_shape(f) != shape)
+        atomic_fetch_and(&f->shape, (uint16_t)~SHADOW_SHAPE_MASK);
     atomic_store_explicit(&f->writes, 0, memory_order_relaxed);
     atomic_fetch_or(&f->consumers, BIT64(m->vcpu));
     if (!(atomic_load(&f->watch) & FRAME_WATCH_PAGETABLE))
@@ -425,6 +425,17 @@ bool shadow_learn(struct mmu_context *m, const struct mmu_walk *w)
 
 /* --- Patches --- */
 
+/* Is the value that a patch carries that of the entry, as it is now? A single producer's last value
+ * is; if there is another by now, his patch for this entry is here or on its way. */
+static bool still_holds(const struct mmu_context *m, const struct shadow_page *p,
+                        const struct patch *patch, uint64_t raw)
+{
+    if (!(patch->derived & SHADOW_NO_VALIDATOR))
+        return raw == patch->raw;
+    return shadow_frame_producer(machine_memory_frame(m->memory, mpa(p->frame))) !=
+           SHADOW_PRODUCERS;
+}
+
 /* The new word of an entry that a patch is about. */
 static uint64_t new_word(struct mmu_context *m, const struct shadow_page *p, unsigned index,
                          const struct patch *patch)
@@ -435,8 +446,8 @@ static uint64_t new_word(struct mmu_context *m, const struct shadow_page *p, uns
         m->stats.patches_invalidated++;
         return SHADOW_UNKNOWN;
     }
-    if (patch->derived != 0 && raw == patch->raw &&
-        child_of(patch->derived) == shadow_shape(p->role, p->level)) {
+    if (patch->derived != 0 && still_holds(m, p, patch, raw) &&
+        (child_of(patch->derived) & SHADOW_SHAPE_MASK) == shadow_shape(p->role, p->level)) {
         m->stats.patches_applied++;
         return patch->derived & (BIT64(SHADOW_CHILD_SHIFT) - 1);
     }

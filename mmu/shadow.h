@@ -45,9 +45,28 @@ static inline enum shadow_state shadow_state(uint64_t word)
 /* The entry in normal form, without a child; SHADOW_UNKNOWN if a reserved bit is set. */
 uint64_t shadow_normal(struct walk_role role, unsigned level, uint64_t raw);
 
-/* How a frame's entries are to be read, in nine bits; 0 is no shape. A patch's derived value has
- * the shape that it was made for in place of the child. */
+/* How a frame's entries are to be read, in nine bits; 0 is no shape, or several. A patch's derived
+ * value has the shape that it was made for in place of the child, and may be without validator. */
 unsigned shadow_shape(struct walk_role role, unsigned level);
+#define SHADOW_SHAPE_MASK   0x1ffu
+#define SHADOW_NO_VALIDATOR BIT64(63)
+
+/* Behind the shape in frame.shape: the number of the frame's producer plus one; 0: nobody has
+ * written it yet, SHADOW_PRODUCERS: several have, so that nobody knows whose value is newest. */
+#define SHADOW_PRODUCER_SHIFT 9
+#define SHADOW_PRODUCERS      127u
+
+_Static_assert(PATCH_PRODUCERS < SHADOW_PRODUCERS, "producers have seven bits");
+
+static inline unsigned shadow_frame_shape(const struct frame *f)
+{
+    return atomic_load(&f->shape) & SHADOW_SHAPE_MASK;
+}
+
+static inline unsigned shadow_frame_producer(const struct frame *f)
+{
+    return atomic_load(&f->shape) >> SHADOW_PRODUCER_SHIFT;
+}
 struct walk_role shadow_shape_role(unsigned shape, uint8_t physical_bits);
 
 static inline unsigned shadow_shape_level(unsigned shape)

@@ -360,7 +360,7 @@ void mmu_walk_inspect(const struct mmu_context *m, gva_t address, enum mmu_acces
  * unless somebody reads its entries in another size. */
 static void tell_others(struct mmu_context *m, mpa_t at, unsigned size)
 {
-    unsigned shape = atomic_load(&machine_memory_frame(m->memory, at)->shape);
+    unsigned shape = shadow_frame_shape(machine_memory_frame(m->memory, at));
 
     if (shape == 0 || walk_entry_size(shadow_shape_role(shape, 0).mode) != size)
         machine_memory_finish_write(m->memory, m->vcpu, at, size);

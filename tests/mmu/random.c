@@ -22,6 +22,7 @@
 #define APPLY      MMU_CONSUMER_APPLY
 #define INVALIDATE MMU_CONSUMER_INVALIDATE
 #define ADDRESS    MMU_PATCH_ADDRESS
+#define VALUE      MMU_PATCH_VALUE
 #define VALIDATED  MMU_PATCH_VALIDATED
 
 /* In the order of struct mmu_options: the last five are paranoid's N, spaces, slots, shadow pages
@@ -36,9 +37,11 @@ static const struct variation {
     {"paranoid", {PARANOID, APPLY, VALIDATED, 40, 16, 1024, 4096, 16}, false},
     {"invalidate", {COHERENT, INVALIDATE, VALIDATED, 1, 16, 1024, 4096, 16}, false},
     {"address", {COHERENT, APPLY, ADDRESS, 1, 16, 1024, 4096, 255}, false},
+    {"value", {PARANOID, APPLY, VALUE, 40, 16, 1024, 4096, 255}, false},
     {"small", {COHERENT, APPLY, VALIDATED, 1, 2, 2, 16, 255}, false},
     {"small-flood0", {PARANOID, APPLY, VALIDATED, 7, 2, 2, 16, 0}, false},
     {"small-flood1", {COHERENT, INVALIDATE, ADDRESS, 1, 2, 2, 16, 1}, false},
+    {"small-value", {PARANOID, APPLY, VALUE, 7, 2, 2, 24, 8}, false},
     {"medium", {COHERENT, APPLY, VALIDATED, 1, 3, 8, 48, 3}, false},
     {"p2m-flush", {FLUSH, APPLY, VALIDATED, 1, 16, 1024, 4096, 16}, true},
     {"p2m", {PARANOID, APPLY, VALIDATED, 40, 16, 1024, 4096, 16}, true},
