@@ -323,6 +323,14 @@ static bool set_mmu_patch(struct options *o, const char *what, const char *value
            error_set(err, "%s: '%s' is not 'validated', 'value' or 'address'", what, value);
 }
 
+static bool set_mmu_tables(struct options *o, const char *what, const char *value,
+                           struct error *err)
+{
+    o->machine.mmu.tables = strcmp(value, "shared") == 0 ? MMU_TABLES_SHARED : MMU_TABLES_PRIVATE;
+    return word_in(value, "private|shared") ||
+           error_set(err, "%s: '%s' is neither 'private' nor 'shared'", what, value);
+}
+
 static bool set_mmu_spaces(struct options *o, const char *what, const char *value,
                            struct error *err)
 {
@@ -365,9 +373,10 @@ bool opt_mmu(struct options *o, const char *value, struct error *err)
 {
     static const struct property properties[] = {
         {"paranoid", set_mmu_paranoid, NULL}, {"consumer", set_mmu_consumer, NULL},
-        {"patch", set_mmu_patch, NULL},       {"spaces", set_mmu_spaces, NULL},
-        {"slots", set_mmu_slots, NULL},       {"pages", set_mmu_pages, NULL},
-        {"flood", set_mmu_flood, NULL},       {"p2m", set_mmu_p2m, NULL},
+        {"tables", set_mmu_tables, NULL},     {"patch", set_mmu_patch, NULL},
+        {"spaces", set_mmu_spaces, NULL},     {"slots", set_mmu_slots, NULL},
+        {"pages", set_mmu_pages, NULL},       {"flood", set_mmu_flood, NULL},
+        {"p2m", set_mmu_p2m, NULL},
     };
 
     return properties_set_first(o, "-mmu", value, set_mmu_policy, properties,

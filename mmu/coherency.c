@@ -175,11 +175,8 @@ void mmu_drop_derived(struct mmu_context *m, enum mmu_event_cause cause)
     struct tlb *t = m->tlb;
     unsigned dropped = tlb_drop_all(m);
 
-    if (t->shadow != NULL) {
-        for (unsigned n = 0; n < t->space_count; n++)
-            memset(t->spaces[n]->roots, 0, sizeof(t->spaces[n]->roots));
+    if (t->shadow != NULL)
         shadow_drop_all(m);
-    }
     if (m->log != NULL)
         LOG(m->log, LOG_MMU, "cpu%u: %s drops all: %u TLB entries\n", m->vcpu,
             mmu_cause_word(cause), dropped);
@@ -196,8 +193,7 @@ void mmu_configure(struct mmu_context *m, const struct mmu_options *options)
     CHECK(options->slots >= 2 && options->slots <= PATCH_SLOTS &&
           (options->slots & (options->slots - 1)) == 0);
     mmu_drop_derived(m, MMU_CAUSE_TOOL);
-    shadow_destroy(m->tlb->shadow);
-    m->tlb->shadow = NULL;
+    shadow_detach(m);
     atomic_store(&m->pending, 0);
     if (memory->channels[m->vcpu] != NULL)
         host_free_lazy(memory->channels[m->vcpu], PATCH_PRODUCERS * sizeof(struct patch_channel));
@@ -205,7 +201,7 @@ void mmu_configure(struct mmu_context *m, const struct mmu_options *options)
     m->options = *options;
     if (options->policy != MMU_POLICY_FLUSH) {
         memory->channels[m->vcpu] = host_alloc_lazy(PATCH_PRODUCERS * sizeof(struct patch_channel));
-        m->tlb->shadow = shadow_create(options->pages);
+        shadow_attach(m);
     }
     for (unsigned n = 0; n < m->tlb->space_count; n++)
         m->tlb->spaces[n]->own = false;

@@ -3,7 +3,7 @@
 #include "base/host/host.h"
 #include "base/log.h"
 #include "mmu/coherency.h"
-#include "mmu/patch.h"
+#include "mmu/shadow.h"
 #include "mmu/tlb.h"
 
 #include <string.h>
@@ -48,6 +48,7 @@ void mmu_destroy(struct mmu_context *m)
     if (m->memory->contexts[m->vcpu] == m)
         m->memory->contexts[m->vcpu] = NULL;
     mmu_drop_derived(m, MMU_CAUSE_TOOL);
+    shadow_detach(m);
     if (m->memory->channels[m->vcpu] != NULL)
         host_free_lazy(m->memory->channels[m->vcpu],
                        PATCH_PRODUCERS * sizeof(struct patch_channel));
@@ -187,6 +188,8 @@ void mmu_set_a20(struct mmu_context *m, bool enabled)
         return;
     m->a20_mask = mask;
     mmu_drop_derived(m, MMU_CAUSE_A20);
+    space_switch(m);
+    select_view(m);
 }
 
 void mmu_set_smram(struct mmu_context *m, enum mmu_smram smram)
@@ -195,6 +198,8 @@ void mmu_set_smram(struct mmu_context *m, enum mmu_smram smram)
         return;
     m->smram = smram;
     mmu_drop_derived(m, MMU_CAUSE_SMM);
+    space_switch(m);
+    select_view(m);
 }
 
 void mmu_invlpg(struct mmu_context *m, gva_t address)

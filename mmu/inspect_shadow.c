@@ -45,9 +45,9 @@ static bool print_level(const struct mmu_context *m, FILE *out, const struct sha
             index, shadow_entry_address(p, index), raw);
     print_word(out, word);
     fprintf(out, "%s\n",
-            !p->traced ? " (the table is not traced)"
-            : coherent ? ""
-                       : " (stale: a store to it waits for the next coherency event)");
+            !shadow_traced(m, p) ? " (the table is not traced)"
+            : coherent           ? ""
+                                 : " (stale: a store to it waits for the next coherency event)");
     *next = (unsigned)(word >> SHADOW_CHILD_SHIFT);
     return shadow_state(word) == SHADOW_TABLE && *next != 0;
 }
@@ -141,7 +141,7 @@ static void print_frame_pages(const struct mmu_context *m, FILE *out, uint64_t f
 
         if (p != NULL && p->frame == frame)
             fprintf(out, "  shadow page %u: level %u, for %#" PRIx64 " on, %u point to it%s\n", n,
-                    p->level, p->base, p->refs, p->traced ? "" : ", not traced");
+                    p->level, p->base, p->refs, shadow_traced(m, p) ? "" : ", not traced");
     }
 }
 

@@ -113,6 +113,9 @@ enum mmu_consumer { MMU_CONSUMER_APPLY, MMU_CONSUMER_INVALIDATE };
  * a single producer; or that value and a validator. */
 enum mmu_patch { MMU_PATCH_ADDRESS, MMU_PATCH_VALUE, MMU_PATCH_VALIDATED };
 
+/* Whose shadow pages a vCPU uses: its own, or those of all vCPUs that share. */
+enum mmu_tables { MMU_TABLES_PRIVATE, MMU_TABLES_SHARED };
+
 struct mmu_options {
     enum mmu_policy policy;
     enum mmu_consumer consumer;
@@ -122,6 +125,7 @@ struct mmu_options {
     unsigned slots;    /* of a patch channel in use: a power of two from 2 to 1024 */
     unsigned pages;    /* shadow pages: 16 to 4096 */
     unsigned flood;    /* stores to a table page without a walk before it is given up: 0 to 255 */
+    enum mmu_tables tables;
 };
 
 extern const struct mmu_options mmu_default_options;

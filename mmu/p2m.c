@@ -138,8 +138,8 @@ static void revoke(struct mmu_context *m, gpa_t page, uint64_t leaf)
         return;
     }
     tlb_drop_gpa(m, page, leaf & P2M_PRESENT ? mpa(leaf & PAGE_MASK) : mpa(page.v));
-    if ((leaf & P2M_PRESENT) && shadow_forget_frame(m, leaf & PAGE_MASK))
-        tlb_flush(m, true);
+    if (leaf & P2M_PRESENT)
+        shadow_forget_frame(m, leaf & PAGE_MASK);
     mmu_end_lookups(m);
     MMU_EMIT(m, P2M_REVOKE, .gpa = page.v, .count = (uint32_t)(m->stats.p2m_dropped - dropped));
 }

@@ -106,7 +106,7 @@ static void check_table(struct mmu_context *m, const struct mmu_context *as, enu
 
 static void check_page(struct mmu_context *m, const struct shadow_page *p)
 {
-    for (unsigned i = 0; p->traced && i < shadow_entry_count(p); i++) {
+    for (unsigned i = 0; shadow_traced(m, p) && i < shadow_entry_count(p); i++) {
         uint64_t raw = shadow_raw(m, p, i), word = p->words[i];
 
         m->stats.paranoid_checks++;

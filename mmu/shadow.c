@@ -20,6 +20,10 @@ struct shadow {
     uint16_t dying[SHADOW_PAGES_MAX]; /* nobody points to them any more; freed by reap */
     unsigned dying_count;
     uint16_t hash[HASH_SIZE]; /* by frame */
+    /* For each page and vCPU (only one if `users` is 0), bit n: its space n may hold translations
+     * that came through this page. */
+    uint64_t *spaces;
+    uint64_t users; /* bit n: vCPU n shares them; 0: private */
 };
 
 /* --- Normal form --- */
@@ -73,25 +77,76 @@ bool shadow_same(uint64_t old, uint64_t new)
 
 /* --- Pages --- */
 
-struct shadow *shadow_create(unsigned pages)
+/* Columns of `spaces`. */
+static unsigned columns(const struct shadow *s)
+{
+    return s->users != 0 ? MACHINE_VCPU_MAX : 1;
+}
+
+static uint64_t *spaces_of(struct shadow *s, const struct shadow_page *p, unsigned vcpu)
+{
+    size_t number = (size_t)(p - s->pages);
+
+    return s->users != 0 ? &s->spaces[number * MACHINE_VCPU_MAX + vcpu] : &s->spaces[number];
+}
+
+static struct shadow *create(unsigned pages, uint64_t users)
 {
     struct shadow *s = host_alloc_lazy(sizeof(*s));
 
     CHECK(pages >= 16 && pages <= SHADOW_PAGES_MAX);
     s->max = pages;
     s->fresh = 1;
+    s->users = users;
     s->pages = host_alloc_lazy(pages * sizeof(*s->pages));
     s->words = host_alloc_lazy(pages * WORDS_PER_PAGE * sizeof(*s->words));
+    s->spaces = host_alloc_lazy(pages * columns(s) * sizeof(*s->spaces));
     return s;
 }
 
-void shadow_destroy(struct shadow *s)
+static void destroy(struct shadow *s)
 {
-    if (s == NULL)
-        return;
+    host_free_lazy(s->spaces, s->max * columns(s) * sizeof(*s->spaces));
     host_free_lazy(s->words, s->max * WORDS_PER_PAGE * sizeof(*s->words));
     host_free_lazy(s->pages, s->max * sizeof(*s->pages));
     host_free_lazy(s, sizeof(*s));
+}
+
+/* The shadow pages that vCPUs of the same VM share. */
+static struct shadow *shared(const struct mmu_context *m)
+{
+    for (unsigned n = 0; n < MACHINE_VCPU_MAX; n++) {
+        const struct mmu_context *other = m->memory->contexts[n];
+
+        if (other != NULL && other->bus == m->bus && other->tlb->shadow != NULL &&
+            other->tlb->shadow->users != 0)
+            return other->tlb->shadow;
+    }
+    return NULL;
+}
+
+void shadow_attach(struct mmu_context *m)
+{
+    struct shadow *s = NULL;
+
+    if (m->options.tables == MMU_TABLES_SHARED)
+        s = shared(m);
+    if (s != NULL)
+        s->users |= BIT64(m->vcpu);
+    else
+        s = create(m->options.pages, m->options.tables == MMU_TABLES_SHARED ? BIT64(m->vcpu) : 0);
+    m->tlb->shadow = s;
+}
+
+void shadow_detach(struct mmu_context *m)
+{
+    struct shadow *s = m->tlb->shadow;
+
+    m->tlb->shadow = NULL;
+    if (s != NULL && (s->users & ~BIT64(m->vcpu)) != 0)
+        s->users &= ~BIT64(m->vcpu);
+    else if (s != NULL)
+        destroy(s);
 }
 
 unsigned shadow_page_count(const struct shadow *s)
@@ -133,12 +188,15 @@ static uint64_t entry_linear(const struct shadow_page *p, unsigned index)
     return p->role.mode == WALK_5LEVEL && p->level == 5 ? sign_extend(linear, 56) : linear;
 }
 
-static bool has_frame(const struct shadow *s, uint64_t frame)
+/* The vCPUs that trace the frame for one page or another. */
+static uint64_t tracers(const struct shadow *s, uint64_t frame)
 {
+    uint64_t traced = 0;
+
     for (unsigned n = s->hash[hash(frame)]; n != 0; n = s->pages[n].next)
-        if (s->pages[n].frame == frame && s->pages[n].traced)
-            return true;
-    return false;
+        if (s->pages[n].frame == frame)
+            traced |= s->pages[n].traced;
+    return traced;
 }
 
 /* From now on stores to the frame arrive as patches: first the bit, then the watch, and only what
@@ -148,7 +206,7 @@ static void trace(struct mmu_context *m, struct shadow_page *p)
     struct frame *f = machine_memory_frame(m->memory, mpa(p->frame));
     uint16_t shape = (uint16_t)shadow_shape(p->role, p->level);
 
-    p->traced = true;
+    p->traced |= BIT64(m->vcpu);
     machine_memory_lock_traces(m->memory);
     if (atomic_load(&f->consumers) == 0)
         atomic_store(&f->shape, shape);
@@ -161,13 +219,16 @@ static void trace(struct mmu_context *m, struct shadow_page *p)
     machine_memory_unlock_traces(m->memory);
 }
 
-/* This vCPU derives nothing from the frame any more. */
-static void untrace(struct mmu_context *m, uint64_t frame)
+/* These vCPUs derive nothing from the frame any more. */
+static void untrace(struct mmu_context *m, uint64_t frame, uint64_t vcpus)
 {
-    struct frame *f = machine_memory_frame(m->memory, mpa(frame));
+    struct frame *f;
 
+    if (vcpus == 0)
+        return;
+    f = machine_memory_frame(m->memory, mpa(frame));
     machine_memory_lock_traces(m->memory);
-    if (atomic_fetch_and(&f->consumers, ~BIT64(m->vcpu)) == BIT64(m->vcpu) &&
+    if ((atomic_fetch_and(&f->consumers, ~vcpus) & ~vcpus) == 0 &&
         (atomic_load(&f->watch) & FRAME_WATCH_PAGETABLE))
         mmu_frame_unwatch(m, mpa(frame), FRAME_WATCH_PAGETABLE);
     machine_memory_unlock_traces(m->memory);
@@ -201,8 +262,7 @@ static void free_page(struct mmu_context *m, unsigned number)
     struct shadow *s = m->tlb->shadow;
     struct shadow_page *p = &s->pages[number];
     uint16_t *link = &s->hash[hash(p->frame)];
-    uint64_t frame = p->frame;
-    bool traced = p->traced;
+    uint64_t frame = p->frame, traced = p->traced;
 
     MMU_EMIT(m, SHADOW_FREE, .gva = p->base, .gpa = frame, .level = p->level);
     clear_words(s, p);
@@ -212,8 +272,7 @@ static void free_page(struct mmu_context *m, unsigned number)
     *p = (struct shadow_page){.next = s->free};
     s->free = (uint16_t)number;
     s->used--;
-    if (traced && !has_frame(s, frame))
-        untrace(m, frame);
+    untrace(m, frame, traced & ~tracers(s, frame));
 }
 
 /* Frees what nobody points to. What was filled through it has been dropped: whoever took the last
@@ -264,6 +323,7 @@ static unsigned get_page(struct mmu_context *m, uint64_t frame, unsigned level, 
         .words = s->words + (size_t)n * WORDS_PER_PAGE,
     };
     *head = (uint16_t)n;
+    memset(s->spaces + (size_t)n * columns(s), 0, columns(s) * sizeof(*s->spaces));
     s->used++;
     m->stats.shadow_pages++;
     MMU_EMIT(m, SHADOW_PAGE, .gva = base, .gpa = frame, .level = p->level);
@@ -271,6 +331,13 @@ static unsigned get_page(struct mmu_context *m, uint64_t frame, unsigned level, 
 }
 
 /* --- Words --- */
+
+/* What this vCPU has filled through the entry goes. */
+static void drop_entry(struct mmu_context *m, const struct shadow_page *p, unsigned index)
+{
+    tlb_drop_range(m, *spaces_of(m->tlb->shadow, p, m->vcpu), entry_linear(p, index),
+                   entry_span(p, 0));
+}
 
 /* Enters a word; what came of one that meant something else goes. */
 static void set_word(struct mmu_context *m, struct shadow_page *p, unsigned index, uint64_t word)
@@ -286,7 +353,7 @@ static void set_word(struct mmu_context *m, struct shadow_page *p, unsigned inde
         return;
     MMU_EMIT(m, SHADOW_DETACH, .gva = entry_linear(p, index), .gpa = shadow_entry_address(p, index),
              .level = p->level, .old_entry = old, .new_entry = word);
-    tlb_drop_range(m, p->spaces, entry_linear(p, index), entry_span(p, 0));
+    drop_entry(m, p, index);
     if (!keeps && shadow_state(old) == SHADOW_TABLE && child_of(old) != 0)
         unref(m->tlb->shadow, (unsigned)child_of(old));
 }
@@ -311,16 +378,21 @@ enum shadow_answer shadow_find(struct mmu_context *m, uint64_t address, struct m
 {
     struct mmu_space *space = m->tlb->space;
     struct shadow *s = m->tlb->shadow;
-    unsigned number = *root_of(space, address), rights = ALL_RIGHTS;
+    unsigned number, rights = ALL_RIGHTS;
 
     if (!mmu_address_canonical(m, address))
         return SHADOW_MISS;
+    if (s->users != 0)
+        coherency_catch_up(m);
+    number = *root_of(space, address);
     while (number != 0) {
         struct shadow_page *p = &s->pages[number];
         unsigned shift = walk_level_shift(p->role.mode, p->level), index = shadow_index(p, address);
         uint64_t word = p->words[index];
 
-        p->spaces |= BIT64(space->number);
+        if (!shadow_traced(m, p))
+            return SHADOW_MISS;
+        *spaces_of(s, p, m->vcpu) |= BIT64(space->number);
         if (shadow_state(word) == SHADOW_ABSENT) {
             *at = mpa(shadow_entry_address(p, index));
             return SHADOW_FAULT;
@@ -387,6 +459,15 @@ static bool only_marked(uint64_t old, uint64_t new)
     return ((old ^ new) & ~(PTE_A | PTE_D)) == 0 && (old & ~new) == 0;
 }
 
+/* The vCPU has just become a consumer of the page's frame. What others have derived from it may
+ * wait for patches that were not posted to this one: all of it is made as the entries are now. */
+static void adopt(struct mmu_context *m, struct shadow_page *p)
+{
+    for (unsigned i = 0; i < shadow_entry_count(p); i++)
+        if (shadow_state(p->words[i]) != SHADOW_UNKNOWN)
+            set_word(m, p, i, shadow_normal(p->role, p->level, shadow_raw(m, p, i)));
+}
+
 bool shadow_learn(struct mmu_context *m, const struct mmu_walk *w)
 {
     struct mmu_space *space = m->tlb->space;
@@ -403,14 +484,17 @@ bool shadow_learn(struct mmu_context *m, const struct mmu_walk *w)
             return false;
         p = link_level(m, w, i, p);
         if (p == NULL) {
-            m->stats.rebuilds++;
-            mmu_drop_derived(m, MMU_CAUSE_NO_ROOM);
+            shadow_make_room(m);
             return false;
         }
-        p->spaces |= BIT64(space->number);
+        *spaces_of(m->tlb->shadow, p, m->vcpu) |= BIT64(space->number);
         index = shadow_index(p, w->address.v);
-        if (!p->traced) {
+        if (!shadow_traced(m, p)) {
+            bool others = p->traced != 0;
+
             trace(m, p);
+            if (others)
+                adopt(m, p);
             complete = only_marked(l->entry, shadow_raw(m, p, index));
         } else {
             atomic_store_explicit(&machine_memory_frame(m->memory, mpa(p->frame))->writes, 0,
@@ -442,7 +526,8 @@ static uint64_t new_word(struct mmu_context *m, const struct shadow_page *p, uns
 {
     uint64_t raw = shadow_raw(m, p, index);
 
-    if (m->options.consumer == MMU_CONSUMER_INVALIDATE) {
+    /* Others may have made more of the new entry by now. */
+    if (m->options.consumer == MMU_CONSUMER_INVALIDATE && p->traced == BIT64(m->vcpu)) {
         m->stats.patches_invalidated++;
         return SHADOW_UNKNOWN;
     }
@@ -466,16 +551,26 @@ static void apply_to_page(struct mmu_context *m, struct shadow_page *p, const st
                  .gpa = shadow_entry_address(p, index), .level = p->level, .old_entry = old,
                  .new_entry = word);
         set_word(m, p, index, word);
+        if (m->tlb->shadow->users != 0)
+            drop_entry(m, p, index); /* another vCPU may have set the word before */
     }
+}
+
+/* The vCPU uses the page no more: nothing of it is left if it was the last one. */
+static void leave_page(struct mmu_context *m, struct shadow_page *p)
+{
+    *spaces_of(m->tlb->shadow, p, m->vcpu) = 0;
+    p->traced &= ~BIT64(m->vcpu);
+    if (p->traced == 0)
+        clear_words(m->tlb->shadow, p);
 }
 
 /* Nothing that came through the page is kept. */
 static void empty_page(struct mmu_context *m, struct shadow_page *p)
 {
     MMU_EMIT(m, SHADOW_DROP, .gva = p->base, .gpa = p->frame, .level = p->level);
-    tlb_drop_range(m, p->spaces, p->base, entry_span(p, 1));
-    clear_words(m->tlb->shadow, p);
-    p->traced = false;
+    tlb_drop_range(m, *spaces_of(m->tlb->shadow, p, m->vcpu), p->base, entry_span(p, 1));
+    leave_page(m, p);
 }
 
 void shadow_apply(struct mmu_context *m, const struct patch *patch)
@@ -487,7 +582,7 @@ void shadow_apply(struct mmu_context *m, const struct patch *patch)
     for (unsigned n = s->hash[hash(frame)]; n != 0; n = s->pages[n].next) {
         struct shadow_page *p = &s->pages[n];
 
-        if (p->frame != frame || !p->traced)
+        if (p->frame != frame || !shadow_traced(m, p))
             continue;
         any = true;
         if (!whole) {
@@ -499,41 +594,47 @@ void shadow_apply(struct mmu_context *m, const struct patch *patch)
     m->stats.patches_dropped += !any;
     m->stats.frames_dropped += whole && any;
     if (whole && any)
-        untrace(m, frame);
+        untrace(m, frame, BIT64(m->vcpu));
     reap(m);
 }
 
 /* --- Dropping --- */
 
-bool shadow_forget_frame(struct mmu_context *m, uint64_t frame)
+/* Nobody finds the page at its frame again. Words that point to it keep a page that knows nothing:
+ * were it found for another guest physical page of the frame, they would lead there. */
+static void unlink_page(struct shadow *s, uint16_t *link)
+{
+    uint16_t *nowhere = &s->hash[hash(SHADOW_NO_FRAME)], number = *link;
+    struct shadow_page *p = &s->pages[number];
+
+    *link = p->next;
+    p->frame = SHADOW_NO_FRAME;
+    p->next = *nowhere;
+    *nowhere = number;
+}
+
+void shadow_forget_frame(struct mmu_context *m, uint64_t frame)
 {
     struct shadow *s = m->tlb->shadow;
-    uint16_t *nowhere = &s->hash[hash(SHADOW_NO_FRAME)], *link = &s->hash[hash(frame)];
-    bool traced = false;
+    uint16_t *link = &s->hash[hash(frame)];
+    uint64_t traced = 0;
 
     while (*link != 0) {
-        uint16_t number = *link;
-        struct shadow_page *p = &s->pages[number];
+        struct shadow_page *p = &s->pages[*link];
 
         if (p->frame != frame) {
             link = &p->next;
             continue;
         }
-        if (p->traced) {
-            traced = true;
-            empty_page(m, p);
-        }
-        /* Words that point to it keep a page that knows nothing. Were it found again, for another
-         * guest physical page of the frame, they would lead there. */
-        *link = p->next;
-        p->frame = SHADOW_NO_FRAME;
-        p->next = *nowhere;
-        *nowhere = number;
+        traced |= p->traced;
+        for (uint64_t left = p->traced; left != 0; left &= left - 1)
+            empty_page(m->memory->contexts[__builtin_ctzll(left)], p);
+        unlink_page(s, link);
     }
-    if (traced)
-        untrace(m, frame);
+    untrace(m, frame, traced);
     reap(m);
-    return traced;
+    for (; traced != 0; traced &= traced - 1)
+        tlb_flush(m->memory->contexts[__builtin_ctzll(traced)], true);
 }
 
 void shadow_release(struct mmu_context *m, struct mmu_space *space)
@@ -548,21 +649,31 @@ void shadow_release(struct mmu_context *m, struct mmu_space *space)
 
 void shadow_drop_all(struct mmu_context *m)
 {
-    struct shadow *s = m->tlb->shadow;
+    struct tlb *t = m->tlb;
+    struct shadow *s = t->shadow;
 
     for (unsigned n = 1; n < s->fresh; n++) {
         struct shadow_page *p = &s->pages[n];
 
-        if (p->words == NULL)
+        if (p->words == NULL || !shadow_traced(m, p))
             continue;
-        for (unsigned i = 0; i < shadow_entry_count(p); i++)
-            atomic_store_explicit(&p->words[i], 0, memory_order_relaxed);
-        if (p->traced)
-            untrace(m, p->frame);
+        leave_page(m, p);
+        untrace(m, p->frame, BIT64(m->vcpu) & ~tracers(s, p->frame));
     }
-    memset(s->pages, 0, s->fresh * sizeof(*s->pages));
-    memset(s->hash, 0, sizeof(s->hash));
-    s->free = 0;
-    s->fresh = 1;
-    s->used = s->dying_count = 0;
+    for (unsigned n = 0; n < t->space_count; n++)
+        shadow_release(m, t->spaces[n]);
+}
+
+void shadow_make_room(struct mmu_context *m)
+{
+    uint64_t others = m->tlb->shadow->users & ~BIT64(m->vcpu);
+
+    m->stats.rebuilds++;
+    mmu_drop_derived(m, MMU_CAUSE_NO_ROOM);
+    for (; others != 0; others &= others - 1) {
+        unsigned other = (unsigned)__builtin_ctzll(others);
+
+        patch_post_rebuild(&m->memory->channels[other][m->vcpu]);
+        atomic_fetch_or(&m->memory->contexts[other]->pending, BIT64(m->vcpu));
+    }
 }

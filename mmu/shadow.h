@@ -8,8 +8,15 @@
  * from the root down, because tables are shared between roots with different rights above them. An
  * entry is unknown, known to be absent, a table or a page.
  *
- * Everything here belongs to one vCPU and runs on its thread; words are atomic so that a debugger
- * may look. Internal to mmu/.
+ * The pages belong to one vCPU, or to all vCPUs of the machine that share them (MMU_TABLES_SHARED).
+ * Who shares derives a table's words once for all, but traces it, takes patches and drops TLB slots
+ * for itself: a page can be used by those only who have entered themselves as its frame's consumers
+ * (`traced`), and a patch drops a vCPU's slots even if another vCPU has already brought the word up to
+ * date. So words may be newer than a vCPU's last event; before it fills from them it takes its own
+ * patches, so that all of them are of one instant.
+ *
+ * All functions run on the thread of the vCPUs; words are atomic so that a debugger may look.
+ * Internal to mmu/.
  */
 #ifndef MMU_SHADOW_H
 #define MMU_SHADOW_H
@@ -86,11 +93,10 @@ bool shadow_same(uint64_t old, uint64_t new);
 struct shadow_page {
     uint64_t frame;  /* machine address of the guest's table page, or SHADOW_NO_FRAME */
     uint64_t base;   /* linear address that its first entry maps */
-    uint64_t spaces; /* bit n: space n may hold translations that came through this page */
+    uint64_t traced; /* bit n: its frame carries vCPU n's consumer bit; none: the page is empty */
     struct walk_role role;
     uint8_t level;
     bool dying;    /* nobody may point to it any more */
-    bool traced;   /* its frame carries this vCPU's consumer bit; else the page is empty */
     uint32_t refs; /* words and roots that point to it */
     uint16_t next; /* of the same hash, or the next free one */
     _Atomic uint64_t *words;
@@ -115,8 +121,16 @@ uint64_t shadow_raw(const struct mmu_context *m, const struct shadow_page *p, un
 
 struct shadow;
 
-struct shadow *shadow_create(unsigned pages);
-void shadow_destroy(struct shadow *s);
+static inline bool shadow_traced(const struct mmu_context *m, const struct shadow_page *p)
+{
+    return p->traced >> m->vcpu & 1;
+}
+
+/* Gives a vCPU shadow pages, as its options say; it has none. */
+void shadow_attach(struct mmu_context *m);
+
+/* Takes them away; it uses none. NULL is allowed. */
+void shadow_detach(struct mmu_context *m);
 
 /* Pages in use. */
 unsigned shadow_page_count(const struct shadow *s);
@@ -146,15 +160,18 @@ bool shadow_learn(struct mmu_context *m, const struct mmu_walk *w);
  * what was filled from the old ones. */
 void shadow_apply(struct mmu_context *m, const struct patch *p);
 
-/* A guest physical page no longer leads to the frame: drops what was derived from tables there, but
- * global translations of the common space, and nobody finds their shadow pages again. True if
- * there were any. */
-bool shadow_forget_frame(struct mmu_context *m, uint64_t frame);
+/* A guest physical page no longer leads to the frame: drops what was derived from tables there (by
+ * every vCPU that shares the pages; with all globals of the common space), and nobody finds their
+ * shadow pages again. */
+void shadow_forget_frame(struct mmu_context *m, uint64_t frame);
 
 /* The space gives up its root. */
 void shadow_release(struct mmu_context *m, struct mmu_space *space);
 
-/* Drops all pages; the caller has emptied all spaces. */
+/* Gives up all that the vCPU uses; the caller has emptied all of its spaces. */
 void shadow_drop_all(struct mmu_context *m);
+
+/* There is no room: as mmu_drop_derived, and who shares is asked to do the same. */
+void shadow_make_room(struct mmu_context *m);
 
 #endif

@@ -32,7 +32,6 @@ void tlb_destroy(struct tlb *t)
         space_destroy(t->spaces[n]);
     if (t->empty != NULL)
         host_free_lazy(t->empty, TLB_SIZE * sizeof(*t->empty));
-    shadow_destroy(t->shadow);
     host_free_lazy(t, sizeof(*t));
 }
 

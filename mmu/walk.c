@@ -137,6 +137,8 @@ struct walk_role mmu_walk_role(const struct mmu_context *m)
         .nxe = (m->efer & EFER_NXE) != 0,
         .pse = (m->cr4 & CR4_PSE) != 0,
         .gib_pages = m->gib_pages,
+        .a20 = m->a20_mask == UINT64_MAX,
+        .smram = m->smram,
         .physical_bits = m->physical_bits,
     };
 }

@@ -97,6 +97,8 @@ enum walk_mode mmu_walk_mode(const struct mmu_context *m);
 struct walk_role {
     enum walk_mode mode;
     bool nxe, pse, gib_pages;
+    bool a20;            /* the gate is open */
+    enum mmu_smram smram; /* what tables may lie in */
     uint8_t physical_bits;
 };
 
@@ -105,7 +107,7 @@ struct walk_role mmu_walk_role(const struct mmu_context *m);
 static inline bool walk_roles_equal(struct walk_role a, struct walk_role b)
 {
     return a.mode == b.mode && a.nxe == b.nxe && a.pse == b.pse && a.gib_pages == b.gib_pages &&
-           a.physical_bits == b.physical_bits;
+           a.a20 == b.a20 && a.smram == b.smram && a.physical_bits == b.physical_bits;
 }
 
 enum walk_entry_kind {

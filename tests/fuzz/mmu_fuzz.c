@@ -247,6 +247,7 @@ static void choose_policy(struct driver *d, uint8_t n)
     o.paranoid = 1;
     o.consumer = n & 4 ? MMU_CONSUMER_INVALIDATE : MMU_CONSUMER_APPLY;
     o.patch = !(n & 8) ? MMU_PATCH_VALIDATED : n & 16 ? MMU_PATCH_VALUE : MMU_PATCH_ADDRESS;
+    o.tables = (n & 3) == 3 ? MMU_TABLES_SHARED : MMU_TABLES_PRIVATE;
     o.spaces = n & 16 ? 2 : 4;
     o.slots = n & 32 ? 2 : 16;
     o.pages = n & 64 ? 16 : 64;

@@ -24,28 +24,34 @@
 #define ADDRESS    MMU_PATCH_ADDRESS
 #define VALUE      MMU_PATCH_VALUE
 #define VALIDATED  MMU_PATCH_VALIDATED
+#define PRIVATE    MMU_TABLES_PRIVATE
+#define SHARED     MMU_TABLES_SHARED
 
-/* In the order of struct mmu_options: the last five are paranoid's N, spaces, slots, shadow pages
- * and flood. */
+/* In the order of struct mmu_options: behind the words stand paranoid's N, spaces, slots, shadow
+ * pages and flood; tables are private unless said otherwise. */
 static const struct variation {
     const char *name;
     struct mmu_options options;
     bool p2m;
 } variations[] = {
-    {"flush", {FLUSH, APPLY, VALIDATED, 1, 16, 1024, 4096, 16}, false},
-    {"coherent", {COHERENT, APPLY, VALIDATED, 1, 16, 1024, 4096, 16}, false},
-    {"paranoid", {PARANOID, APPLY, VALIDATED, 40, 16, 1024, 4096, 16}, false},
-    {"invalidate", {COHERENT, INVALIDATE, VALIDATED, 1, 16, 1024, 4096, 16}, false},
-    {"address", {COHERENT, APPLY, ADDRESS, 1, 16, 1024, 4096, 255}, false},
-    {"value", {PARANOID, APPLY, VALUE, 40, 16, 1024, 4096, 255}, false},
-    {"small", {COHERENT, APPLY, VALIDATED, 1, 2, 2, 16, 255}, false},
-    {"small-flood0", {PARANOID, APPLY, VALIDATED, 7, 2, 2, 16, 0}, false},
-    {"small-flood1", {COHERENT, INVALIDATE, ADDRESS, 1, 2, 2, 16, 1}, false},
-    {"small-value", {PARANOID, APPLY, VALUE, 7, 2, 2, 24, 8}, false},
-    {"medium", {COHERENT, APPLY, VALIDATED, 1, 3, 8, 48, 3}, false},
-    {"p2m-flush", {FLUSH, APPLY, VALIDATED, 1, 16, 1024, 4096, 16}, true},
-    {"p2m", {PARANOID, APPLY, VALIDATED, 40, 16, 1024, 4096, 16}, true},
-    {"p2m-small", {COHERENT, INVALIDATE, VALIDATED, 1, 3, 8, 48, 3}, true},
+    {"flush", {FLUSH, APPLY, VALIDATED, 1, 16, 1024, 4096, 16, PRIVATE}, false},
+    {"coherent", {COHERENT, APPLY, VALIDATED, 1, 16, 1024, 4096, 16, PRIVATE}, false},
+    {"paranoid", {PARANOID, APPLY, VALIDATED, 40, 16, 1024, 4096, 16, PRIVATE}, false},
+    {"invalidate", {COHERENT, INVALIDATE, VALIDATED, 1, 16, 1024, 4096, 16, PRIVATE}, false},
+    {"address", {COHERENT, APPLY, ADDRESS, 1, 16, 1024, 4096, 255, PRIVATE}, false},
+    {"value", {PARANOID, APPLY, VALUE, 40, 16, 1024, 4096, 255, PRIVATE}, false},
+    {"shared", {PARANOID, APPLY, VALIDATED, 40, 16, 1024, 4096, 16, SHARED}, false},
+    {"shared-value", {COHERENT, APPLY, VALUE, 1, 16, 1024, 4096, 255, SHARED}, false},
+    {"small", {COHERENT, APPLY, VALIDATED, 1, 2, 2, 16, 255, PRIVATE}, false},
+    {"small-flood0", {PARANOID, APPLY, VALIDATED, 7, 2, 2, 16, 0, PRIVATE}, false},
+    {"small-flood1", {COHERENT, INVALIDATE, ADDRESS, 1, 2, 2, 16, 1, PRIVATE}, false},
+    {"small-value", {PARANOID, APPLY, VALUE, 7, 2, 2, 24, 8, PRIVATE}, false},
+    {"small-shared", {PARANOID, INVALIDATE, VALIDATED, 7, 2, 2, 32, 8, SHARED}, false},
+    {"medium", {COHERENT, APPLY, VALIDATED, 1, 3, 8, 48, 3, PRIVATE}, false},
+    {"p2m-flush", {FLUSH, APPLY, VALIDATED, 1, 16, 1024, 4096, 16, PRIVATE}, true},
+    {"p2m", {PARANOID, APPLY, VALIDATED, 40, 16, 1024, 4096, 16, PRIVATE}, true},
+    {"p2m-shared", {PARANOID, APPLY, VALIDATED, 7, 3, 8, 64, 8, SHARED}, true},
+    {"p2m-small", {COHERENT, INVALIDATE, VALIDATED, 1, 3, 8, 48, 3, PRIVATE}, true},
 };
 
 /* What is running, for who has to say how to run it again. */

@@ -47,6 +47,10 @@ static bool take_policy(const char *value, struct machine_config *config)
             known |= sscanf(word, numbers[n].format, numbers[n].number) == 1;
         if (strcmp(word, "patch=address") == 0)
             o->patch = MMU_PATCH_ADDRESS;
+        else if (strcmp(word, "patch=value") == 0)
+            o->patch = MMU_PATCH_VALUE;
+        else if (strcmp(word, "tables=shared") == 0)
+            o->tables = MMU_TABLES_SHARED;
         else if (strcmp(word, "consumer=invalidate") == 0)
             o->consumer = MMU_CONSUMER_INVALIDATE;
         else if (strcmp(word, "flush") == 0)

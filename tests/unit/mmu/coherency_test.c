@@ -298,6 +298,84 @@ START_TEST(roots_may_give_shared_tables_different_rights)
 }
 END_TEST
 
+/* --- Shared tables --- */
+
+static void share(void)
+{
+    options.tables = MMU_TABLES_SHARED;
+    configure();
+    ck_assert_ptr_eq(m->tlb->shadow, other->tlb->shadow);
+    map(0x10000, 1);
+    map(0x1f0000, 2);
+    ck_assert_uint_eq(load(m, 0x10000), VALUE(1));
+    ck_assert_uint_eq(load(m, 0x1f0000), VALUE(2));
+}
+
+START_TEST(what_one_vcpu_has_derived_serves_the_other)
+{
+    unsigned pages;
+    uint64_t walks;
+
+    share();
+    pages = shadow_page_count(m->tlb->shadow);
+    ck_assert_uint_eq(load(other, 0x10000), VALUE(1)); /* it becomes a consumer of the tables */
+    walks = other->walks;
+    ck_assert_uint_eq(load(other, 0x1f0000), VALUE(2));
+    ck_assert_uint_eq(other->walks, walks);
+    ck_assert_uint_eq(shadow_page_count(m->tlb->shadow), pages);
+    ck_assert_uint_eq(consumers_of(RIG_PT), 3);
+}
+END_TEST
+
+START_TEST(a_shared_word_is_mended_once_and_each_vcpu_drops_for_itself)
+{
+    uint64_t walks;
+
+    share();
+    load(other, 0x10000);
+    load(other, 0x1f0000);
+    walks = m->walks + other->walks;
+    map(0x1f0000, 3);
+    event(m);
+    ck_assert_uint_eq(load(m, 0x1f0000), VALUE(3));
+    ck_assert_uint_eq(load(other, 0x1f0000), VALUE(2)); /* its event is yet to come */
+    event(other);
+    ck_assert_uint_eq(load(other, 0x1f0000), VALUE(3));
+    ck_assert_uint_eq(m->walks + other->walks, walks);
+}
+END_TEST
+
+START_TEST(a_vcpu_that_joins_sees_what_others_have_patches_for)
+{
+    share();
+    map(0x1f0000, 3); /* posted to the first alone */
+    ck_assert_uint_eq(load(other, 0x10000), VALUE(1));
+    ck_assert_uint_eq(load(other, 0x1f0000), VALUE(3));
+    event(m);
+    ck_assert_uint_eq(load(m, 0x1f0000), VALUE(3));
+}
+END_TEST
+
+START_TEST(a_vcpu_that_leaves_takes_its_part_only)
+{
+    uint64_t walks;
+
+    share();
+    load(other, 0x10000);
+    mmu_flush_all(other);
+    ck_assert_uint_eq(consumers_of(RIG_PT), 1);
+    walks = m->walks;
+    map(0x1f0000, 3);
+    event(m);
+    ck_assert_uint_eq(load(m, 0x1f0000), VALUE(3));
+    ck_assert_uint_eq(m->walks, walks);
+    mmu_flush_all(m);
+    ck_assert_uint_eq(consumers_of(RIG_PT), 0);
+    ck_assert_uint_eq(watch_of(RIG_PT), 0);
+    ck_assert_uint_eq(shadow_page_count(m->tlb->shadow), 0);
+}
+END_TEST
+
 /* --- Tables that are tables no longer --- */
 
 START_TEST(a_table_that_nobody_uses_becomes_writable_again)
@@ -563,6 +641,10 @@ int main(void)
     tcase_add_loop_test(tc, a_global_page_goes_when_an_instruction_says_so, 0, 4);
     tcase_add_test(tc, look_ups_through_other_pages_end_with_their_space);
     tcase_add_test(tc, a_space_with_many_pages_that_are_not_global_gets_a_table_of_its_own);
+    tcase_add_test(tc, what_one_vcpu_has_derived_serves_the_other);
+    tcase_add_test(tc, a_shared_word_is_mended_once_and_each_vcpu_drops_for_itself);
+    tcase_add_test(tc, a_vcpu_that_joins_sees_what_others_have_patches_for);
+    tcase_add_test(tc, a_vcpu_that_leaves_takes_its_part_only);
     tcase_add_test(tc, roots_may_give_shared_tables_different_rights);
     tcase_add_test(tc, a_table_that_nobody_uses_becomes_writable_again);
     tcase_add_test(tc, a_frame_that_becomes_a_table_loses_its_write_tags);
