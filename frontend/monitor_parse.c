@@ -127,6 +127,25 @@ static bool view_word(const char *word, struct machine_filter *f)
     return false;
 }
 
+static bool space(struct call *c, const char *value, struct machine_filter *f)
+{
+    uint64_t number;
+
+    if (!monitor_number(c, value, &number))
+        return false;
+    f->space = (uint32_t)MIN(number, MACHINE_ANY_SPACE - 1);
+    return true;
+}
+
+/* A word of tlb alone. */
+static bool tlb_word(const char *word, struct machine_filter *f)
+{
+    if (strcmp(word, "all") != 0)
+        return view_word(word, f);
+    f->every_space = true;
+    return true;
+}
+
 /* One of those with a value. */
 static bool filter_pair(struct call *c, const char *word, const char *value,
                         struct machine_filter *f, bool *known)
@@ -144,6 +163,8 @@ static bool filter_pair(struct call *c, const char *word, const char *value,
         f->any_root = false;
         return monitor_number(c, value, &f->root);
     }
+    if (strcmp(word, "space") == 0)
+        return space(c, value, f);
     *known = false;
     return false;
 }
@@ -156,16 +177,17 @@ bool monitor_filter(struct call *c, unsigned n, bool tlb, struct machine_filter 
         (struct machine_filter){.last = UINT64_MAX,
                                 .views = UINT8_MAX,
                                 .any_root = true,
+                                .space = MACHINE_ANY_SPACE,
                                 .most = LINES_DEFAULT,
                                 .budget = c->monitor->walks != 0 ? c->monitor->walks : MAPS_WALKS};
     while (n < c->count) {
         const char *word = c->words[n++];
 
-        if (tlb ? view_word(word, filter) : strcmp(word, "physical") == 0) {
+        if (tlb ? tlb_word(word, filter) : strcmp(word, "physical") == 0) {
             filter->physical = !tlb;
             continue;
         }
-        if (n < c->count && !(tlb && strcmp(word, "cr3") == 0)) {
+        if (n < c->count && (tlb || strcmp(word, "space") != 0)) {
             if (filter_pair(c, word, c->words[n], filter, &known)) {
                 n++;
                 continue;

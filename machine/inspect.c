@@ -108,36 +108,84 @@ void machine_print_maps(struct machine *m, FILE *out, const struct machine_filte
         fputs("nothing like that is mapped\n", out);
 }
 
-void machine_print_tlb(struct machine *m, FILE *out, const struct machine_filter *filter)
+static const char *const views[] = {"supervisor", "supervisor_ac", "user"};
+
+static void print_tlb_line(FILE *out, const struct mmu_tlb_line *l)
 {
-    static const char *const views[] = {"supervisor", "supervisor_ac", "user"};
-    uint64_t count[TLB_VIEW_COUNT] = {0}, lines = 0;
+    fprintf(out, "%-13s %016" PRIx64 " -> %#012" PRIx64 " ", views[l->view], l->page.v,
+            l->to.page.v);
+    if (l->at.v != l->to.page.v)
+        fprintf(out, "(machine %#012" PRIx64 ") ", l->at.v);
+    mmu_inspect_print_rights(out, l->to.rights, l->to.global);
+    fprintf(out, "%s %s, hits %c%c%c, page of ", l->to.global ? "" : " ", l->backing,
+            l->tags & BIT(MMU_READ) ? 'r' : '-', l->tags & BIT(MMU_WRITE) ? 'w' : '-',
+            l->tags & BIT(MMU_FETCH) ? 'x' : '-');
+    print_size(out, BIT64(l->to.shift));
+    fputc('\n', out);
+}
+
+/* What has been counted of all spaces shown. */
+struct tlb_listing {
+    const struct machine_filter *filter;
+    uint64_t count[TLB_VIEW_COUNT], lines;
+    unsigned spaces;
+};
+
+static void print_tlb_space(struct machine *m, FILE *out, uint32_t space,
+                            struct tlb_listing *listing)
+{
+    const struct machine_filter *filter = listing->filter;
     struct mmu_tlb_line l;
     uint32_t cursor = 0;
 
-    while (mmu_tlb_next(&m->cpu->mmu, &cursor, &l)) {
-        count[l.view]++;
+    listing->spaces++;
+    while (mmu_tlb_next(&m->cpu->mmu, space, &cursor, &l)) {
+        listing->count[l.view]++;
         if (l.page.v < filter->first || l.page.v > filter->last || !(filter->views & BIT(l.view)) ||
             !rights_match(filter, l.to.rights, l.to.global))
             continue;
-        if (lines++ >= filter->most)
-            continue;
-        fprintf(out, "%-13s %016" PRIx64 " -> %#012" PRIx64 " ", views[l.view], l.page.v,
-                l.to.page.v);
-        if (l.at.v != l.to.page.v)
-            fprintf(out, "(machine %#012" PRIx64 ") ", l.at.v);
-        mmu_inspect_print_rights(out, l.to.rights, l.to.global);
-        fprintf(out, "%s %s, hits %c%c%c, page of ", l.to.global ? "" : " ", l.backing,
-                l.tags & BIT(MMU_READ) ? 'r' : '-', l.tags & BIT(MMU_WRITE) ? 'w' : '-',
-                l.tags & BIT(MMU_FETCH) ? 'x' : '-');
-        print_size(out, BIT64(l.to.shift));
-        fputc('\n', out);
+        if (listing->lines++ < filter->most)
+            print_tlb_line(out, &l);
     }
-    if (lines > filter->most)
-        fprintf(out, "and %" PRIu64 " more of these\n", lines - filter->most);
+}
+
+/* Those of the filter, with a line above each. */
+static void print_tlb_spaces(struct machine *m, FILE *out, struct tlb_listing *listing)
+{
+    const struct machine_filter *filter = listing->filter;
+    struct mmu_space_line s;
+    uint32_t cursor = 0;
+
+    while (mmu_space_next(&m->cpu->mmu, &cursor, &s)) {
+        if ((filter->space != MACHINE_ANY_SPACE && s.number != filter->space) ||
+            (!filter->any_root && (s.common || ((s.root ^ filter->root) & PAGE_MASK) != 0)))
+            continue;
+        if (s.common)
+            fprintf(out, "space %u, common to all:\n", s.number);
+        else
+            fprintf(out, "space %u, root %#" PRIx64 ", paging %s%s:\n", s.number, s.root, s.paging,
+                    s.current ? ", current" : "");
+        print_tlb_space(m, out, s.number, listing);
+    }
+}
+
+void machine_print_tlb(struct machine *m, FILE *out, const struct machine_filter *filter)
+{
+    struct tlb_listing listing = {.filter = filter};
+
+    if (filter->any_root && filter->space == MACHINE_ANY_SPACE && !filter->every_space)
+        print_tlb_space(m, out, MMU_SPACE_CURRENT, &listing);
+    else
+        print_tlb_spaces(m, out, &listing);
+    if (listing.spaces == 0) {
+        fputs("no such space is kept: see spaces\n", out);
+        return;
+    }
+    if (listing.lines > filter->most)
+        fprintf(out, "and %" PRIu64 " more of these\n", listing.lines - filter->most);
     fprintf(out, "live:");
     for (unsigned n = 0; n < TLB_VIEW_COUNT; n++)
-        fprintf(out, "%s %s %" PRIu64, n > 0 ? "," : "", views[n], count[n]);
+        fprintf(out, "%s %s %" PRIu64, n > 0 ? "," : "", views[n], listing.count[n]);
     fputc('\n', out);
 }
 

@@ -24,6 +24,8 @@ enum machine_right {
     MACHINE_RIGHT_GLOBAL = 1 << 3,
 };
 
+#define MACHINE_ANY_SPACE UINT32_MAX
+
 /* Which lines of a listing are wanted. */
 struct machine_filter {
     uint64_t first, last;         /* linear addresses, both included */
@@ -31,6 +33,8 @@ struct machine_filter {
     uint8_t views;                /* bit n: view n (enum tlb_view); tlb only */
     bool any_root;                /* the current root, else: */
     uint64_t root;                /* a value of CR3 */
+    bool every_space;             /* tlb: all that are kept, else: */
+    uint32_t space;               /* tlb: its number, MACHINE_ANY_SPACE: by the root */
     bool physical;                /* maps: ranges end where physical addresses do not follow */
     uint64_t most;                /* lines */
     uint64_t budget;              /* maps: page walks */
@@ -51,7 +55,7 @@ void machine_print_walk(struct machine *m, FILE *out, const struct machine_walk 
 /* The mappings of a root, neighbours of the same rights merged. */
 void machine_print_maps(struct machine *m, FILE *out, const struct machine_filter *filter);
 
-/* What the TLB holds now. */
+/* What the TLB holds now, of the spaces that are asked for. */
 void machine_print_tlb(struct machine *m, FILE *out, const struct machine_filter *filter);
 
 /* What is derived from the guest's tables: mmu/inspect.h. */

@@ -256,13 +256,41 @@ bool mmu_maps_next(struct mmu_maps *s, struct mmu_mapping *out)
 
 /* --- TLB --- */
 
-/* The tables that a view uses now. */
-static const struct tlb_table *view_table(const struct mmu_context *m, enum tlb_view view)
+bool mmu_space_next(const struct mmu_context *m, uint32_t *cursor, struct mmu_space_line *line)
 {
-    return &tlb_owner(m->tlb, view)->tables[view];
+    const struct tlb *t = m->tlb;
+    const struct mmu_space *s;
+
+    if (t->shadow == NULL && *cursor <= t->space->number)
+        *cursor = t->space->number; /* policy `flush`: one for all roots, whatever else there was */
+    else if (t->shadow == NULL)
+        return false;
+    if (*cursor >= t->space_count)
+        return false;
+    s = t->spaces[*cursor];
+    *line = (struct mmu_space_line){
+        .number = s->number,
+        .current = s == t->space,
+        .common = s->number == TLB_COMMON,
+        .root = t->shadow != NULL ? s->root : m->cr3 & 0x000ffffffffff000u,
+        .paging = walk_mode_word(t->shadow != NULL ? s->role.mode : mmu_walk_mode(m)),
+    };
+    ++*cursor;
+    return true;
 }
 
-bool mmu_tlb_next(const struct mmu_context *m, uint32_t *cursor, struct mmu_tlb_line *line)
+/* The tables of a view; NULL: the space has none of its own. */
+static const struct tlb_table *view_table(const struct mmu_context *m, uint32_t space,
+                                          enum tlb_view view)
+{
+    const struct mmu_space *s =
+        space == MMU_SPACE_CURRENT ? tlb_owner(m->tlb, view) : m->tlb->spaces[space];
+
+    return tlb_has_table(s, view) ? &s->tables[view] : NULL;
+}
+
+bool mmu_tlb_next(const struct mmu_context *m, uint32_t space, uint32_t *cursor,
+                  struct mmu_tlb_line *line)
 {
     static const char *const backings[] = {
         [TLB_BACKING_RAM] = "ram",
@@ -273,12 +301,13 @@ bool mmu_tlb_next(const struct mmu_context *m, uint32_t *cursor, struct mmu_tlb_
 
     for (; *cursor < TLB_VIEW_COUNT * TLB_SIZE; ++*cursor) {
         enum tlb_view view = (enum tlb_view)(*cursor / TLB_SIZE);
-        const struct tlb_table *table = view_table(m, view);
-        const struct tlb_side *side = &table->side[*cursor % TLB_SIZE];
-        const struct tlb_entry *e = &table->entries[*cursor % TLB_SIZE];
+        const struct tlb_table *table = view_table(m, space, view);
+        const struct tlb_side *side = table != NULL ? &table->side[*cursor % TLB_SIZE] : NULL;
+        const struct tlb_entry *e;
 
-        if (!tlb_side_live(side))
+        if (side == NULL || !tlb_side_live(side))
             continue;
+        e = &table->entries[*cursor % TLB_SIZE];
         *line = (struct mmu_tlb_line){
             .view = view,
             .page = gva(side->page),

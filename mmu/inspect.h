@@ -74,8 +74,25 @@ struct mmu_tlb_line {
     const char *backing; /* "ram", "rom", "io" or "smram" */
 };
 
-/* The first live slot at or behind *cursor (0 at first, then as it was left); false: none left. */
-bool mmu_tlb_next(const struct mmu_context *m, uint32_t *cursor, struct mmu_tlb_line *line);
+/* The space whose tables the processor uses now, which may be the common one in parts. */
+#define MMU_SPACE_CURRENT UINT32_MAX
+
+/* The first live slot of a space at or behind *cursor (0 at first, then as it was left); false:
+ * none left. */
+bool mmu_tlb_next(const struct mmu_context *m, uint32_t space, uint32_t *cursor,
+                  struct mmu_tlb_line *line);
+
+/* A space that is kept. */
+struct mmu_space_line {
+    uint32_t number; /* as mmu_print_spaces shows it */
+    bool current;
+    bool common;        /* of all spaces: it has no root */
+    uint64_t root;      /* CR3's address bits */
+    const char *paging; /* the mode's word */
+};
+
+/* The first one at or behind *cursor (0 at first); false: none left. */
+bool mmu_space_next(const struct mmu_context *m, uint32_t *cursor, struct mmu_space_line *line);
 
 /* --- What is derived: mmu/inspect_shadow.c --- */
 

@@ -92,17 +92,21 @@ static unsigned live(const struct tlb_table *table)
 void mmu_print_spaces(const struct mmu_context *m, FILE *out)
 {
     const struct tlb *t = m->tlb;
+    struct mmu_space_line line;
+    uint32_t cursor = 0;
 
     if (t->shadow != NULL)
         fprintf(out, "  %2u: common to all; entries: supervisor %u\n", TLB_COMMON,
                 live(&t->spaces[TLB_COMMON]->tables[TLB_VIEW_SUPERVISOR]));
-    for (unsigned n = TLB_COMMON + 1; n < t->space_count; n++) {
-        const struct mmu_space *s = t->spaces[n];
+    while (mmu_space_next(m, &cursor, &line)) {
+        const struct mmu_space *s = t->spaces[line.number];
 
+        if (line.common)
+            continue;
         fprintf(out,
                 "%c %2u: root %#012" PRIx64 ", paging %s; entries: supervisor %u, with AC %u, "
                 "user %u; last entered %" PRIu64 " switches ago\n",
-                s == t->space ? '*' : ' ', n, s->root, walk_mode_word(s->role.mode),
+                line.current ? '*' : ' ', line.number, line.root, line.paging,
                 live(&s->tables[TLB_VIEW_SUPERVISOR]), live(&s->tables[TLB_VIEW_SUPERVISOR_AC]),
                 live(&s->tables[TLB_VIEW_USER]), t->switches - s->used);
     }

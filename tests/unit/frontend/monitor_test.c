@@ -168,7 +168,31 @@ START_TEST(the_tlb_is_listed)
     HOLDS("tlb user", "live: supervisor ");
     ck_assert_ptr_null(strstr(ask("tlb user"), "->"));
     ck_assert_ptr_null(strstr(ask("tlb in 0x300000-0x400000"), "->"));
-    HOLDS("tlb cr3 1", "what is 'cr3'?");
+    HOLDS("tlb cr3", "what is 'cr3'?");
+}
+END_TEST
+
+START_TEST(the_tlb_of_other_spaces_is_listed)
+{
+    char words[64];
+    unsigned number = 0;
+
+    rig_run(&rig, SETTLED + 1);
+    HOLDS("tlb all", "space 0, common to all:\n");
+    HOLDS("tlb all", ", root 0x200000, paging 4-level, current:\n");
+    HOLDS("tlb all", "-> 0x0000006000 -w-  ram, hits rw-, page of 4 KiB\n");
+    HOLDS("tlb all head 0", " more of these\nlive: supervisor ");
+    HOLDS("tlb cr3 0x200018", ", root 0x200000, paging 4-level, current:\n");
+    ck_assert_ptr_null(strstr(ask("tlb cr3 0x200000"), "common"));
+    ck_assert_int_eq(sscanf(ask("tlb cr3 0x200000"), "space %u,", &number), 1);
+    snprintf(words, sizeof(words), "tlb space %u user", number);
+    HOLDS(words, ", root 0x200000, paging 4-level, current:\nlive: ");
+    HOLDS("tlb cr3 0x7000", "no such space is kept: see spaces\n");
+    HOLDS("tlb space 63", "no such space is kept: see spaces\n");
+    HOLDS("tlb space many", "neither");
+    HOLDS("tlb space", "what is 'space'?");
+    HOLDS("maps space 1", "what is 'space'?");
+    HOLDS("info tlb all", "common to all");
 }
 END_TEST
 
@@ -667,6 +691,7 @@ int main(void)
     tcase_add_test(tc, listings_are_cut_where_asked);
     tcase_add_test(tc, what_is_derived_is_shown);
     tcase_add_test(tc, the_tlb_is_listed);
+    tcase_add_test(tc, the_tlb_of_other_spaces_is_listed);
     tcase_add_test(tc, memory_is_shown_as_in_qemu);
     tcase_add_test(tc, devices_are_not_read);
     tcase_add_test(tc, addresses_are_expressions);

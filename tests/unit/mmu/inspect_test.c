@@ -198,7 +198,7 @@ START_TEST(looking_leaves_no_trace)
     list(m, 0, UINT64_MAX, 100000, &s);
     mmu_walk_inspect(m, gva(0x1000), MMU_WRITE, TLB_VIEW_USER, &w);
     ck_assert_int_eq(w.outcome, WALK_OK);
-    ck_assert(!mmu_tlb_next(m, &cursor, &line));
+    ck_assert(!mmu_tlb_next(m, MMU_SPACE_CURRENT, &cursor, &line));
     ck_assert_uint_eq(machine_memory_hash(r.memory), hash);
     ck_assert_uint_eq(m->walks, walks);
     ck_assert_uint_eq(m->fills, fills);
@@ -315,24 +315,63 @@ START_TEST(the_tlb_shows_what_hits)
     rig_map(&r, 0x1000, 0x401000, RIG_RWU | BIT64(63));
     rig_map(&r, 0x2000, RIG_IO, RIG_RWU);
     ck_assert_int_eq(mmu_load(m, gva(0x1008), 8, &value, &fault), MMU_OK);
-    ck_assert(mmu_tlb_next(m, &cursor, &line));
+    ck_assert(mmu_tlb_next(m, MMU_SPACE_CURRENT, &cursor, &line));
     ck_assert_int_eq(line.view, TLB_VIEW_SUPERVISOR);
     ck_assert_uint_eq(line.page.v, 0x1000);
     ck_assert_uint_eq(line.to.page.v, 0x401000);
     ck_assert_uint_eq(line.tags, BIT(MMU_READ));
     ck_assert_str_eq(line.backing, "ram");
-    ck_assert(!mmu_tlb_next(m, &cursor, &line));
+    ck_assert(!mmu_tlb_next(m, MMU_SPACE_CURRENT, &cursor, &line));
     ck_assert_int_eq(mmu_store(m, gva(0x1008), 8, 1, &fault), MMU_OK);
     mmu_set_privilege(m, 3, false);
     ck_assert_int_eq(mmu_load(m, gva(0x2000), 8, &value, &fault), MMU_OK);
     cursor = 0;
-    ck_assert(mmu_tlb_next(m, &cursor, &line));
+    ck_assert(mmu_tlb_next(m, MMU_SPACE_CURRENT, &cursor, &line));
     ck_assert_uint_eq(line.tags, BIT(MMU_READ) | BIT(MMU_WRITE));
-    ck_assert(mmu_tlb_next(m, &cursor, &line));
+    ck_assert(mmu_tlb_next(m, MMU_SPACE_CURRENT, &cursor, &line));
     ck_assert_int_eq(line.view, TLB_VIEW_USER);
     ck_assert_str_eq(line.backing, "io");
     ck_assert_uint_eq(line.tags, 0);
-    ck_assert(!mmu_tlb_next(m, &cursor, &line));
+    ck_assert(!mmu_tlb_next(m, MMU_SPACE_CURRENT, &cursor, &line));
+}
+END_TEST
+
+START_TEST(spaces_show_what_each_of_them_holds)
+{
+    struct mmu_space_line spaces[4];
+    struct mmu_tlb_line line;
+    struct mmu_fault fault;
+    uint32_t count = 0, next = 0, cursor = 0;
+    uint64_t value;
+
+    rig_policy(&r, MMU_POLICY_COHERENT);
+    rig_long_mode(&r, m);
+    rig_map(&r, 0x1000, 0x401000, RIG_RWU);
+    mmu_set_privilege(m, 3, false);
+    ck_assert_int_eq(mmu_load(m, gva(0x1008), 8, &value, &fault), MMU_OK);
+    rig_poke(&r, 0x20000, RIG_PDPT | RIG_RWU);
+    mmu_set_cr3(m, 0x20000, false);
+    while (mmu_space_next(m, &next, &spaces[count]) && count < 4)
+        count++;
+    ck_assert_uint_eq(count, 3);
+    ck_assert(spaces[0].common);
+    for (uint32_t n = 1; n < count; n++) {
+        bool old = spaces[n].root == RIG_PML4;
+
+        ck_assert_uint_eq(spaces[n].root, old ? RIG_PML4 : 0x20000);
+        ck_assert_int_eq(spaces[n].current, !old);
+        cursor = 0;
+        ck_assert_int_eq(mmu_tlb_next(m, spaces[n].number, &cursor, &line), old);
+    }
+    cursor = 0;
+    ck_assert(!mmu_tlb_next(m, MMU_SPACE_CURRENT, &cursor, &line));
+    rig_policy(&r, MMU_POLICY_FLUSH);
+    next = 0;
+    ck_assert(mmu_space_next(m, &next, &spaces[0]));
+    ck_assert(!spaces[0].common && spaces[0].current);
+    ck_assert_uint_eq(spaces[0].root, 0x20000);
+    ck_assert_str_eq(spaces[0].paging, walk_mode_word(WALK_4LEVEL));
+    ck_assert(!mmu_space_next(m, &next, &spaces[0]));
 }
 END_TEST
 
@@ -354,6 +393,7 @@ int main(void)
     tcase_add_test(tc, looking_leaves_no_trace);
     tcase_add_loop_test(tc, random_tables_are_listed_as_they_are_walked, 0, 40);
     tcase_add_test(tc, the_tlb_shows_what_hits);
+    tcase_add_test(tc, spaces_show_what_each_of_them_holds);
     suite_add_tcase(suite, tc);
     runner = srunner_create(suite);
     srunner_run_all(runner, CK_NORMAL);
