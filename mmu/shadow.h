@@ -8,12 +8,12 @@
  * from the root down, because tables are shared between roots with different rights above them. An
  * entry is unknown, known to be absent, a table or a page.
  *
- * The pages belong to one vCPU, or to all vCPUs of the machine that share them (MMU_TABLES_SHARED).
- * Who shares derives a table's words once for all, but traces it, takes patches and drops TLB slots
- * for itself: a page can be used by those only who have entered themselves as its frame's consumers
- * (`traced`), and a patch drops a vCPU's slots even if another vCPU has already brought the word up to
- * date. So words may be newer than a vCPU's last event; before it fills from them it takes its own
- * patches, so that all of them are of one instant.
+ * The pages belong to one vCPU, or to all vCPUs of a VM that share them (MMU_TABLES_SHARED). Who
+ * shares derives a table's words once for all, but traces it, takes patches and drops TLB slots
+ * for itself: a page can be used by those only who have entered themselves as its frame's
+ * consumers (`traced`), and a patch drops a vCPU's slots even if another vCPU has already brought
+ * the word up to date. So words may be newer than a vCPU's last event; before it fills from them
+ * it takes its own patches, so that all of them are of one instant.
  *
  * All functions run on the thread of the vCPUs; words are atomic so that a debugger may look.
  * Internal to mmu/.
