@@ -197,11 +197,11 @@ void mmu_configure(struct mmu_context *m, const struct mmu_options *options)
 }
 
 const struct mmu_options mmu_default_options = {
-    .policy = MMU_POLICY_FLUSH,
+    .policy = MMU_POLICY_COHERENT,
     .consumer = MMU_CONSUMER_APPLY,
     .patch = MMU_PATCH_VALIDATED,
-    .spaces = 16,
+    .spaces = 63,
     .slots = PATCH_SLOTS,
     .pages = SHADOW_PAGES_MAX,
-    .flood = 16,
+    .flood = 8,
 };
