@@ -204,7 +204,7 @@ static void free_page(struct mmu_context *m, unsigned number)
     uint64_t frame = p->frame;
     bool traced = p->traced;
 
-    MMU_EMIT(m, SHADOW_FREE, .gva = p->base, .gpa = frame, .level = p->level);
+    MMU_EMIT(m, SHADOW_FREE, .gva = p->base, .mpa = frame, .level = p->level);
     clear_words(s, p);
     while (*link != number)
         link = &s->pages[*link].next;
@@ -266,7 +266,7 @@ static unsigned get_page(struct mmu_context *m, uint64_t frame, unsigned level, 
     *head = (uint16_t)n;
     s->used++;
     m->stats.shadow_pages++;
-    MMU_EMIT(m, SHADOW_PAGE, .gva = base, .gpa = frame, .level = p->level);
+    MMU_EMIT(m, SHADOW_PAGE, .gva = base, .mpa = frame, .level = p->level);
     return n;
 }
 
@@ -284,7 +284,7 @@ static void set_word(struct mmu_context *m, struct shadow_page *p, unsigned inde
     atomic_store_explicit(&p->words[index], word, memory_order_relaxed);
     if (shadow_same(old, word) || shadow_state(old) < SHADOW_TABLE)
         return;
-    MMU_EMIT(m, SHADOW_DETACH, .gva = entry_linear(p, index), .gpa = shadow_entry_address(p, index),
+    MMU_EMIT(m, SHADOW_DETACH, .gva = entry_linear(p, index), .mpa = shadow_entry_address(p, index),
              .level = p->level, .old_entry = old, .new_entry = word);
     tlb_drop_range(m, p->spaces, entry_linear(p, index), entry_span(p, 0));
     if (!keeps && shadow_state(old) == SHADOW_TABLE && child_of(old) != 0)
@@ -452,7 +452,7 @@ static void apply_to_page(struct mmu_context *m, struct shadow_page *p, const st
         uint64_t old = p->words[index], word = new_word(m, p, index, patch);
 
         MMU_EMIT(m, SHADOW_PATCH, .gva = entry_linear(p, index),
-                 .gpa = shadow_entry_address(p, index), .level = p->level, .old_entry = old,
+                 .mpa = shadow_entry_address(p, index), .level = p->level, .old_entry = old,
                  .new_entry = word);
         set_word(m, p, index, word);
     }
@@ -461,7 +461,7 @@ static void apply_to_page(struct mmu_context *m, struct shadow_page *p, const st
 /* Nothing that came through the page is kept. */
 static void empty_page(struct mmu_context *m, struct shadow_page *p)
 {
-    MMU_EMIT(m, SHADOW_DROP, .gva = p->base, .gpa = p->frame, .level = p->level);
+    MMU_EMIT(m, SHADOW_DROP, .gva = p->base, .mpa = p->frame, .level = p->level);
     tlb_drop_range(m, p->spaces, p->base, entry_span(p, 1));
     clear_words(m->tlb->shadow, p);
     p->traced = false;

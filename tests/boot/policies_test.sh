@@ -71,3 +71,10 @@ if [ "$status" -ne 0 ] || ! tr -d '\r' <"$work/console" | grep -qx BOOT_OK ||
     echo "FAILED: status $status, $errors paranoid errors"
     exit 1
 fi
+# A bare machine composes nothing, one with a map whatever it enters in its TLB.
+composed=$(sed -n 's/^mmu: compositions at fills *//p' "$work/counters") expected=0
+[[ $policy != *p2m=* ]] || expected=$(sed -n 's/^mmu: fills *//p' "$work/counters")
+if [ "$composed" != "$expected" ]; then
+    echo "FAILED: $composed compositions, not $expected"
+    exit 1
+fi

@@ -224,6 +224,26 @@ START_TEST(a_page_of_tables_moves_and_what_came_of_the_old_frame_goes)
 }
 END_TEST
 
+START_TEST(global_pages_that_are_common_to_all_spaces_go_with_their_table)
+{
+    composed(_i);
+    rig_map(&r, 0x10000, DATA(1), PRESENT | PTE_G);
+    rig_poke(&r, 0x20000, RIG_PDPT | PRESENT);
+    ck_assert_uint_eq(load(m, 0x10000), VALUE(1));
+    mmu_set_cr3(m, 0x20000, false);
+    ck_assert_uint_eq(load(m, 0x10000), VALUE(1));
+    copy_frame(FRAME(5), RIG_PT);
+    rig_poke(&r, FRAME(5) + 0x10 * 8, DATA(2) | PRESENT | PTE_G);
+    lead(RIG_PT, FRAME(5));
+    ck_assert_uint_eq(load(m, 0x10000), VALUE(2));
+    mmu_set_cr3(m, RIG_PML4, false);
+    ck_assert_uint_eq(load(m, 0x10000), VALUE(2));
+    rig_poke(&r, FRAME(1), 66);
+    lead(DATA(2), FRAME(1));
+    ck_assert_uint_eq(load(m, 0x10000), 66);
+}
+END_TEST
+
 START_TEST(a_and_d_are_set_where_the_table_lies)
 {
     composed(_i);
@@ -580,6 +600,8 @@ int main(void)
     tcase_add_loop_test(tc, pieces_of_a_large_page_have_frames_of_their_own, 0, POLICIES);
     tcase_add_loop_test(tc, code_is_fetched_from_the_new_frame_and_look_ups_end, 0, POLICIES);
     tcase_add_loop_test(tc, a_page_of_tables_moves_and_what_came_of_the_old_frame_goes, 0,
+                        POLICIES);
+    tcase_add_loop_test(tc, global_pages_that_are_common_to_all_spaces_go_with_their_table, 0,
                         POLICIES);
     tcase_add_loop_test(tc, a_and_d_are_set_where_the_table_lies, 0, POLICIES);
     tcase_add_loop_test(tc, a_table_that_moved_is_changed_through_any_page_of_its_frame, 0,
