@@ -177,6 +177,8 @@ void guest_act_change(struct guest *g)
         return;
     entry = changed_entry(g, mode_role(mode, level), (unsigned)(at >> 12) % GUEST_FRAMES,
                           mirror_entry(g, at, size));
+    if (guest_chance(g, 10)) /* somebody else wrote it just before */
+        guest_write_entry(g, at, entry ^ (PTE_RW | PTE_P), size);
     guest_write_entry(g, at, entry, size);
     g->deeds[DEED_CHANGE_LEVEL1 + level - 1]++;
     follow_up(g, linear);
