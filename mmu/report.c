@@ -63,7 +63,7 @@ void mmu_report(const struct mmu_context *m, FILE *out)
         {"space switches", s->space_switches},
         {"space switches to a warm one", s->space_switches_warm},
         {"spaces evicted", s->spaces_evicted},
-        {"spaces", t->space_count},
+        {"spaces", t->space_count - 1}, /* the common one is not */
         {"TLB entries live", live_slots(t)},
         {"shadow pages made", s->shadow_pages},
         {"shadow pages", t->shadow != NULL ? shadow_page_count(t->shadow) : 0},

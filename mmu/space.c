@@ -7,7 +7,6 @@
 
 static void add_table(struct tlb_table *table)
 {
-
     table->entries = host_alloc_lazy(TLB_SIZE * sizeof(*table->entries));
     table->side = host_alloc_lazy(TLB_SIZE * sizeof(*table->side));
     for (unsigned global = 0; global < 2; global++)
