@@ -469,6 +469,11 @@ static void choose_victim(struct guest *g, struct guest_swapped *s)
 /* The page is there again: what is in it? */
 static void compare_page(struct guest *g, const struct guest_swapped *s, unsigned frame)
 {
+    struct oracle_answer a = guest_look(g, s->linear);
+
+    for (unsigned i = 0; i < a.entries; i++)
+        if (a.entry_at[i] >> 12 == frame)
+            return; /* it was brought into a table that maps it: that has changed it */
     for (unsigned i = 0; i < 4; i++) {
         unsigned offset = guest_below(g, PAGE_SIZE / 8) * 8;
         uint64_t value, expected;
