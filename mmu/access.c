@@ -25,7 +25,8 @@ static enum mmu_status resolve(struct mmu_context *m, gva_t address, unsigned si
 {
     unsigned room = PAGE_SIZE - (unsigned)(address.v & ~PAGE_MASK);
     enum mmu_status status;
-    uint64_t second, consumed;
+    uint64_t second, consumed, flushes;
+    unsigned again = 0;
 
     p->count = 1;
     p->length[0] = size;
@@ -39,13 +40,16 @@ static enum mmu_status resolve(struct mmu_context *m, gva_t address, unsigned si
     p->count = 2;
     p->length[0] = room;
     p->length[1] = size - room;
-    do { /* patches that were taken for the second page may be about the first */
+    do { /* patches that were taken for the second page may be about the first; and what it was
+          * translated by may have gone for want of room, which is looked at once */
         consumed = m->stats.consumptions;
+        flushes = m->flushes;
         status = tlb_translate(m, address.v, access, view, &p->place[0], fault);
         if (status != MMU_OK)
             return status;
         status = tlb_translate(m, second, access, view, &p->place[1], fault);
-    } while (status == MMU_OK && m->stats.consumptions != consumed);
+    } while (status == MMU_OK &&
+             (m->stats.consumptions != consumed || (m->flushes != flushes && again++ == 0)));
     return status;
 }
 
