@@ -168,6 +168,7 @@ int main(int argc, char **argv)
     };
     uint64_t steps = 50000, verbose_from = UINT64_MAX, deeds[DEED_COUNT] = {0};
     const char *only = NULL;
+    bool found = false;
 
     if (getenv("GNOMON_FULL") != NULL)
         steps *= 16;
@@ -196,8 +197,15 @@ int main(int argc, char **argv)
     }
     signal(SIGABRT, on_abort);
     signal(SIGFPE, on_abort);
-    for (unsigned i = 0; i < ARRAY_SIZE(variations); i++)
-        if (only == NULL || strcmp(only, variations[i].name) == 0)
-            run(&variations[i], steps, verbose_from, deeds);
+    for (unsigned i = 0; i < ARRAY_SIZE(variations); i++) {
+        if (only != NULL && strcmp(only, variations[i].name) != 0)
+            continue;
+        run(&variations[i], steps, verbose_from, deeds);
+        found = true;
+    }
+    if (!found) {
+        fprintf(stderr, "random: no variation '%s', see --list\n", only);
+        return 2;
+    }
     return print_deeds(deeds) > 0 && only == NULL ? 1 : 0;
 }

@@ -1,4 +1,5 @@
 #include "base/clock.h"
+#include "tests/unit/run_suite.h"
 
 #include <check.h>
 #include <stdlib.h>
@@ -356,10 +357,7 @@ static void add_deterministic(TCase *tc)
 
 int main(void)
 {
-    Suite *suite = suite_create("clock");
     TCase *tc = tcase_create("clock");
-    SRunner *runner;
-    int failed;
 
     add_deterministic(tc);
     tcase_add_test(tc, parallel_time_runs_only_between_start_and_stop);
@@ -367,10 +365,5 @@ int main(void)
     tcase_add_test(tc, time_moves_between_the_two_modes);
     tcase_add_test(tc, a_timer_loaded_from_a_failed_stream_is_not_armed);
     tcase_add_test(tc, mul_div_does_not_overflow_in_between);
-    suite_add_tcase(suite, tc);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite("clock", tc);
 }

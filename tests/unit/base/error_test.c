@@ -1,4 +1,5 @@
 #include "base/error.h"
+#include "tests/unit/run_suite.h"
 
 #include <check.h>
 #include <stdlib.h>
@@ -88,10 +89,7 @@ END_TEST
 
 int main(void)
 {
-    Suite *suite = suite_create("error");
     TCase *tc = tcase_create("error");
-    SRunner *runner;
-    int failed;
 
     tcase_add_test(tc, error_set_records_the_message_and_returns_false);
     tcase_add_test(tc, the_first_message_wins);
@@ -101,10 +99,5 @@ int main(void)
     tcase_add_test(tc, control_characters_of_a_name_do_not_reach_the_terminal);
     tcase_add_test(tc, a_long_message_is_cut_between_characters);
     tcase_add_test(tc, a_long_prefix_fits_too);
-    suite_add_tcase(suite, tc);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite("error", tc);
 }

@@ -1,4 +1,5 @@
 #include "base/host/host.h"
+#include "tests/unit/run_suite.h"
 
 #include <check.h>
 #include <stdio.h>
@@ -174,10 +175,7 @@ END_TEST
 
 int main(void)
 {
-    Suite *suite = suite_create("host");
     TCase *tc = tcase_create("host");
-    SRunner *runner;
-    int failed;
 
     tcase_add_test(tc, committed_memory_reads_zero_and_keeps_what_is_written);
     tcase_add_test(tc, discarded_pages_read_zero_and_stay_accessible);
@@ -190,10 +188,5 @@ int main(void)
     tcase_add_test(tc, a_file_above_the_limit_is_an_error_that_names_it);
     tcase_add_test(tc, a_file_whose_size_is_not_known_is_read_to_its_end);
     tcase_add_test(tc, a_missing_file_and_a_directory_are_errors);
-    suite_add_tcase(suite, tc);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite("host", tc);
 }

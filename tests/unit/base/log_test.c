@@ -1,4 +1,5 @@
 #include "base/log.h"
+#include "tests/unit/run_suite.h"
 
 #include <check.h>
 #include <stdio.h>
@@ -57,18 +58,10 @@ END_TEST
 
 int main(void)
 {
-    Suite *suite = suite_create("log");
     TCase *tc = tcase_create("log");
-    SRunner *runner;
-    int failed;
 
     tcase_add_test(tc, a_new_log_writes_nothing);
     tcase_add_test(tc, a_record_of_an_enabled_category_is_written);
     tcase_add_test(tc, a_record_of_a_disabled_category_is_not_written);
-    suite_add_tcase(suite, tc);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite("log", tc);
 }

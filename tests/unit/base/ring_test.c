@@ -1,4 +1,5 @@
 #include "base/ring.h"
+#include "tests/unit/run_suite.h"
 
 #include <check.h>
 #include <stdlib.h>
@@ -63,19 +64,11 @@ END_TEST
 
 int main(void)
 {
-    Suite *suite = suite_create("ring");
     TCase *tc = tcase_create("ring");
-    SRunner *runner;
-    int failed;
 
     tcase_add_test(tc, the_capacity_is_rounded_up_to_a_power_of_two);
     tcase_add_test(tc, an_empty_ring_holds_no_record);
     tcase_add_test(tc, records_keep_their_numbers);
     tcase_add_test(tc, a_full_ring_overwrites_the_oldest_record);
-    suite_add_tcase(suite, tc);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite("ring", tc);
 }

@@ -1,4 +1,5 @@
 #include "base/state.h"
+#include "tests/unit/run_suite.h"
 
 #include <check.h>
 #include <signal.h>
@@ -281,10 +282,7 @@ END_TEST
 
 int main(void)
 {
-    Suite *suite = suite_create("state");
     TCase *tc = tcase_create("state");
-    SRunner *runner;
-    int failed;
 
     tcase_add_test(tc, a_sealed_stream_that_was_changed_anywhere_fails);
     tcase_add_test(tc, what_was_saved_is_what_is_loaded);
@@ -298,10 +296,5 @@ int main(void)
     tcase_add_test(tc, a_saving_stream_ignores_range_checks);
     tcase_add_test(tc, the_buffer_grows_as_needed);
     tcase_add_test(tc, random_damage_never_reads_outside_the_stream);
-    suite_add_tcase(suite, tc);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite("state", tc);
 }

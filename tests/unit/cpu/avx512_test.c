@@ -5,6 +5,7 @@
  */
 #include "cpu/softfloat_avx512.h"
 #include "tests/unit/cpu/op_rig.h"
+#include "tests/unit/run_suite.h"
 
 static struct rig *rig;
 
@@ -284,10 +285,7 @@ END_TEST
 
 int main(void)
 {
-    Suite *suite = suite_create("avx512");
     TCase *tc = tcase_create("avx512");
-    SRunner *runner;
-    int failed;
 
     tcase_add_checked_fixture(tc, setup, teardown);
     tcase_add_test(tc, evex_wants_its_state_and_its_lengths);
@@ -303,10 +301,5 @@ int main(void)
     tcase_add_test(tc, approximations_have_the_bits_of_a_processor);
     tcase_add_test(tc, bf16_rounds_to_nearest_and_knows_no_denormals);
     tcase_add_test(tc, approximations_at_the_ends_of_the_range);
-    suite_add_tcase(suite, tc);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite("avx512", tc);
 }

@@ -10,6 +10,7 @@
 #include "cpu/cpuid.h"
 #include "mmu/bus.h"
 #include "mmu/memory.h"
+#include "tests/unit/run_suite.h"
 
 static struct rig *rig;
 
@@ -494,10 +495,7 @@ END_TEST
 
 int main(void)
 {
-    Suite *suite = suite_create("avx");
     TCase *tc = tcase_create("avx");
-    SRunner *runner;
-    int failed;
 
     tcase_add_checked_fixture(tc, setup, teardown);
     tcase_add_test(tc, avx_wants_its_state_enabled);
@@ -525,10 +523,5 @@ int main(void)
     tcase_add_test(tc, aes_encryption_round);
     tcase_add_test(tc, aes_decryption_undoes_encryption);
     tcase_add_test(tc, carry_less_product);
-    suite_add_tcase(suite, tc);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite("avx", tc);
 }

@@ -1,5 +1,6 @@
 /* CPUID against the table of features and the models (docs/cpu-features.md is made of the same). */
 #include "cpu/cpuid.h"
+#include "tests/unit/run_suite.h"
 
 #include <check.h>
 #include <stdlib.h>
@@ -114,10 +115,7 @@ END_TEST
 
 int main(void)
 {
-    Suite *suite = suite_create("cpuid");
     TCase *tc = tcase_create("cpuid");
-    SRunner *runner;
-    int failed;
 
     tcase_add_checked_fixture(tc, setup, teardown);
     tcase_add_test(tc, each_model_shows_exactly_its_features);
@@ -125,10 +123,5 @@ int main(void)
     tcase_add_test(tc, no_two_features_share_a_bit);
     tcase_add_test(tc, the_highest_leaves_cover_every_feature);
     tcase_add_test(tc, bad_specifications_are_refused_by_name);
-    suite_add_tcase(suite, tc);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite("cpuid", tc);
 }

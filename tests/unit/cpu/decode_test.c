@@ -3,6 +3,7 @@
  * features, prefixes that make an instruction undefined, modes without VEX, the limit of 15 bytes.
  */
 #include "tests/unit/cpu/op_rig.h"
+#include "tests/unit/run_suite.h"
 
 #define BITS_64 (MODE_64 | MODE_LONG | MODE_PROT | MODE_FLAT | MODE_OSFXSR | MODE_CPL0)
 #define BITS_32 (MODE_CS32 | MODE_SS32 | MODE_PROT | MODE_FLAT | MODE_OSFXSR | MODE_CPL0)
@@ -192,10 +193,7 @@ END_TEST
 
 int main(void)
 {
-    Suite *suite = suite_create("decode");
     TCase *tc = tcase_create("decode");
-    SRunner *runner;
-    int failed;
 
     tcase_add_checked_fixture(tc, setup, teardown);
     tcase_add_test(tc, an_instruction_whose_feature_is_off_is_undefined);
@@ -208,10 +206,5 @@ int main(void)
     tcase_add_test(tc, prefixes_of_old_before_vex_are_undefined);
     tcase_add_test(tc, real_mode_has_no_vex);
     tcase_add_test(tc, an_instruction_has_at_most_15_bytes);
-    suite_add_tcase(suite, tc);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite("decode", tc);
 }

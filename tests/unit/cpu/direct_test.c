@@ -1,5 +1,6 @@
 /* MOVDIRI and MOVDIR64B, which few hosts have to compare with. */
 #include "tests/unit/cpu/op_rig.h"
+#include "tests/unit/run_suite.h"
 
 #define TARGET_OFFSET 0x240u /* aligned to 64 */
 
@@ -84,10 +85,7 @@ END_TEST
 
 int main(void)
 {
-    Suite *suite = suite_create("direct");
     TCase *tc = tcase_create("direct");
-    SRunner *runner;
-    int failed;
 
     tcase_add_checked_fixture(tc, setup, teardown);
     tcase_add_test(tc, movdiri_stores_4_or_8_bytes);
@@ -95,10 +93,5 @@ int main(void)
     tcase_add_test(tc, movdir64b_takes_its_address_size_and_no_override_for_the_target);
     tcase_add_test(tc, movdir64b_wants_a_target_aligned_to_64);
     tcase_add_test(tc, the_source_of_movdir64b_may_overlap_its_target);
-    suite_add_tcase(suite, tc);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite("direct", tc);
 }

@@ -4,6 +4,7 @@
 #include "cpu/fpu.h"
 #include "cpu/mode.h"
 #include "tests/unit/cpu/vcpu_rig.h"
+#include "tests/unit/run_suite.h"
 
 #define DIRECTORY 0x1000u
 #define CODE      0x10000u
@@ -207,10 +208,7 @@ END_TEST
 
 int main(void)
 {
-    Suite *s = suite_create("fault");
     TCase *t = tcase_create("first");
-    SRunner *r;
-    int failed;
 
     tcase_add_checked_fixture(t, setup, teardown);
     tcase_add_test(t, a_control_register_that_is_not_there_is_undefined_at_any_privilege);
@@ -226,10 +224,5 @@ int main(void)
     tcase_add_test(t, masked_moves_check_no_alignment);
     tcase_add_test(t, gathers_check_no_alignment);
     tcase_add_test(t, a_conversion_that_is_misaligned_leaves_mxcsr_alone);
-    suite_add_tcase(s, t);
-    r = srunner_create(s);
-    srunner_run_all(r, CK_NORMAL);
-    failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite("fault", t);
 }

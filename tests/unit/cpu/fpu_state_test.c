@@ -3,6 +3,7 @@
  * MXCSR, XCR0, on a bare vCPU. Layouts: Intel SDM 1 8.1.10, 10.5.1, 13.4.
  */
 #include "tests/unit/cpu/op_rig.h"
+#include "tests/unit/run_suite.h"
 
 static const struct float80 one = F80(0x3fff, 0x8000000000000000);
 static const struct float80 denormal = F80(0x0000, 0x0000000000000002);
@@ -391,10 +392,7 @@ END_TEST
 
 int main(void)
 {
-    Suite *suite = suite_create("fpu state");
     TCase *tc = tcase_create("fpu state");
-    SRunner *runner;
-    int failed;
 
     tcase_add_checked_fixture(tc, setup, teardown);
     tcase_add_test(tc, the_environment_in_the_32_bit_protected_format);
@@ -415,10 +413,5 @@ int main(void)
     tcase_add_test(tc, xrstor_refuses_bad_headers);
     tcase_add_test(tc, xcr0_is_read_and_refuses_what_cannot_be);
     tcase_add_test(tc, cr0_sends_x87_instructions_to_handlers);
-    suite_add_tcase(suite, tc);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite("fpu state", tc);
 }

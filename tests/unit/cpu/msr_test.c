@@ -3,6 +3,7 @@
 #include "cpu/cpuid.h"
 #include "cpu/system.h"
 #include "tests/unit/cpu/op_rig.h"
+#include "tests/unit/run_suite.h"
 
 #define MSR_MCG_CAP    0x179
 #define MSR_MCG_STATUS 0x17a
@@ -67,19 +68,11 @@ END_TEST
 
 int main(void)
 {
-    Suite *suite = suite_create("msr");
     TCase *tc = tcase_create("msr");
-    SRunner *runner;
-    int failed;
 
     tcase_add_checked_fixture(tc, setup, teardown);
     tcase_add_test(tc, machine_check_is_promised);
     tcase_add_test(tc, machine_check_status_holds_its_defined_bits);
     tcase_add_test(tc, an_unknown_register_is_refused);
-    suite_add_tcase(suite, tc);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite("msr", tc);
 }

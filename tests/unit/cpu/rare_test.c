@@ -3,6 +3,7 @@
  * (MOVDIRI, MOVDIR64B), tests/guest/64/syscall.c (SYSCALL, SYSENTER, SGDT, SIDT, SLDT, STR, SMSW).
  */
 #include "tests/unit/cpu/op_rig.h"
+#include "tests/unit/run_suite.h"
 
 static struct rig *rig;
 
@@ -187,10 +188,7 @@ END_TEST
 
 int main(void)
 {
-    Suite *s = suite_create("rare");
     TCase *t = tcase_create("rows");
-    SRunner *r;
-    int failed;
 
     tcase_add_checked_fixture(t, setup, teardown);
     tcase_add_test(t, monitor_arms_the_address_in_rax);
@@ -205,10 +203,5 @@ int main(void)
     tcase_add_test(t, pkru_is_written_and_read);
     tcase_add_test(t, pkru_wants_ecx_zero_and_for_writes_edx);
     tcase_add_test(t, pkru_is_undefined_without_cr4_pke);
-    suite_add_tcase(s, t);
-    r = srunner_create(s);
-    srunner_run_all(r, CK_NORMAL);
-    failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite("rare", t);
 }

@@ -1,6 +1,7 @@
 /* The soft-float against the host's SSE and x87 units, and against known answers on other hosts. */
 #include "base/bits.h"
 #include "cpu/softfloat.h"
+#include "tests/unit/run_suite.h"
 
 #include <check.h>
 #include <stdio.h>
@@ -720,16 +721,10 @@ int main(void)
 {
     Suite *suite = suite_create("softfloat");
     TCase *known = tcase_create("known answers"), *host = tcase_create("host");
-    SRunner *runner;
-    int failed;
 
     add_known_answers(known);
     suite_add_tcase(suite, known);
     add_host_tests(host);
     suite_add_tcase(suite, host);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return run_all(suite);
 }

@@ -4,6 +4,7 @@
 
 #include "cpu/flags.h"
 #include "tests/unit/cpu/op_rig.h"
+#include "tests/unit/run_suite.h"
 
 #define BRANCH_BYTES 2
 #define BRANCH_BY    0x10
@@ -209,10 +210,7 @@ END_TEST
 
 int main(void)
 {
-    Suite *suite = suite_create("special");
     TCase *tc = tcase_create("special");
-    SRunner *runner;
-    int failed;
 
     tcase_add_checked_fixture(tc, setup, teardown);
     tcase_add_test(tc, operations_on_registers_do_the_same_with_their_branch);
@@ -220,10 +218,5 @@ int main(void)
     tcase_add_test(tc, operations_on_memory_do_the_same_with_their_branch);
     tcase_add_test(tc, other_segments_and_address_sizes_keep_their_meaning);
     tcase_add_test(tc, forms_are_there);
-    suite_add_tcase(suite, tc);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite("special", tc);
 }

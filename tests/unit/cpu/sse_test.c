@@ -3,6 +3,7 @@
  * tests/diff holds every row against the host's processor.
  */
 #include "tests/unit/cpu/op_rig.h"
+#include "tests/unit/run_suite.h"
 
 static struct rig *rig;
 
@@ -498,10 +499,7 @@ END_TEST
 
 int main(void)
 {
-    Suite *suite = suite_create("sse");
     TCase *tc = tcase_create("sse");
-    SRunner *runner;
-    int failed;
 
     tcase_add_checked_fixture(tc, setup, teardown);
     /* 0: on the host's unit, where there is one; 1: in the soft-float. */
@@ -519,10 +517,5 @@ int main(void)
     tcase_add_test(tc, rex_does_not_reach_mmx_registers);
     tcase_add_test(tc, a_pending_x87_exception_comes_before_an_mmx_instruction);
     tcase_add_test(tc, sse_wants_osfxsr_but_mmx_does_not);
-    suite_add_tcase(suite, tc);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite("sse", tc);
 }

@@ -3,6 +3,7 @@
  * Expected values: the manual, and a multiple-precision library.
  */
 #include "tests/unit/cpu/op_rig.h"
+#include "tests/unit/run_suite.h"
 
 #define ONE          F80(0x3fff, 0x8000000000000000)
 #define MINUS_ONE    F80(0xbfff, 0x8000000000000000)
@@ -342,10 +343,7 @@ END_TEST
 
 int main(void)
 {
-    Suite *suite = suite_create("x87 functions");
     TCase *tc = tcase_create("x87 functions");
-    SRunner *runner;
-    int failed;
 
     tcase_add_checked_fixture(tc, setup, teardown);
     /* 0: on the host's unit, where there is one; 1: in the soft-float. */
@@ -359,10 +357,5 @@ int main(void)
     tcase_add_loop_test(tc, a_remainder_of_far_exponents_takes_several_steps, 0, 2);
     tcase_add_loop_test(tc, transcendental_functions_are_close, 0, 2);
     tcase_add_loop_test(tc, special_operands_of_transcendental_functions, 0, 2);
-    suite_add_tcase(suite, tc);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite("x87 functions", tc);
 }

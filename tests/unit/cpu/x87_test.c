@@ -4,6 +4,7 @@
  * row against the host's processor.
  */
 #include "tests/unit/cpu/op_rig.h"
+#include "tests/unit/run_suite.h"
 
 #define ONE            F80(0x3fff, 0x8000000000000000)
 #define THREE          F80(0x4000, 0xc000000000000000)
@@ -363,10 +364,7 @@ END_TEST
 
 int main(void)
 {
-    Suite *suite = suite_create("x87");
     TCase *tc = tcase_create("x87");
-    SRunner *runner;
-    int failed;
 
     tcase_add_checked_fixture(tc, setup, teardown);
     /* 0: on the host's unit, where there is one; 1: in the soft-float. */
@@ -384,10 +382,5 @@ int main(void)
     tcase_add_test(tc, the_last_instruction_leaves_its_pointers);
     tcase_add_loop_test(tc, comparisons_set_conditions_or_eflags, 0, 2);
     tcase_add_test(tc, fxam_names_every_class);
-    suite_add_tcase(suite, tc);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite("x87", tc);
 }

@@ -1,6 +1,7 @@
 #include "devices/hpet.h"
 
 #include "tests/unit/devices/irqchip_bench.h"
+#include "tests/unit/run_suite.h"
 
 #include <string.h>
 
@@ -379,10 +380,7 @@ END_TEST
 
 int main(void)
 {
-    Suite *suite = suite_create("hpet");
     TCase *tc = tcase_create("hpet");
-    SRunner *runner;
-    int failed;
 
     tcase_add_checked_fixture(tc, setup, teardown);
     tcase_set_timeout(tc, 60);
@@ -410,10 +408,5 @@ int main(void)
     tcase_add_test(tc, a_saved_hpet_goes_on);
     tcase_add_test(tc, a_hostile_snapshot_does_no_harm);
     tcase_add_test(tc, random_writes_do_no_harm);
-    suite_add_tcase(suite, tc);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return run_suite("hpet", tc);
 }

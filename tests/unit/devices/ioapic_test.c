@@ -1,6 +1,7 @@
 #include "devices/ioapic.h"
 
 #include "tests/unit/devices/irqchip_bench.h"
+#include "tests/unit/run_suite.h"
 
 #include <string.h>
 
@@ -222,10 +223,7 @@ END_TEST
 
 int main(void)
 {
-    Suite *suite = suite_create("ioapic");
     TCase *tc = tcase_create("ioapic");
-    SRunner *runner;
-    int failed;
 
     tcase_add_checked_fixture(tc, setup, teardown);
     tcase_add_test(tc, the_version_register_shows_20h_and_24_entries);
@@ -243,10 +241,5 @@ int main(void)
     tcase_add_test(tc, the_index_register_takes_a_byte);
     tcase_add_test(tc, a_saved_io_apic_goes_on);
     tcase_add_test(tc, a_hostile_snapshot_does_no_harm);
-    suite_add_tcase(suite, tc);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return run_suite("ioapic", tc);
 }

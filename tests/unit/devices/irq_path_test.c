@@ -11,6 +11,7 @@
 #include "devices/rtc.h"
 
 #include "tests/unit/devices/irqchip_bench.h"
+#include "tests/unit/run_suite.h"
 
 #include <string.h>
 
@@ -265,10 +266,7 @@ END_TEST
 
 int main(void)
 {
-    Suite *suite = suite_create("irq_path");
     TCase *tc = tcase_create("irq_path");
-    SRunner *runner;
-    int failed;
 
     tcase_add_checked_fixture(tc, setup, teardown);
     tcase_add_test(tc, the_timer_reaches_a_kernel_that_knows_the_8259a_only);
@@ -279,10 +277,5 @@ int main(void)
     tcase_add_test(tc, the_hpet_ticks_in_the_place_of_the_pit_through_the_8259a);
     tcase_add_test(tc, a_level_interrupt_of_the_io_apic_is_ended_by_the_processor);
     tcase_add_test(tc, the_local_timer_is_calibrated_against_the_pit);
-    suite_add_tcase(suite, tc);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return run_suite("irq_path", tc);
 }

@@ -1,4 +1,5 @@
 #include "tests/unit/devices/lapic_bench.h"
+#include "tests/unit/run_suite.h"
 
 /* --- IA32_APIC_BASE and x2APIC --- */
 
@@ -259,10 +260,7 @@ END_TEST
 
 int main(void)
 {
-    Suite *suite = suite_create("lapic_registers");
     TCase *tc = tcase_create("lapic_registers");
-    SRunner *runner;
-    int failed;
 
     tcase_add_checked_fixture(tc, setup, teardown);
     tcase_set_timeout(tc, 60);
@@ -282,10 +280,5 @@ int main(void)
     tcase_add_test(tc, a_saved_local_apic_goes_on);
     tcase_add_test(tc, a_hostile_snapshot_does_no_harm);
     tcase_add_test(tc, random_accesses_do_no_harm);
-    suite_add_tcase(suite, tc);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return run_suite("lapic_registers", tc);
 }

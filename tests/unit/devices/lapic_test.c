@@ -1,4 +1,5 @@
 #include "tests/unit/devices/lapic_bench.h"
+#include "tests/unit/run_suite.h"
 
 /* --- Reset state, identification --- */
 
@@ -397,10 +398,7 @@ END_TEST
 
 int main(void)
 {
-    Suite *suite = suite_create("lapic");
     TCase *tc = tcase_create("lapic");
-    SRunner *runner;
-    int failed;
 
     tcase_add_checked_fixture(tc, setup, teardown);
     tcase_set_timeout(tc, 60);
@@ -435,10 +433,5 @@ int main(void)
     tcase_add_test(tc, init_and_startup_start_another_processor);
     tcase_add_test(tc, nmi_and_smi_are_sent_too);
     tcase_add_test(tc, a_disabled_local_apic_accepts_nothing);
-    suite_add_tcase(suite, tc);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return run_suite("lapic", tc);
 }

@@ -1,4 +1,5 @@
 #include "tests/unit/devices/lapic_bench.h"
+#include "tests/unit/run_suite.h"
 
 /* --- Timer --- */
 
@@ -222,10 +223,7 @@ END_TEST
 
 int main(void)
 {
-    Suite *suite = suite_create("lapic_timer");
     TCase *tc = tcase_create("lapic_timer");
-    SRunner *runner;
-    int failed;
 
     tcase_add_checked_fixture(tc, setup, teardown);
     tcase_set_timeout(tc, 60);
@@ -245,10 +243,5 @@ int main(void)
     tcase_add_test(tc, in_other_modes_tsc_deadline_reads_zero_and_ignores_writes);
     tcase_add_test(tc, a_deadline_that_passes_meanwhile_is_not_lost);
     tcase_add_test(tc, changing_to_or_from_tsc_deadline_mode_disarms);
-    suite_add_tcase(suite, tc);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return run_suite("lapic_timer", tc);
 }

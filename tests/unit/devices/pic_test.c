@@ -1,6 +1,7 @@
 #include "devices/pic.h"
 
 #include "tests/unit/devices/irqchip_bench.h"
+#include "tests/unit/run_suite.h"
 
 #include <string.h>
 
@@ -356,10 +357,7 @@ END_TEST
 
 int main(void)
 {
-    Suite *suite = suite_create("pic");
     TCase *tc = tcase_create("pic");
-    SRunner *runner;
-    int failed;
 
     tcase_add_checked_fixture(tc, setup, teardown);
     tcase_add_test(tc, an_edge_raises_intr_and_is_acknowledged_with_its_vector);
@@ -389,10 +387,5 @@ int main(void)
     tcase_add_test(tc, a_saved_pic_goes_on_after_loading);
     tcase_add_test(tc, a_hostile_snapshot_does_no_harm);
     tcase_add_test(tc, ports_in_use_are_an_error_and_leave_nothing_behind);
-    suite_add_tcase(suite, tc);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return run_suite("pic", tc);
 }

@@ -1,6 +1,7 @@
 #include "devices/pit.h"
 
 #include "tests/unit/devices/irqchip_bench.h"
+#include "tests/unit/run_suite.h"
 
 #include <string.h>
 
@@ -481,10 +482,7 @@ END_TEST
 
 int main(void)
 {
-    Suite *suite = suite_create("pit");
     TCase *tc = tcase_create("pit");
-    SRunner *runner;
-    int failed;
 
     tcase_add_checked_fixture(tc, setup, teardown);
     tcase_set_timeout(tc, 60);
@@ -523,10 +521,5 @@ int main(void)
     tcase_add_test(tc, a_late_fire_loses_ticks_but_never_the_edge);
     tcase_add_test(tc, a_saved_timer_goes_on_in_phase);
     tcase_add_test(tc, a_hostile_snapshot_does_no_harm);
-    suite_add_tcase(suite, tc);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return run_suite("pit", tc);
 }

@@ -1,6 +1,7 @@
 #include "devices/rtc.h"
 
 #include "tests/unit/devices/irqchip_bench.h"
+#include "tests/unit/run_suite.h"
 
 #include <string.h>
 
@@ -415,10 +416,7 @@ END_TEST
 
 int main(void)
 {
-    Suite *suite = suite_create("rtc");
     TCase *tc = tcase_create("rtc");
-    SRunner *runner;
-    int failed;
 
     tcase_add_checked_fixture(tc, setup, teardown);
     tcase_set_timeout(tc, 60);
@@ -450,10 +448,5 @@ int main(void)
     tcase_add_test(tc, a_disconnected_irq_8_stays_low);
     tcase_add_test(tc, a_saved_clock_goes_on);
     tcase_add_test(tc, a_hostile_snapshot_does_no_harm);
-    suite_add_tcase(suite, tc);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return run_suite("rtc", tc);
 }

@@ -2,6 +2,7 @@
 #include "frontend/exit_codes.h"
 
 #include "base/host/host.h"
+#include "tests/unit/run_suite.h"
 
 #include <check.h>
 #include <stdlib.h>
@@ -94,20 +95,12 @@ END_TEST
 
 int main(void)
 {
-    Suite *s = suite_create("exit_codes");
     TCase *tc = tcase_create("exit_codes");
-    SRunner *sr;
-    int failed;
 
     tcase_add_test(tc, each_end_has_its_status);
     tcase_add_test(tc, a_guest_that_died_of_a_missing_instruction_is_a_gap);
     tcase_add_test(tc, a_guest_chooses_its_own_status);
     tcase_add_test(tc, the_documentation_has_the_same_table);
     tcase_add_test(tc, the_table_is_printed_for_help);
-    suite_add_tcase(s, tc);
-    sr = srunner_create(s);
-    srunner_run_all(sr, CK_NORMAL);
-    failed = srunner_ntests_failed(sr);
-    srunner_free(sr);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite("exit_codes", tc);
 }

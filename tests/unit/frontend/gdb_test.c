@@ -6,6 +6,7 @@
 #include "machine/debug.h"
 #include "tests/unit/machine/machine_rig.h"
 #include "tests/unit/machine/guests.h"
+#include "tests/unit/run_suite.h"
 
 /* Real mode, at 0000:7c00: 40; 66 40; a store to 600h; a loop for ever. */
 GUEST16(debugged, "inc %ax\n inc %eax\n mov %ax, 0x600\n 1: jmp 1b");
@@ -321,10 +322,7 @@ END_TEST
 
 int main(void)
 {
-    Suite *suite = suite_create("gdb");
     TCase *tc = tcase_create("gdb");
-    SRunner *runner;
-    int failed;
 
     tcase_add_test(tc, a_packet_with_a_wrong_checksum_is_asked_for_again);
     tcase_add_test(tc, a_reply_is_sent_again_if_the_client_did_not_get_it);
@@ -344,10 +342,5 @@ int main(void)
     tcase_add_test(tc, the_monitor_answers_in_hexadecimal);
     tcase_add_test(tc, the_monitor_injects_machine_checks);
     tcase_add_test(tc, killing_ends_the_run);
-    suite_add_tcase(suite, tc);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite("gdb", tc);
 }

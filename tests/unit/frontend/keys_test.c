@@ -1,5 +1,6 @@
 /* The quit keys of a multiplexed terminal. */
 #include "frontend/keys.h"
+#include "tests/unit/run_suite.h"
 
 #include <check.h>
 #include <stdlib.h>
@@ -87,10 +88,7 @@ END_TEST
 
 int main(void)
 {
-    Suite *s = suite_create("keys");
     TCase *tc = tcase_create("keys");
-    SRunner *sr;
-    int failed;
 
     tcase_add_checked_fixture(tc, setup, NULL);
     tcase_add_test(tc, plain_keys_are_for_the_guest);
@@ -98,10 +96,5 @@ int main(void)
     tcase_add_test(tc, ctrl_a_twice_sends_one);
     tcase_add_test(tc, another_escape_leaves_ctrl_a_to_the_guest);
     tcase_add_test(tc, the_help_names_every_command);
-    suite_add_tcase(s, tc);
-    sr = srunner_create(s);
-    srunner_run_all(sr, CK_NORMAL);
-    failed = srunner_ntests_failed(sr);
-    srunner_free(sr);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite("keys", tc);
 }

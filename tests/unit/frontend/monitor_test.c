@@ -7,6 +7,7 @@
 #include "machine/debug.h"
 #include "tests/unit/machine/machine_rig.h"
 #include "tests/unit/machine/guests.h"
+#include "tests/unit/run_suite.h"
 
 /*
  * Long mode with tables of its own. PML4 at 200000h: [0] -> 201000h, [511] the PML4 itself. PDPT:
@@ -679,8 +680,6 @@ int main(void)
 {
     Suite *suite = suite_create("monitor");
     TCase *tc = tcase_create("machine"), *talk = tcase_create("client");
-    SRunner *runner;
-    int failed;
 
     tcase_add_checked_fixture(tc, start, stop);
     tcase_add_test(tc, a_walk_shows_every_level);
@@ -719,9 +718,5 @@ int main(void)
     tcase_add_test(talk, stop_is_done_when_the_machine_stands);
     tcase_add_test(talk, quit_ends_the_machine);
     suite_add_tcase(suite, talk);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_all(suite);
 }

@@ -3,6 +3,7 @@
 
 #include "base/host/host.h"
 #include "base/log.h"
+#include "tests/unit/run_suite.h"
 
 #include <check.h>
 #include <stdlib.h>
@@ -427,10 +428,7 @@ END_TEST
 
 int main(void)
 {
-    Suite *s = suite_create("options");
     TCase *tc = tcase_create("options");
-    SRunner *sr;
-    int failed;
 
     tcase_add_checked_fixture(tc, setup, teardown);
     tcase_add_test(tc, without_options_the_defaults_hold);
@@ -450,10 +448,5 @@ int main(void)
     tcase_add_test(tc, lists_are_printed_and_nothing_else_is_done);
     tcase_add_test(tc, the_documentation_has_the_help);
     tcase_add_test(tc, no_command_line_crashes_the_parser);
-    suite_add_tcase(s, tc);
-    sr = srunner_create(s);
-    srunner_run_all(sr, CK_NORMAL);
-    failed = srunner_ntests_failed(sr);
-    srunner_free(sr);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite("options", tc);
 }

@@ -1,5 +1,6 @@
 /* Values of options: numbers, sizes, times, dates, lists, and the nearest spelling. */
 #include "frontend/values.h"
+#include "tests/unit/run_suite.h"
 
 #include <check.h>
 #include <stdlib.h>
@@ -184,10 +185,7 @@ END_TEST
 
 int main(void)
 {
-    Suite *s = suite_create("values");
     TCase *tc = tcase_create("values");
-    SRunner *sr;
-    int failed;
 
     tcase_add_checked_fixture(tc, setup, NULL);
     tcase_add_test(tc, sizes_have_binary_units);
@@ -201,10 +199,5 @@ int main(void)
     tcase_add_test(tc, distance_counts_changes_and_exchanges);
     tcase_add_test(tc, the_nearest_word_is_offered_or_else_all);
     tcase_add_test(tc, no_text_is_too_long);
-    suite_add_tcase(s, tc);
-    sr = srunner_create(s);
-    srunner_run_all(sr, CK_NORMAL);
-    failed = srunner_ntests_failed(sr);
-    srunner_free(sr);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite("values", tc);
 }

@@ -3,6 +3,7 @@
 
 #include "base/bits.h"
 #include "machine/le.h"
+#include "tests/unit/run_suite.h"
 
 #include <check.h>
 #include <lz4.h>
@@ -256,10 +257,7 @@ END_TEST
 
 int main(void)
 {
-    Suite *suite = suite_create("decompress");
     TCase *tc = tcase_create("payloads");
-    SRunner *runner;
-    int failed;
 
     tcase_add_checked_fixture(tc, setup, teardown);
     tcase_add_loop_test(tc, each_format_gives_back_what_was_packed, 0, ARRAY_SIZE(formats));
@@ -269,10 +267,5 @@ int main(void)
     tcase_add_loop_test(tc, a_payload_that_ends_early_is_refused, 0, ARRAY_SIZE(formats));
     tcase_add_loop_test(tc, damaged_bytes_never_do_harm, 0, ARRAY_SIZE(formats));
     tcase_add_test(tc, what_is_no_payload_has_no_format);
-    suite_add_tcase(suite, tc);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite("decompress", tc);
 }

@@ -1,5 +1,6 @@
 /* ELF files and PVH. */
 #include "tests/unit/machine/loader_rig.h"
+#include "tests/unit/run_suite.h"
 
 #define ENTRY      0x200000u
 #define START_INFO 0x10000u
@@ -302,10 +303,7 @@ END_TEST
 
 int main(void)
 {
-    Suite *suite = suite_create("loader_elf");
     TCase *tc = tcase_create("ELF and PVH");
-    SRunner *runner;
-    int failed;
 
     tcase_add_checked_fixture(tc, setup, teardown);
     tcase_add_test(tc, the_note_is_entered_with_start_info_in_ebx);
@@ -323,10 +321,5 @@ int main(void)
     tcase_add_test(tc, damaged_notes_are_no_notes);
     tcase_add_test(tc, an_initrd_larger_than_memory_is_refused_by_its_name);
     tcase_add_test(tc, the_command_line_has_a_limit);
-    suite_add_tcase(suite, tc);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite("loader_elf", tc);
 }

@@ -1,5 +1,6 @@
 /* Flat images, and what "-machine kernel-entry=" says. */
 #include "tests/unit/machine/loader_rig.h"
+#include "tests/unit/run_suite.h"
 
 static struct loader_rig rig;
 
@@ -168,10 +169,7 @@ END_TEST
 
 int main(void)
 {
-    Suite *suite = suite_create("loader_flat");
     TCase *tc = tcase_create("flat images");
-    SRunner *runner;
-    int failed;
 
     tcase_add_checked_fixture(tc, setup, teardown);
     tcase_add_test(tc, each_word_of_kernel_entry_has_its_meaning);
@@ -185,10 +183,5 @@ int main(void)
     tcase_add_test(tc, an_image_takes_neither_initrd_nor_command_line);
     tcase_add_test(tc, an_empty_or_unknown_file_is_refused);
     tcase_add_test(tc, files_are_read_and_missing_ones_named);
-    suite_add_tcase(suite, tc);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite("loader_flat", tc);
 }

@@ -1,5 +1,6 @@
 /* Linux's boot protocol, with kernels of one page that store what they were given and halt. */
 #include "tests/unit/machine/loader_rig.h"
+#include "tests/unit/run_suite.h"
 
 #include <zlib.h>
 
@@ -563,17 +564,9 @@ static void add_tests(TCase *tc)
 
 int main(void)
 {
-    Suite *suite = suite_create("loader_linux");
     TCase *tc = tcase_create("Linux");
-    SRunner *runner;
-    int failed;
 
     tcase_add_checked_fixture(tc, setup, teardown);
     add_tests(tc);
-    suite_add_tcase(suite, tc);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite("loader_linux", tc);
 }

@@ -1,5 +1,6 @@
 /* Multiboot kernels that store what they were given and halt. */
 #include "tests/unit/machine/loader_rig.h"
+#include "tests/unit/run_suite.h"
 
 #define ENTRY  0x200000u
 #define INFO   0x10000u
@@ -261,10 +262,7 @@ END_TEST
 
 int main(void)
 {
-    Suite *suite = suite_create("loader_multiboot");
     TCase *tc = tcase_create("multiboot");
-    SRunner *runner;
-    int failed;
 
     tcase_add_checked_fixture(tc, setup, teardown);
     tcase_add_test(tc, an_elf_kernel_is_entered_at_the_physical_address_of_its_entry);
@@ -279,10 +277,5 @@ int main(void)
     tcase_add_test(tc, lying_addresses_are_refused);
     tcase_add_test(tc, an_elf_entry_outside_of_the_kernel_is_refused);
     tcase_add_test(tc, a_truncated_file_never_does_harm);
-    suite_add_tcase(suite, tc);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite("loader_multiboot", tc);
 }

@@ -9,6 +9,7 @@
 
 #include "tests/unit/machine/guests.h"
 #include "tests/unit/machine/machine_rig.h"
+#include "tests/unit/run_suite.h"
 
 static struct rig rig;
 
@@ -546,8 +547,6 @@ int main(void)
 {
     Suite *s = suite_create("machine");
     TCase *ends = tcase_create("ends"), *modes = tcase_create("modes");
-    SRunner *sr;
-    int failed;
 
     tcase_add_checked_fixture(ends, NULL, teardown);
     tcase_add_checked_fixture(modes, NULL, teardown);
@@ -564,9 +563,5 @@ int main(void)
     tcase_add_test(modes, the_worker_does_its_work_in_parallel_mode);
     suite_add_tcase(s, ends);
     suite_add_tcase(s, modes);
-    sr = srunner_create(s);
-    srunner_run_all(sr, CK_NORMAL);
-    failed = srunner_ntests_failed(sr);
-    srunner_free(sr);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_all(s);
 }

@@ -6,6 +6,7 @@
 
 #include "tests/unit/machine/guests.h"
 #include "tests/unit/machine/machine_rig.h"
+#include "tests/unit/run_suite.h"
 
 static struct rig rig;
 static char *text;
@@ -230,10 +231,7 @@ END_TEST
 
 int main(void)
 {
-    Suite *s = suite_create("report");
     TCase *tc = tcase_create("report");
-    SRunner *sr;
-    int failed;
 
     tcase_add_checked_fixture(tc, NULL, teardown);
     tcase_add_test(tc, a_triple_fault_shows_registers_and_how_it_came_about);
@@ -248,10 +246,5 @@ int main(void)
     tcase_add_test(tc, exec_logs_each_run_of_a_block);
     tcase_add_test(tc, cpu_logs_the_registers_before_each_block);
     tcase_add_test(tc, what_is_logged_does_not_change_what_runs);
-    suite_add_tcase(s, tc);
-    sr = srunner_create(s);
-    srunner_run_all(sr, CK_NORMAL);
-    failed = srunner_ntests_failed(sr);
-    srunner_free(sr);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite("report", tc);
 }

@@ -6,6 +6,7 @@
 
 #include "tests/unit/machine/guests.h"
 #include "tests/unit/machine/machine_rig.h"
+#include "tests/unit/run_suite.h"
 
 static struct rig rig;
 
@@ -313,10 +314,7 @@ END_TEST
 
 int main(void)
 {
-    Suite *s = suite_create("snapshot");
     TCase *tc = tcase_create("snapshot");
-    SRunner *sr;
-    int failed;
 
     tcase_add_checked_fixture(tc, setup, teardown);
     tcase_add_test(tc, the_worker_does_its_work);
@@ -328,10 +326,5 @@ int main(void)
     tcase_add_test(tc, a_snapshot_cut_short_or_changed_is_refused);
     tcase_add_test(tc, a_forged_snapshot_does_not_crash);
     tcase_add_test(tc, a_machine_of_another_configuration_refuses_the_snapshot);
-    suite_add_tcase(s, tc);
-    sr = srunner_create(s);
-    srunner_run_all(sr, CK_NORMAL);
-    failed = srunner_ntests_failed(sr);
-    srunner_free(sr);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite("snapshot", tc);
 }

@@ -1,5 +1,6 @@
 /* Names of addresses from System.map and ELF files, good and bad ones. */
 #include "machine/symbols.h"
+#include "tests/unit/run_suite.h"
 
 #include <check.h>
 #include <stdio.h>
@@ -166,10 +167,7 @@ END_TEST
 
 int main(void)
 {
-    Suite *s = suite_create("symbols");
     TCase *tc = tcase_create("symbols");
-    SRunner *sr;
-    int failed;
 
     tcase_add_test(tc, an_address_gets_the_symbol_before_it_and_the_distance);
     tcase_add_test(tc, a_symbol_far_away_is_no_name);
@@ -177,10 +175,5 @@ int main(void)
     tcase_add_test(tc, functions_and_objects_of_an_elf_file_are_names);
     tcase_add_test(tc, a_damaged_elf_file_is_an_error_or_has_fewer_names);
     tcase_add_test(tc, a_file_that_is_not_there_is_an_error);
-    suite_add_tcase(s, tc);
-    sr = srunner_create(s);
-    srunner_run_all(sr, CK_NORMAL);
-    failed = srunner_ntests_failed(sr);
-    srunner_free(sr);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite("symbols", tc);
 }

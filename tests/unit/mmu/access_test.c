@@ -1,6 +1,7 @@
 /* Loads, stores, probes and fetches by linear address: what they touch, and what they must not. */
 #include "mmu/tlb.h"
 #include "mmu_rig.h"
+#include "tests/unit/run_suite.h"
 
 #include <check.h>
 #include <pthread.h>
@@ -567,10 +568,7 @@ static void add_special_tests(TCase *tc)
 
 int main(void)
 {
-    Suite *suite = suite_create("access");
     TCase *tc = tcase_create("access");
-    SRunner *runner;
-    int failed;
 
     tcase_add_checked_fixture(tc, setup, teardown);
     tcase_add_test(tc, a_value_reads_back_at_every_size_and_offset);
@@ -589,10 +587,5 @@ int main(void)
     tcase_add_test(tc, rom_reads_and_ignores_stores);
     tcase_add_test(tc, a_hole_reads_as_ones);
     add_special_tests(tc);
-    suite_add_tcase(suite, tc);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite("access", tc);
 }

@@ -2,6 +2,7 @@
 
 #include "base/log.h"
 #include "mmu/memory.h"
+#include "tests/unit/run_suite.h"
 
 #include <check.h>
 #include <stdio.h>
@@ -324,10 +325,7 @@ END_TEST
 
 int main(void)
 {
-    Suite *suite = suite_create("bus");
     TCase *tc = tcase_create("bus");
-    SRunner *runner;
-    int failed;
 
     tcase_add_checked_fixture(tc, setup, teardown);
     tcase_add_test(tc, what_dma_writes_to_ram_reads_back);
@@ -349,10 +347,5 @@ int main(void)
     tcase_add_test(tc, ports_overlap_and_range_are_checked);
     tcase_add_test(tc, dma_into_code_is_announced_frame_by_frame);
     tcase_add_test(tc, an_unanswered_access_is_logged);
-    suite_add_tcase(suite, tc);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite("bus", tc);
 }

@@ -3,6 +3,7 @@
  * becomes tables, and what happens when there is no room.
  */
 #include "coherency_rig.h"
+#include "tests/unit/run_suite.h"
 
 #include <signal.h>
 
@@ -626,10 +627,7 @@ END_TEST
 
 int main(void)
 {
-    Suite *suite = suite_create("coherency");
     TCase *tc = tcase_create("coherency");
-    SRunner *runner;
-    int failed;
 
     tcase_add_checked_fixture(tc, setup, teardown);
     tcase_add_test(tc, every_cr3_load_takes_patches_with_the_no_flush_bit_too);
@@ -658,10 +656,5 @@ int main(void)
     tcase_add_test(tc, what_comes_from_a_table_in_a_device_lasts_until_the_event);
     tcase_add_test(tc, tables_in_rom_are_read_once);
     tcase_add_test_raise_signal(tc, a_store_that_nobody_posts_is_found_by_paranoia, SIGABRT);
-    suite_add_tcase(suite, tc);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite("coherency", tc);
 }

@@ -2,6 +2,7 @@
  */
 #include "mmu/tlb.h"
 #include "mmu_rig.h"
+#include "tests/unit/run_suite.h"
 
 #include <check.h>
 
@@ -503,10 +504,7 @@ static void add_cache_tests(TCase *tc)
 
 int main(void)
 {
-    Suite *suite = suite_create("control");
     TCase *tc = tcase_create("control");
-    SRunner *runner;
-    int failed;
 
     tcase_add_checked_fixture(tc, setup, teardown);
     tcase_add_test(tc, a_new_context_is_a_processor_after_reset);
@@ -521,10 +519,5 @@ int main(void)
     tcase_add_test(tc, nxe_takes_effect_at_once);
     tcase_add_test(tc, pkru_takes_effect_at_once_and_drops_nothing);
     add_cache_tests(tc);
-    suite_add_tcase(suite, tc);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite("control", tc);
 }

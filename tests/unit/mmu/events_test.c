@@ -5,6 +5,7 @@
 #include "mmu/tlb.h"
 #include "mmu/p2m.h"
 #include "mmu_rig.h"
+#include "tests/unit/run_suite.h"
 
 #include <check.h>
 #include <inttypes.h>
@@ -634,10 +635,7 @@ END_TEST
 
 int main(void)
 {
-    Suite *suite = suite_create("events");
     TCase *tc = tcase_create("events");
-    SRunner *runner;
-    int failed;
 
     tcase_add_checked_fixture(tc, setup, teardown);
     tcase_add_test(tc, a_filter_means_what_it_says);
@@ -660,10 +658,5 @@ int main(void)
     tcase_add_test(tc, a_chrome_sink_without_events_is_a_document_too);
     tcase_add_test(tc, a_sink_that_cannot_be_written_is_an_error);
     tcase_add_test(tc, formats_are_known_by_name);
-    suite_add_tcase(suite, tc);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite("events", tc);
 }

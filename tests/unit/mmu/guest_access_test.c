@@ -1,4 +1,5 @@
 #include "mmu/guest_access.h"
+#include "tests/unit/run_suite.h"
 
 #include <check.h>
 #include <stdlib.h>
@@ -69,19 +70,11 @@ END_TEST
 
 int main(void)
 {
-    Suite *suite = suite_create("guest_access");
     TCase *tc = tcase_create("guest_access");
-    SRunner *runner;
-    int failed;
 
     tcase_add_test(tc, values_lie_little_endian_at_any_alignment);
     tcase_add_test(tc, a_store_changes_exactly_its_size);
     tcase_add_test(tc, a_compare_exchange_stores_only_on_a_match);
     tcase_add_test(tc, copies_keep_every_byte_at_any_alignment);
-    suite_add_tcase(suite, tc);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite("guest_access", tc);
 }

@@ -2,6 +2,7 @@
 #include "mmu/inspect.h"
 #include "mmu/events.h"
 #include "mmu_rig.h"
+#include "tests/unit/run_suite.h"
 
 #include <check.h>
 #include <stdio.h>
@@ -377,10 +378,7 @@ END_TEST
 
 int main(void)
 {
-    Suite *suite = suite_create("inspect");
     TCase *tc = tcase_create("inspect");
-    SRunner *runner;
-    int failed;
 
     tcase_add_checked_fixture(tc, setup, teardown);
     tcase_add_test(tc, pages_become_ranges);
@@ -394,10 +392,5 @@ int main(void)
     tcase_add_loop_test(tc, random_tables_are_listed_as_they_are_walked, 0, 40);
     tcase_add_test(tc, the_tlb_shows_what_hits);
     tcase_add_test(tc, spaces_show_what_each_of_them_holds);
-    suite_add_tcase(suite, tc);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite("inspect", tc);
 }

@@ -1,6 +1,7 @@
 #include "mmu/memory.h"
 
 #include "mmu/guest_access.h"
+#include "tests/unit/run_suite.h"
 
 #include <check.h>
 #include <stdlib.h>
@@ -245,10 +246,7 @@ END_TEST
 
 int main(void)
 {
-    Suite *suite = suite_create("memory");
     TCase *tc = tcase_create("memory");
-    SRunner *runner;
-    int failed;
 
     tcase_add_test(tc, new_memory_is_all_holes);
     tcase_add_test(tc, a_size_that_is_not_whole_pages_is_refused);
@@ -262,10 +260,5 @@ int main(void)
     tcase_add_test(tc, another_layout_or_a_bad_page_number_does_not_load);
     tcase_add_test(tc, a_write_to_a_code_frame_is_announced);
     tcase_add_test(tc, the_first_write_clears_the_dirty_watch_and_no_other);
-    suite_add_tcase(suite, tc);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite("memory", tc);
 }

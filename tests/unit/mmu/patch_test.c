@@ -5,6 +5,7 @@
 #include "mmu/patch.h"
 
 #include "base/bits.h"
+#include "tests/unit/run_suite.h"
 
 #include <check.h>
 #include <pthread.h>
@@ -407,10 +408,7 @@ END_TEST
 
 int main(void)
 {
-    Suite *suite = suite_create("patch");
     TCase *tc = tcase_create("patch");
-    SRunner *runner;
-    int failed;
 
     tcase_add_checked_fixture(tc, setup, teardown);
     tcase_add_test(tc, a_patch_is_taken_once_and_whole);
@@ -424,10 +422,5 @@ int main(void)
     tcase_add_test(tc, a_busy_slot_tells_its_address_and_stays);
     tcase_add_loop_test(tc, a_channel_is_a_set, 0, 20);
     tcase_add_loop_test(tc, no_patch_is_lost, 0, (int)ARRAY_SIZE(mixes));
-    suite_add_tcase(suite, tc);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite("patch", tc);
 }

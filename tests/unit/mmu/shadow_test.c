@@ -3,6 +3,7 @@
  * which format and at which places; what each sees before and behind its next coherency event.
  */
 #include "coherency_rig.h"
+#include "tests/unit/run_suite.h"
 
 /* --- Who stores, who has derived, what the event is --- */
 
@@ -468,10 +469,7 @@ END_TEST
 
 int main(void)
 {
-    Suite *suite = suite_create("shadow");
     TCase *tc = tcase_create("shadow");
-    SRunner *runner;
-    int failed;
 
     tcase_add_checked_fixture(tc, setup, teardown);
     tcase_add_loop_test(tc, a_moved_page_is_seen_behind_the_event_and_not_before, 0,
@@ -495,10 +493,5 @@ int main(void)
     tcase_add_test(tc, a_cleared_a_bit_is_set_by_the_next_access_behind_the_event);
     tcase_add_test(tc, a_cleared_d_bit_is_set_by_the_next_store_behind_the_event);
     tcase_add_test(tc, bits_that_the_walker_sets_are_no_news);
-    suite_add_tcase(suite, tc);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite("shadow", tc);
 }

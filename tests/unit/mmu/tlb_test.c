@@ -1,6 +1,7 @@
 /* The software TLB: what fills it, what a hit costs, what each invalidation drops and keeps. */
 #include "mmu/tlb.h"
 #include "mmu_rig.h"
+#include "tests/unit/run_suite.h"
 
 #include <check.h>
 
@@ -625,10 +626,7 @@ static void add_invalidation_tests(TCase *tc)
 
 int main(void)
 {
-    Suite *suite = suite_create("tlb");
     TCase *tc = tcase_create("tlb");
-    SRunner *runner;
-    int failed;
 
     tcase_add_checked_fixture(tc, setup, teardown);
     tcase_add_test(tc, a_load_fills_the_read_tag_only);
@@ -645,10 +643,5 @@ int main(void)
     tcase_add_test(tc, a_fault_drops_a_stale_large_page_in_all_its_pieces);
     tcase_add_test(tc, a_walk_replaces_what_it_finds_in_the_second_level);
     add_invalidation_tests(tc);
-    suite_add_tcase(suite, tc);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite("tlb", tc);
 }

@@ -3,6 +3,7 @@
  * registers, inspections and reports.
  */
 #include "walk_bench.h"
+#include "tests/unit/run_suite.h"
 
 /* --- Addresses --- */
 
@@ -324,10 +325,7 @@ END_TEST
 
 int main(void)
 {
-    Suite *suite = suite_create("walk places");
     TCase *tc = tcase_create("walk places");
-    SRunner *runner;
-    int failed;
 
     tcase_add_test(tc, each_entry_is_selected_by_its_own_bits_of_the_address);
     tcase_add_test(tc, the_root_is_where_the_address_bits_of_cr3_say);
@@ -341,10 +339,5 @@ int main(void)
     tcase_add_test(tc, setting_a_bit_in_a_watched_frame_is_announced);
     tcase_add_test(tc, pdptes_load_all_or_none);
     tcase_add_test(tc, a_report_names_every_level);
-    suite_add_tcase(suite, tc);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite("walk places", tc);
 }

@@ -4,6 +4,7 @@
  * bits alone. A slow build takes a sample; GNOMON_FULL=1 in the environment takes all.
  */
 #include "walk_bench.h"
+#include "tests/unit/run_suite.h"
 
 /* --- The last entry, exhaustively --- */
 
@@ -176,10 +177,7 @@ END_TEST
 
 int main(void)
 {
-    Suite *suite = suite_create("walk");
     TCase *tc = tcase_create("walk");
-    SRunner *runner;
-    int failed;
 
     tcase_set_timeout(tc, 600);
     tcase_add_loop_test(tc, the_last_entry_decides_as_the_manual_says, 0, ARRAY_SIZE(paths));
@@ -188,10 +186,5 @@ int main(void)
                         ARRAY_SIZE(paths));
     tcase_add_test(tc, without_page_size_extensions_bit_7_of_a_pde_means_nothing);
     tcase_add_test(tc, four_mebibyte_pages_reach_as_far_as_maxphyaddr_allows);
-    suite_add_tcase(suite, tc);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite("walk", tc);
 }
