@@ -40,8 +40,8 @@ static enum mmu_status resolve(struct mmu_context *m, gva_t address, unsigned si
     p->count = 2;
     p->length[0] = room;
     p->length[1] = size - room;
-    do { /* patches that were taken for the second page may be about the first; and what it was
-          * translated by may have gone for want of room, which is looked at once */
+    do { /* Patches that were taken for the second page may be about the first. So may what was
+          * dropped to make room: one more look, for two pages may not fit at once. */
         consumed = m->stats.consumptions;
         flushes = m->flushes;
         status = tlb_translate(m, address.v, access, view, &p->place[0], fault);

@@ -25,14 +25,15 @@ static bool mark_producer(struct frame *f, unsigned producer)
 }
 
 /* What the new entry says, if every consumer of the frame would read it alike. */
-static struct patch make_patch(const struct mmu_context *consumer, const struct frame *f,
-                               bool single, const uint8_t *host, uint64_t address)
+static struct patch make_patch(const struct mmu_context *consumer, struct frame *f,
+                               unsigned producer, const uint8_t *host, uint64_t address)
 {
     enum mmu_patch form = consumer->options.patch;
+    bool single = form != MMU_PATCH_VALUE || mark_producer(f, producer);
     unsigned shape = shadow_frame_shape(f);
     struct patch p = {.address = address};
 
-    if (shape == 0 || form == MMU_PATCH_ADDRESS || (form == MMU_PATCH_VALUE && !single))
+    if (shape == 0 || form == MMU_PATCH_ADDRESS || !single)
         return p;
     if (walk_entry_size(shadow_shape_role(shape, 0).mode) == 4)
         return p; /* two entries */
@@ -101,7 +102,6 @@ void machine_memory_traced_write(struct machine_memory *memory, unsigned produce
     struct frame *f = machine_memory_frame(memory, a);
     uint64_t consumers = atomic_load(&f->consumers), first = a.v & ~(uint64_t)7;
     unsigned writes = atomic_load_explicit(&f->writes, memory_order_relaxed);
-    bool single = mark_producer(f, producer);
 
     if (writes < UINT8_MAX)
         atomic_store_explicit(&f->writes, (uint8_t)(writes + 1), memory_order_relaxed);
@@ -114,7 +114,7 @@ void machine_memory_traced_write(struct machine_memory *memory, unsigned produce
 
         for (uint64_t at = first; consumer != NULL && at < a.v + length; at += 8) {
             struct patch p =
-                make_patch(consumer, f, single, machine_memory_host(memory, mpa(at)), at);
+                make_patch(consumer, f, producer, machine_memory_host(memory, mpa(at)), at);
 
             post(memory, producer, consumer, &p);
         }

@@ -58,8 +58,9 @@ unsigned shadow_shape(struct walk_role role, unsigned level);
 #define SHADOW_SHAPE_MASK   0x1ffu
 #define SHADOW_NO_VALIDATOR BIT64(63)
 
-/* Behind the shape in frame.shape: the number of the frame's producer plus one; 0: nobody has
- * written it yet, SHADOW_PRODUCERS: several have, so that nobody knows whose value is newest. */
+/* Behind the shape in frame.shape, for consumers that take values without validator: the number of
+ * the frame's producer plus one; 0: nobody has written it yet, SHADOW_PRODUCERS: several have, so
+ * that nobody knows whose value is newest. */
 #define SHADOW_PRODUCER_SHIFT 9
 #define SHADOW_PRODUCERS      127u
 
@@ -129,7 +130,7 @@ static inline bool shadow_traced(const struct mmu_context *m, const struct shado
 /* Gives a vCPU shadow pages, as its options say; it has none. */
 void shadow_attach(struct mmu_context *m);
 
-/* Takes them away; it uses none. NULL is allowed. */
+/* Takes them away, if it has any; nothing of the vCPU's is derived from them. */
 void shadow_detach(struct mmu_context *m);
 
 /* Pages in use. */
