@@ -25,11 +25,10 @@ static bool mark_producer(struct frame *f, unsigned producer)
 }
 
 /* What the new entry says, if every consumer of the frame would read it alike. */
-static struct patch make_patch(const struct mmu_context *consumer, struct frame *f,
-                               unsigned producer, const uint8_t *host, uint64_t address)
+static struct patch make_patch(const struct mmu_context *consumer, const struct frame *f,
+                               bool single, const uint8_t *host, uint64_t address)
 {
     enum mmu_patch form = consumer->options.patch;
-    bool single = form != MMU_PATCH_VALUE || mark_producer(f, producer);
     unsigned shape = shadow_frame_shape(f);
     struct patch p = {.address = address};
 
@@ -46,15 +45,31 @@ static struct patch make_patch(const struct mmu_context *consumer, struct frame 
     return p;
 }
 
+/* Says that a channel of the consumer has something; nobody but the consumer takes that back. */
+static void announce(struct mmu_context *consumer, unsigned producer)
+{
+    uint64_t row = BIT64(producer % 64);
+
+    if (producer != consumer->vcpu || !(atomic_load(&consumer->pending) & row))
+        atomic_fetch_or(&consumer->pending, row);
+}
+
 static void post(struct machine_memory *memory, unsigned producer, struct mmu_context *consumer,
                  const struct patch *p)
 {
-    struct patch_channel *c = &memory->channels[consumer->vcpu][producer];
+    patch_post(&memory->channels[consumer->vcpu][producer], p, consumer->options.slots);
+    announce(consumer, producer);
+}
 
-    patch_post(c, p, consumer->options.slots);
-    atomic_fetch_or(&consumer->pending, BIT64(producer % 64));
-    if (producer == consumer->vcpu) /* records are the vCPU's own thread's business */
-        MMU_EMIT(consumer, PATCH_POST, .mpa = p->address, .count = producer, .new_entry = p->raw);
+/* What a vCPU tells itself. */
+static void post_own(struct mmu_context *m, uint64_t address)
+{
+    patch_post_own(&m->memory->channels[m->vcpu][m->vcpu], address, m->options.slots);
+    announce(m, m->vcpu);
+    MMU_EMIT(m, PATCH_POST, .mpa = address, .count = m->vcpu,
+             .new_entry = address & PATCH_DROP_FRAME
+                              ? 0
+                              : guest_load64(machine_memory_host(m->memory, mpa(address))));
 }
 
 /* Is the store to be answered by giving the frame up? By all of its consumers, then. */
@@ -89,7 +104,9 @@ static void post_drop(struct machine_memory *memory, unsigned producer, uint64_t
     for (consumers = atomic_load(&f->consumers); consumers != 0; consumers &= consumers - 1) {
         struct mmu_context *consumer = consumer_at(memory, (unsigned)__builtin_ctzll(consumers));
 
-        if (consumer != NULL)
+        if (consumer != NULL && producer == consumer->vcpu)
+            post_own(consumer, p.address);
+        else if (consumer != NULL)
             post(memory, producer, consumer, &p);
     }
     atomic_fetch_and(&f->watch, ~(uint32_t)FRAME_WATCH_PAGETABLE);
@@ -111,11 +128,20 @@ void machine_memory_traced_write(struct machine_memory *memory, unsigned produce
     }
     for (; consumers != 0; consumers &= consumers - 1) {
         struct mmu_context *consumer = consumer_at(memory, (unsigned)__builtin_ctzll(consumers));
+        bool single;
 
-        for (uint64_t at = first; consumer != NULL && at < a.v + length; at += 8) {
-            struct patch p =
-                make_patch(consumer, f, producer, machine_memory_host(memory, mpa(at)), at);
+        if (consumer == NULL)
+            continue;
+        single = consumer->options.patch != MMU_PATCH_VALUE || mark_producer(f, producer);
+        for (uint64_t at = first; at < a.v + length; at += 8) {
+            struct patch p;
 
+            if (producer == consumer->vcpu) {
+                if (shadow_knows(consumer, at))
+                    post_own(consumer, at);
+                continue;
+            }
+            p = make_patch(consumer, f, single, machine_memory_host(memory, mpa(at)), at);
             post(memory, producer, consumer, &p);
         }
     }
@@ -141,7 +167,8 @@ static void consume(struct mmu_context *m)
     for (; rows != 0; rows &= rows - 1) {
         unsigned row = (unsigned)__builtin_ctzll(rows);
 
-        rebuild |= patch_take(&column[row], take, m);
+        rebuild |= row == m->vcpu ? patch_take_own(&column[row], take, m)
+                                  : patch_take(&column[row], take, m);
         if (row + 64 < PATCH_PRODUCERS)
             rebuild |= patch_take(&column[row + 64], take, m);
     }

@@ -72,6 +72,7 @@ struct machine_memory {
     /* The contexts that may hold translations to this memory, by vCPU number; mmu_init enters and
      * mmu_destroy removes them. NULL: no such vCPU. */
     struct mmu_context *contexts[MACHINE_VCPU_MAX];
+    unsigned context_count;
 
     /* The patch channel matrix, by consumer: one channel for each producer (mmu/patch.h). NULL:
      * that vCPU keeps nothing that would need patches. */
@@ -150,7 +151,10 @@ void machine_memory_traced_write(struct machine_memory *m, unsigned producer, mp
 static inline void machine_memory_finish_write(struct machine_memory *m, unsigned producer, mpa_t a,
                                                unsigned length)
 {
-    atomic_thread_fence(memory_order_seq_cst); /* the bytes are stored; now the watch, the mask */
+    /* The bytes are stored; now the watch, the mask. What a single vCPU reads of these it has
+     * written itself. */
+    if (m->context_count > 1 || producer >= MACHINE_VCPU_MAX)
+        atomic_thread_fence(memory_order_seq_cst);
     if (atomic_load_explicit(&machine_memory_frame(m, a)->watch, memory_order_relaxed) &
         FRAME_WATCH_PAGETABLE)
         machine_memory_traced_write(m, producer, a, length);

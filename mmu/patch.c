@@ -8,6 +8,8 @@ enum slot_state { SLOT_FREE, SLOT_USED, SLOT_BUSY };
 #define STATE_MASK 3u
 #define VERSION    4u
 
+#define REBUILD_BIT BIT64(63) /* in used_words */
+
 static unsigned hash(uint64_t address)
 {
     return (unsigned)(address * 0x9e3779b97f4a7c15u >> 40);
@@ -82,7 +84,7 @@ void patch_post(struct patch_channel *c, const struct patch *p, unsigned slots)
 void patch_post_rebuild(struct patch_channel *c)
 {
     atomic_store(&c->rebuild, true);
-    atomic_fetch_or(&c->used_words, BIT64(63));
+    atomic_fetch_or(&c->used_words, REBUILD_BIT);
 }
 
 _Static_assert(PATCH_SLOTS / 64 < 63, "the last bit of used_words says rebuild");
@@ -114,9 +116,9 @@ bool patch_take(struct patch_channel *c, void (*take)(void *opaque, const struct
                 void *opaque)
 {
     uint64_t words = atomic_exchange(&c->used_words, 0);
-    bool rebuild = (words & BIT64(63)) && atomic_exchange(&c->rebuild, false);
+    bool rebuild = (words & REBUILD_BIT) && atomic_exchange(&c->rebuild, false);
 
-    for (words &= ~BIT64(63); words != 0; words &= words - 1) {
+    for (words &= ~REBUILD_BIT; words != 0; words &= words - 1) {
         unsigned word = (unsigned)__builtin_ctzll(words);
         uint64_t bits = atomic_exchange(&c->used[word], 0);
 
@@ -128,6 +130,65 @@ bool patch_take(struct patch_channel *c, void (*take)(void *opaque, const struct
             atomic_thread_fence(memory_order_seq_cst);
             if (!rebuild)
                 take(opaque, &p);
+        }
+    }
+    return rebuild;
+}
+
+/* --- A vCPU's patches to itself --- */
+
+static uint64_t get(const _Atomic uint64_t *word)
+{
+    return atomic_load_explicit(word, memory_order_relaxed);
+}
+
+static void put(_Atomic uint64_t *word, uint64_t value)
+{
+    atomic_store_explicit(word, value, memory_order_relaxed);
+}
+
+void patch_post_own(struct patch_channel *c, uint64_t address, unsigned slots)
+{
+    unsigned first = hash(address), slot = first & (slots - 1), probes = MIN(PATCH_PROBES, slots);
+
+    for (unsigned n = 1; get(&c->slots[slot].state) != SLOT_FREE; n++) {
+        if (get(&c->slots[slot].address) == address) {
+            count(&c->merged);
+            return;
+        }
+        if (n == probes) {
+            count(&c->overflows);
+            patch_post_rebuild(c);
+            return;
+        }
+        slot = (first + n) & (slots - 1);
+    }
+    put(&c->slots[slot].address, address);
+    put(&c->slots[slot].state, SLOT_USED);
+    put(&c->used[slot / 64], get(&c->used[slot / 64]) | BIT64(slot % 64));
+    put(&c->used_words, get(&c->used_words) | BIT64(slot / 64));
+    count(&c->posted);
+}
+
+bool patch_take_own(struct patch_channel *c, void (*take)(void *opaque, const struct patch *p),
+                    void *opaque)
+{
+    uint64_t words = get(&c->used_words);
+    bool rebuild = words & REBUILD_BIT;
+
+    put(&c->used_words, 0);
+    atomic_store_explicit(&c->rebuild, false, memory_order_relaxed);
+    for (words &= ~REBUILD_BIT; words != 0; words &= words - 1) {
+        unsigned word = (unsigned)__builtin_ctzll(words);
+        uint64_t bits = get(&c->used[word]);
+
+        put(&c->used[word], 0);
+        for (; bits != 0; bits &= bits - 1) {
+            struct patch_slot *s = &c->slots[word * 64 + (unsigned)__builtin_ctzll(bits)];
+
+            put(&s->state, SLOT_FREE);
+            if (!rebuild)
+                take(opaque, &(struct patch){.address = get(&s->address)});
         }
     }
     return rebuild;

@@ -69,4 +69,13 @@ void patch_post_rebuild(struct patch_channel *c);
 bool patch_take(struct patch_channel *c, void (*take)(void *opaque, const struct patch *p),
                 void *opaque);
 
+/*
+ * A vCPU's patches to itself: producer and consumer are one thread, so that nothing is ordered and
+ * nothing is locked. They carry addresses alone, for the entry can be read when they are taken. A
+ * channel is used either in this way or in the other.
+ */
+void patch_post_own(struct patch_channel *c, uint64_t address, unsigned slots);
+bool patch_take_own(struct patch_channel *c, void (*take)(void *opaque, const struct patch *p),
+                    void *opaque);
+
 #endif

@@ -166,22 +166,22 @@ static unsigned hash(uint64_t frame)
 
 _Static_assert(HASH_SIZE == 1 << 12, "the hash takes twelve bits");
 
-unsigned shadow_index(const struct shadow_page *p, uint64_t address)
+/* Bytes of linear address space behind an entry. */
+static uint64_t entry_span(const struct shadow_page *p)
 {
-    return (unsigned)(address >> walk_level_shift(p->role.mode, p->level)) &
-           (shadow_entry_count(p) - 1);
+    return BIT64(p->shift);
 }
 
-/* Bytes of linear address space behind an entry, or (above = 1) behind the whole page. */
-static uint64_t entry_span(const struct shadow_page *p, unsigned above)
+/* Behind the whole page. */
+static uint64_t page_span(const struct shadow_page *p)
 {
-    return BIT64(walk_level_shift(p->role.mode, p->level + above));
+    return entry_span(p) * shadow_entry_count(p);
 }
 
 /* The linear address that an entry maps first. */
 static uint64_t entry_linear(const struct shadow_page *p, unsigned index)
 {
-    uint64_t linear = p->base + index * entry_span(p, 0);
+    uint64_t linear = p->base + index * entry_span(p);
 
     if (p->role.mode == WALK_4LEVEL && p->level == 4)
         return sign_extend(linear, 47);
@@ -248,13 +248,14 @@ static void unref(struct shadow *s, unsigned number)
 /* Makes every word unknown. */
 static void clear_words(struct shadow *s, struct shadow_page *p)
 {
-    unsigned count = shadow_entry_count(p);
+    for (unsigned i = p->known_from; i < p->known_to; i++) {
+        uint64_t old = p->words[i];
 
-    for (unsigned i = 0; p->level > 1 && i < count; i++)
-        if (shadow_state(p->words[i]) == SHADOW_TABLE && child_of(p->words[i]) != 0)
-            unref(s, (unsigned)child_of(p->words[i]));
-    for (unsigned i = 0; i < count; i++)
         atomic_store_explicit(&p->words[i], 0, memory_order_relaxed);
+        if (shadow_state(old) == SHADOW_TABLE && child_of(old) != 0)
+            unref(s, (unsigned)child_of(old));
+    }
+    p->known_from = p->known_to = 0;
 }
 
 static void free_page(struct mmu_context *m, unsigned number)
@@ -319,6 +320,8 @@ static unsigned get_page(struct mmu_context *m, uint64_t frame, unsigned level, 
         .base = base,
         .role = role,
         .level = (uint8_t)level,
+        .shift = (uint8_t)walk_level_shift(role.mode, level),
+        .entry_shift = walk_entry_size(role.mode) == 4 ? 2 : 3,
         .next = *head,
         .words = s->words + (size_t)n * WORDS_PER_PAGE,
     };
@@ -336,7 +339,15 @@ static unsigned get_page(struct mmu_context *m, uint64_t frame, unsigned level, 
 static void drop_entry(struct mmu_context *m, const struct shadow_page *p, unsigned index)
 {
     tlb_drop_range(m, *spaces_of(m->tlb->shadow, p, m->vcpu), entry_linear(p, index),
-                   entry_span(p, 0));
+                   entry_span(p));
+}
+
+static void note_known(struct shadow_page *p, unsigned index)
+{
+    if (p->known_to == 0)
+        p->known_from = (uint16_t)index;
+    p->known_from = MIN(p->known_from, (uint16_t)index);
+    p->known_to = MAX(p->known_to, (uint16_t)(index + 1));
 }
 
 /* Enters a word; what came of one that meant something else goes. */
@@ -349,6 +360,7 @@ static void set_word(struct mmu_context *m, struct shadow_page *p, unsigned inde
     if (keeps)
         word |= child_of(old) << SHADOW_CHILD_SHIFT;
     atomic_store_explicit(&p->words[index], word, memory_order_relaxed);
+    note_known(p, index);
     if (shadow_same(old, word) || shadow_state(old) < SHADOW_TABLE)
         return;
     MMU_EMIT(m, SHADOW_DETACH, .gva = entry_linear(p, index), .mpa = shadow_entry_address(p, index),
@@ -362,7 +374,7 @@ uint64_t shadow_raw(const struct mmu_context *m, const struct shadow_page *p, un
 {
     const uint8_t *host = machine_memory_host(m->memory, mpa(shadow_entry_address(p, index)));
 
-    return walk_entry_size(p->role.mode) == 4 ? guest_load32(host) : guest_load64(host);
+    return p->entry_shift == 2 ? guest_load32(host) : guest_load64(host);
 }
 
 /* --- Look-up --- */
@@ -387,7 +399,7 @@ enum shadow_answer shadow_find(struct mmu_context *m, uint64_t address, struct m
     number = *root_of(space, address);
     while (number != 0) {
         struct shadow_page *p = &s->pages[number];
-        unsigned shift = walk_level_shift(p->role.mode, p->level), index = shadow_index(p, address);
+        unsigned index = shadow_index(p, address);
         uint64_t word = p->words[index];
 
         if (!shadow_traced(m, p))
@@ -402,13 +414,13 @@ enum shadow_answer shadow_find(struct mmu_context *m, uint64_t address, struct m
         rights &= (unsigned)(word >> SHADOW_RIGHTS_SHIFT);
         number = (unsigned)child_of(word);
         if (shadow_state(word) == SHADOW_LEAF) {
-            uint64_t inside = address & PAGE_MASK & (BIT64(shift) - 1);
+            uint64_t inside = address & PAGE_MASK & (entry_span(p) - 1);
 
             *to = (struct mmu_translation){
                 .page = gpa(((word & SHADOW_BASE) | inside) & m->a20_mask),
                 .rights = (uint8_t)(rights & ALL_RIGHTS),
                 .pkey = (uint8_t)bits_get(word, SHADOW_PKEY_SHIFT, 4),
-                .shift = (uint8_t)shift,
+                .shift = p->shift,
                 .global = (word & SHADOW_G) && (m->cr4 & CR4_PGE),
                 .dirty = (word & SHADOW_D) != 0,
             };
@@ -463,7 +475,7 @@ static bool only_marked(uint64_t old, uint64_t new)
  * wait for patches that were not posted to this one: all of it is made as the entries are now. */
 static void adopt(struct mmu_context *m, struct shadow_page *p)
 {
-    for (unsigned i = 0; i < shadow_entry_count(p); i++)
+    for (unsigned i = p->known_from; i < p->known_to; i++)
         if (shadow_state(p->words[i]) != SHADOW_UNKNOWN)
             set_word(m, p, i, shadow_normal(p->role, p->level, shadow_raw(m, p, i)));
 }
@@ -509,6 +521,27 @@ bool shadow_learn(struct mmu_context *m, const struct mmu_walk *w)
 
 /* --- Patches --- */
 
+bool shadow_knows(const struct mmu_context *m, uint64_t address)
+{
+    const struct shadow *s = m->tlb->shadow;
+    uint64_t frame = address & PAGE_MASK;
+
+    if (s->users != 0)
+        return true;
+    for (unsigned n = s->hash[hash(frame)]; n != 0; n = s->pages[n].next) {
+        const struct shadow_page *p = &s->pages[n];
+        unsigned first = (unsigned)(address & ~PAGE_MASK) >> p->entry_shift;
+
+        if (p->frame != frame)
+            continue;
+        if (shadow_state(p->words[first]) != SHADOW_UNKNOWN)
+            return true;
+        if (p->entry_shift == 2 && shadow_state(p->words[first + 1]) != SHADOW_UNKNOWN)
+            return true;
+    }
+    return false;
+}
+
 /* Is the value that a patch carries that of the entry, as it is now? A single producer's last value
  * is; if there is another by now, his patch for this entry is here or on its way. */
 static bool still_holds(const struct mmu_context *m, const struct shadow_page *p,
@@ -542,9 +575,9 @@ static uint64_t new_word(struct mmu_context *m, const struct shadow_page *p, uns
 
 static void apply_to_page(struct mmu_context *m, struct shadow_page *p, const struct patch *patch)
 {
-    unsigned size = walk_entry_size(p->role.mode), index = (patch->address & 0xfff) / size;
+    unsigned index = (unsigned)(patch->address & ~PAGE_MASK) >> p->entry_shift;
 
-    for (unsigned n = 0; n < 8 / size; n++, index++) {
+    for (unsigned n = 0; n < 8u >> p->entry_shift; n++, index++) {
         uint64_t old = p->words[index], word = new_word(m, p, index, patch);
 
         MMU_EMIT(m, SHADOW_PATCH, .gva = entry_linear(p, index),
@@ -569,7 +602,7 @@ static void leave_page(struct mmu_context *m, struct shadow_page *p)
 static void empty_page(struct mmu_context *m, struct shadow_page *p)
 {
     MMU_EMIT(m, SHADOW_DROP, .gva = p->base, .mpa = p->frame, .level = p->level);
-    tlb_drop_range(m, *spaces_of(m->tlb->shadow, p, m->vcpu), p->base, entry_span(p, 1));
+    tlb_drop_range(m, *spaces_of(m->tlb->shadow, p, m->vcpu), p->base, page_span(p));
     leave_page(m, p);
 }
 

@@ -97,25 +97,31 @@ struct shadow_page {
     uint64_t traced; /* bit n: its frame carries vCPU n's consumer bit; none: the page is empty */
     struct walk_role role;
     uint8_t level;
-    bool dying;    /* nobody may point to it any more */
-    uint32_t refs; /* words and roots that point to it */
-    uint16_t next; /* of the same hash, or the next free one */
+    uint8_t shift;       /* an entry is about 1 << shift bytes of linear address space... */
+    uint8_t entry_shift; /* ...and has 1 << entry_shift bytes itself */
+    uint16_t known_from, known_to; /* all known words are in [known_from, known_to) */
+    bool dying;                    /* nobody may point to it any more */
+    uint32_t refs;                 /* words and roots that point to it */
+    uint16_t next;                 /* of the same hash, or the next free one */
     _Atomic uint64_t *words;
 };
 
 static inline unsigned shadow_entry_count(const struct shadow_page *p)
 {
-    return PAGE_SIZE / walk_entry_size(p->role.mode);
+    return PAGE_SIZE >> p->entry_shift;
 }
 
 /* Where the guest's entry lies. */
 static inline uint64_t shadow_entry_address(const struct shadow_page *p, unsigned index)
 {
-    return p->frame + index * walk_entry_size(p->role.mode);
+    return p->frame + (index << p->entry_shift);
 }
 
 /* The entry that maps a linear address. */
-unsigned shadow_index(const struct shadow_page *p, uint64_t address);
+static inline unsigned shadow_index(const struct shadow_page *p, uint64_t address)
+{
+    return (unsigned)(address >> p->shift) & (shadow_entry_count(p) - 1);
+}
 
 /* What the guest's entry is now. */
 uint64_t shadow_raw(const struct mmu_context *m, const struct shadow_page *p, unsigned index);
@@ -156,6 +162,9 @@ enum shadow_answer shadow_find(struct mmu_context *m, uint64_t address, struct m
  * good until the next coherency event only.
  */
 bool shadow_learn(struct mmu_context *m, const struct mmu_walk *w);
+
+/* Has the vCPU kept what one of the entries at 8 bytes said? Else nothing came of them. */
+bool shadow_knows(const struct mmu_context *m, uint64_t address);
 
 /* A patch has arrived: brings every word it is about up to date, or makes it unknown, and drops
  * what was filled from the old ones. */

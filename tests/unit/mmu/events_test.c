@@ -419,7 +419,7 @@ static void coherent_tour(void)
     mmu_invlpg(m, gva(0x1000));
     mmu_store(m, gva(0x1000), 1, 0, &fault);
     rig_map(&r, 0x3000, RIG_PT, RIG_RWU); /* the table itself */
-    mmu_store(m, gva(0x3000 + 7 * 8), 8, 0x407000 | RIG_RWU, &fault);
+    mmu_store(m, gva(0x3000 + 1 * 8), 8, 0x402000 | RIG_RWU, &fault);
     rig_poke(&r, RIG_PD, 0);
     for (uint64_t root = RIG_PML4 + 0x10000; root < RIG_PML4 + 0x40000; root += 0x10000)
         mmu_set_cr3(m, root, false);

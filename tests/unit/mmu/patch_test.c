@@ -13,6 +13,7 @@
 #include <string.h>
 
 static struct patch_channel *channel;
+static bool own; /* it is a vCPU's channel to itself */
 
 /* What the last patch_take handed out. */
 static struct patch taken[PATCH_SLOTS];
@@ -22,6 +23,12 @@ static void setup(void)
 {
     channel = calloc(1, sizeof(*channel));
     ck_assert_ptr_nonnull(channel);
+}
+
+static void setup_own(void)
+{
+    setup();
+    own = true;
 }
 
 static void teardown(void)
@@ -39,7 +46,7 @@ static void keep(void *opaque, const struct patch *p)
 static bool take(void)
 {
     taken_count = 0;
-    return patch_take(channel, keep, NULL);
+    return own ? patch_take_own(channel, keep, NULL) : patch_take(channel, keep, NULL);
 }
 
 static const struct patch *taken_at(uint64_t address)
@@ -54,7 +61,18 @@ static void post(uint64_t address, uint64_t raw, unsigned slots)
 {
     struct patch p = {.address = address, .derived = raw + 1, .raw = raw};
 
-    patch_post(channel, &p, slots);
+    if (own)
+        patch_post_own(channel, address, slots);
+    else
+        patch_post(channel, &p, slots);
+}
+
+/* What a patch for a raw entry brings. */
+static void check_contents(const struct patch *p, uint64_t raw)
+{
+    ck_assert_ptr_nonnull(p);
+    ck_assert_uint_eq(p->raw, own ? 0 : raw);
+    ck_assert_uint_eq(p->derived, own ? 0 : raw + 1);
 }
 
 static uint64_t draw(uint64_t *state, uint64_t below)
@@ -71,8 +89,7 @@ START_TEST(a_patch_is_taken_once_and_whole)
     ck_assert(!take());
     ck_assert_uint_eq(taken_count, 1);
     ck_assert_uint_eq(taken[0].address, 0x1008);
-    ck_assert_uint_eq(taken[0].derived, 0x78);
-    ck_assert_uint_eq(taken[0].raw, 0x77);
+    check_contents(&taken[0], 0x77);
     ck_assert(!take());
     ck_assert_uint_eq(taken_count, 0);
     ck_assert_uint_eq(channel->posted, 1);
@@ -92,7 +109,7 @@ START_TEST(a_pending_address_is_replaced)
         post(0x2000, n, 2);
     ck_assert(!take());
     ck_assert_uint_eq(taken_count, 1);
-    ck_assert_uint_eq(taken[0].raw, 99);
+    check_contents(&taken[0], 99);
     ck_assert_uint_eq(channel->posted, 1);
     ck_assert_uint_eq(channel->merged, 99);
     ck_assert_uint_eq(channel->overflows, 0);
@@ -149,8 +166,8 @@ START_TEST(a_whole_frame_is_not_its_first_entry)
     post(0x7000 | PATCH_DROP_FRAME, 3, PATCH_SLOTS);
     ck_assert(!take());
     ck_assert_uint_eq(taken_count, 2);
-    ck_assert_uint_eq(taken_at(0x7000)->raw, 1);
-    ck_assert_uint_eq(taken_at(0x7000 | PATCH_DROP_FRAME)->raw, 3);
+    check_contents(taken_at(0x7000), 1);
+    check_contents(taken_at(0x7000 | PATCH_DROP_FRAME), 3);
 }
 END_TEST
 
@@ -173,7 +190,7 @@ START_TEST(the_order_of_posts_of_different_addresses_does_not_matter)
     ck_assert(!take());
     ck_assert_uint_eq(taken_count, COUNT);
     for (unsigned n = 0; n < COUNT; n++)
-        ck_assert_uint_eq(taken_at(0x10000 + n * 8)->raw, n);
+        check_contents(taken_at(0x10000 + n * 8), n);
 }
 END_TEST
 
@@ -239,8 +256,7 @@ START_TEST(a_channel_is_a_set)
             uint64_t at = (taken[n].address - 0x5000) / 8;
 
             ck_assert(pending[at]);
-            ck_assert_uint_eq(taken[n].raw, raws[at]);
-            ck_assert_uint_eq(taken[n].derived, raws[at] + 1);
+            check_contents(&taken[n], raws[at]);
         }
         memset(pending, 0, sizeof(pending));
     }
@@ -406,11 +422,12 @@ START_TEST(no_patch_is_lost)
 }
 END_TEST
 
-int main(void)
+/* What holds for both kinds of channels. */
+static TCase *common(const char *name, SFun set_up)
 {
-    TCase *tc = tcase_create("patch");
+    TCase *tc = tcase_create(name);
 
-    tcase_add_checked_fixture(tc, setup, teardown);
+    tcase_add_checked_fixture(tc, set_up, teardown);
     tcase_add_test(tc, a_patch_is_taken_once_and_whole);
     tcase_add_test(tc, an_empty_channel_has_nothing_and_asks_for_nothing);
     tcase_add_test(tc, a_pending_address_is_replaced);
@@ -419,8 +436,18 @@ int main(void)
     tcase_add_test(tc, a_rebuild_may_be_posted_alone);
     tcase_add_test(tc, a_whole_frame_is_not_its_first_entry);
     tcase_add_loop_test(tc, the_order_of_posts_of_different_addresses_does_not_matter, 0, 10);
-    tcase_add_test(tc, a_busy_slot_tells_its_address_and_stays);
     tcase_add_loop_test(tc, a_channel_is_a_set, 0, 20);
+    return tc;
+}
+
+int main(void)
+{
+    Suite *suite = suite_create("patch");
+    TCase *tc = common("between two", setup);
+
+    tcase_add_test(tc, a_busy_slot_tells_its_address_and_stays);
     tcase_add_loop_test(tc, no_patch_is_lost, 0, (int)ARRAY_SIZE(mixes));
-    return run_suite("patch", tc);
+    suite_add_tcase(suite, tc);
+    suite_add_tcase(suite, common("own", setup_own));
+    return run_all(suite);
 }
