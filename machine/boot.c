@@ -4,6 +4,8 @@
 #include "base/bits.h"
 #include "machine/loader.h"
 
+#include <string.h>
+
 static uint8_t serial_ports(const struct machine *m)
 {
     const struct uart *ports[MACHINE_SERIAL_COUNT] = {m->com1, m->com2, m->com3, m->com4};
@@ -16,6 +18,14 @@ static uint8_t serial_ports(const struct machine *m)
     return (uint8_t)bits;
 }
 
+static void copy_mtrrs(struct vcpu *to, const struct vcpu *from)
+{
+    memcpy(to->msr.mtrr_fixed, from->msr.mtrr_fixed, sizeof(to->msr.mtrr_fixed));
+    memcpy(to->msr.mtrr_base, from->msr.mtrr_base, sizeof(to->msr.mtrr_base));
+    memcpy(to->msr.mtrr_mask, from->msr.mtrr_mask, sizeof(to->msr.mtrr_mask));
+    to->msr.mtrr_def_type = from->msr.mtrr_def_type;
+}
+
 bool machine_boot(struct machine *m, struct error *err)
 {
     uint64_t low = MIN(m->config.memory_size, RAM_LOW_END);
@@ -25,7 +35,7 @@ bool machine_boot(struct machine *m, struct error *err)
         .log = m->log,
         .ram_below_4g = low,
         .ram_above_4g = m->config.memory_size - low,
-        .cpu_count = 1,
+        .cpu_count = m->processor_count,
         .hpet = m->hpet != NULL,
         .pm_base = PM_DEFAULT_BASE,
         .pvpanic_port = m->pvpanic != NULL ? PVPANIC_PORT : 0,
@@ -42,5 +52,9 @@ bool machine_boot(struct machine *m, struct error *err)
     if (options.kernel == NULL)
         return error_set(err, "nothing to boot: give -kernel FILE (booting from firmware and "
                               "disks is not there yet)");
-    return loader_boot(&target, &options, err);
+    if (!loader_boot(&target, &options, err))
+        return false;
+    for (unsigned n = 1; n < m->processor_count; n++) /* as firmware leaves them */
+        copy_mtrrs(m->processors[n].vcpu, m->cpu);
+    return true;
 }

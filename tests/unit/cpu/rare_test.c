@@ -70,6 +70,7 @@ END_TEST
 START_TEST(mwait_sleeps_if_armed_and_disarms)
 {
     rig->cpu.monitor_address = RIG_OPERAND;
+    rig->cpu.monitor_at = 0;
     RIG_RUN(rig, MWAIT);
     ck_assert_int_eq(rig->raised, -1);
     ck_assert_uint_ne(rig->cpu.attention & VCPU_ATTENTION_HALTED, 0);
