@@ -108,6 +108,9 @@ struct vcpu *vcpu_create(const struct vcpu_config *config)
     *model = *config->model;
     cpu->model = model;
     cpu->index = config->index;
+    if (config->topology != NULL)
+        cpu->topology = *config->topology;
+    cpu->apic_id = cpu_topology_apic_id(&cpu->topology, cpu->index);
     cpu->clock = config->clock;
     cpu->log = config->log;
     cpu->tsc_hz = config->tsc_hz;

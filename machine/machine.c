@@ -80,6 +80,7 @@ static void create_p2m(struct machine *m)
 static void create_processor(struct machine *m)
 {
     const struct vcpu_config config = {
+        .topology = &m->config.smp.topology,
         .model = &m->model,
         .bus = m->bus,
         .memory = m->memory,
@@ -119,6 +120,8 @@ static void fill_cmos(struct machine *m)
 
 static bool build(struct machine *m, struct error *err)
 {
+    if (m->config.smp.count > 1)
+        return error_set(err, "-smp: %u processors: only 1 processor for now", m->config.smp.count);
     if (!cpu_model_parse(m->config.cpu != NULL ? m->config.cpu : cpu_models[0].name, &m->model,
                          err))
         return false;
