@@ -17,6 +17,7 @@
 #include "cpu/debug.h"
 #include "cpu/insn.h"
 #include "cpu/mce.h"
+#include "cpu/topology.h"
 #include "mmu/mmu.h"
 
 #include <setjmp.h>
@@ -367,7 +368,9 @@ struct vcpu {
     struct clock *clock;
     struct log *log;
     uint64_t tsc_hz;
-    unsigned index;  /* number of this vCPU; its APIC id */
+    unsigned index;    /* number of this vCPU */
+    uint32_t apic_id;  /* as the hardware assigned it; follows from topology and index */
+    struct cpu_topology topology; /* of the machine */
     uint64_t features[(FEATURE_COUNT + 63) / 64]; /* bit n: enum cpu_feature n is on */
     struct vcpu_platform platform;
     jmp_buf landing; /* where cpu_raise returns to */
@@ -397,6 +400,7 @@ struct vcpu {
 
 struct vcpu_config {
     unsigned index; /* 0 is the boot processor */
+    const struct cpu_topology *topology; /* copied; NULL: one processor */
     const struct cpu_model *model; /* cpu/cpuid.h */
     struct bus *bus;
     struct machine_memory *memory;

@@ -243,7 +243,7 @@ static uint32_t text32(const char *text, unsigned at)
 static void leaf_1(struct vcpu *cpu, uint32_t out[4])
 {
     out[EAX] = cpu->model->signature;
-    out[EBX] = cpu->index << 24 | 1u << 16 | 8u << 8; /* APIC id, one logical, 64-byte CLFLUSH */
+    out[EBX] = cpu->apic_id << 24 | 1u << 16 | 8u << 8; /* APIC id, one logical, 64-byte CLFLUSH */
     /* Always there: DE PSE PAE MCE APIC MTRR PGE MCA PAT PSE36. */
     out[EDX] = BIT(2) | BIT(3) | BIT(6) | BIT(7) | BIT(9) | BIT(12) | BIT(13) | BIT(14) | BIT(16) |
                BIT(17);

@@ -110,6 +110,9 @@ struct vcpu *vcpu_create(const struct vcpu_config *config)
     cpu->model = model;
     cpu->index = config->index;
     cpu->application = config->index != 0;
+    if (config->topology != NULL)
+        cpu->topology = *config->topology;
+    cpu->apic_id = cpu_topology_apic_id(&cpu->topology, cpu->index);
     cpu->clock = config->clock;
     cpu->log = config->log;
     cpu->tsc_hz = config->tsc_hz;

@@ -9,6 +9,7 @@ typedef bool option_fn(struct options *o, const char *value, struct error *err);
 /* What can only be checked when all options are known. */
 bool options_check_accel(const struct options *o, struct error *err);
 bool options_check_mon(const struct options *o, struct error *err);
+bool options_check_smp(struct options *o, struct error *err); /* fills o->machine.smp */
 
 /* -serial's and the others' BACKEND. The spec's path points into the value. */
 bool options_parse_backend(const char *what, const char *value, struct backend_spec *spec,

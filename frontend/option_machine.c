@@ -160,31 +160,6 @@ bool opt_memory(struct options *o, const char *value, struct error *err)
                                 err);
 }
 
-/* Any count of processors, sockets, cores or threads: one for now. */
-static bool set_processors(struct options *o, const char *what, const char *value,
-                           struct error *err)
-{
-    uint64_t count;
-
-    (void)o;
-    if (!value_number(what, value, UINT32_MAX, &count, err))
-        return false;
-    return count == 1 || error_set(err, "%s: %s: only 1 processor for now", what, value);
-}
-
-bool opt_smp(struct options *o, const char *value, struct error *err)
-{
-    static const struct property properties[] = {
-        {"cpus", set_processors, NULL},     {"maxcpus", set_processors, NULL},
-        {"sockets", set_processors, NULL},  {"cores", set_processors, NULL},
-        {"threads", set_processors, NULL},  {"dies", set_processors, NULL},
-        {"clusters", set_processors, NULL},
-    };
-
-    return properties_set_first(o, "-smp", value, set_processors, properties,
-                                ARRAY_SIZE(properties), err);
-}
-
 static const char *model_word(const void *opaque, size_t n)
 {
     (void)opaque;

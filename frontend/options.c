@@ -149,7 +149,8 @@ bool options_parse(struct options *o, int argc, char *const *argv, FILE *out, st
         if (!apply(o, row, value, err))
             return false;
     }
-    return o->done || (options_check_accel(o, err) && options_check_mon(o, err));
+    return o->done ||
+           (options_check_accel(o, err) && options_check_mon(o, err) && options_check_smp(o, err));
 }
 
 /* The help of one option: its syntax, then the text in a column of its own. */

@@ -43,11 +43,17 @@ struct named_backend {
     bool server;
 };
 
+/* The numbers of -smp; 0: not given. Further -smp options add to them. */
+struct smp_numbers {
+    unsigned cpus, maxcpus, sockets, cores, threads;
+};
+
 struct owned_text;
 
 struct options {
     struct machine_config machine; /* without log, host and chardevs */
     struct backend_spec serial[MACHINE_SERIAL_COUNT];
+    struct smp_numbers smp;
     unsigned serial_count;         /* -serial options seen */
     struct backend_spec debugcon;  /* BACKEND_NONE: no port E9h */
     struct named_backend chardevs[CHARDEV_MAX];

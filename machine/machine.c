@@ -82,6 +82,7 @@ static void create_processor(struct machine *m, unsigned n)
     struct machine_processor *p = &m->processors[n];
     const struct vcpu_config config = {
         .index = n,
+        .topology = &m->config.smp.topology,
         .model = &m->model,
         .bus = m->bus,
         .memory = m->memory,

@@ -16,6 +16,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "base/state.h"
+#include "cpu/topology.h"
 #include "machine/loader.h"
 #include "mmu/mmu.h"
 
@@ -38,6 +39,12 @@ enum machine_p2m {
     MACHINE_P2M_SCATTER,  /* RAM pages permuted, by the seed of the configuration: for tests */
 };
 
+/* Processors; all zero: one. */
+struct machine_smp {
+    struct cpu_topology topology;
+    unsigned count; /* cpu_topology_count(&topology); MACHINE_VCPU_MAX (mmu/memory.h) at most */
+};
+
 /* What the machine asks of its surroundings; any pointer may be NULL. */
 struct machine_host {
     void *opaque;
@@ -58,6 +65,7 @@ struct machine_host {
 struct machine_config {
     uint64_t memory_size;    /* bytes of RAM, rounded up to MiB; MACHINE_MEMORY_MIN to _MAX */
     const char *cpu;         /* as in -cpu, or NULL for the default model */
+    struct machine_smp smp;
     struct mmu_options mmu;  /* policies of every vCPU's MMU; all zero: mmu_default_options */
     enum machine_p2m p2m;
     bool deterministic;      /* else parallel */

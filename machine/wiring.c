@@ -460,7 +460,7 @@ static void create_lapic(struct machine_processor *p)
 {
     struct machine *m = p->machine;
     const struct lapic_config config = {
-        .id = p->vcpu->index,
+        .id = p->vcpu->apic_id,
         .boot_processor = p->vcpu->index == 0,
         .physical_address_bits = m->model.physical_bits,
         .tsc_hz = MACHINE_TSC_HZ,

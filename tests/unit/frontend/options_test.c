@@ -233,10 +233,57 @@ START_TEST(what_is_unknown_is_named_with_the_nearest_spelling)
 }
 END_TEST
 
+static void arranged(const char *line, unsigned sockets, unsigned cores, unsigned threads)
+{
+    const struct machine_smp *smp = &o.machine.smp;
+
+    good(line);
+    ck_assert_msg(smp->topology.sockets == sockets && smp->topology.cores == cores &&
+                      smp->topology.threads == threads,
+                  "%s: %u x %u x %u", line, smp->topology.sockets, smp->topology.cores,
+                  smp->topology.threads);
+    ck_assert_uint_eq(smp->count, sockets * cores * threads);
+}
+
+/* The arrangements are those of QEMU's machine types since 6.2. */
+START_TEST(processors_are_cores_unless_arranged_otherwise)
+{
+    arranged("", 1, 1, 1);
+    arranged("-smp 1", 1, 1, 1);
+    arranged("-smp 4", 1, 4, 1);
+    arranged("-smp cpus=64", 1, 64, 1);
+    arranged("-smp 8,sockets=2", 2, 4, 1);
+    arranged("-smp 8,cores=2", 4, 2, 1);
+    arranged("-smp 8,threads=2", 1, 4, 2);
+    arranged("-smp 8,sockets=2,cores=2", 2, 2, 2);
+    arranged("-smp 8,cores=2,threads=2", 2, 2, 2);
+    arranged("-smp 8,sockets=2,threads=2", 2, 2, 2);
+    arranged("-smp 6,sockets=1,cores=3,threads=2,maxcpus=6", 1, 3, 2);
+    arranged("-smp maxcpus=4", 1, 4, 1);
+    arranged("-smp sockets=3", 3, 1, 1);
+    arranged("-smp cores=3,threads=2", 1, 3, 2);
+    arranged("-smp 4,dies=1,clusters=1,modules=1,books=1,drawers=1", 1, 4, 1);
+    arranged("-smp 2 -smp 4,sockets=2 -smp threads=2", 2, 1, 2);
+}
+END_TEST
+
+START_TEST(arrangements_that_do_not_come_out_even_are_refused)
+{
+    bad("-smp 4,sockets=3", "-smp: 3 sockets x 1 cores x 1 threads are 3 processors, not 4");
+    bad("-smp 2,cores=4", "-smp: 0 sockets x 4 cores");
+    bad("-smp 4,sockets=1,cores=1,threads=2", "are 2 processors, not 4");
+    bad("-smp 2,maxcpus=4", "cpus=2 is less than maxcpus=4: there is no firmware");
+    bad("-smp 2,cores=1,maxcpus=1", "cpus=2 is more than maxcpus=1");
+    bad("-smp 65", "-smp: 65 is too large, 64 at most");
+    bad("-smp sockets=8,cores=8,threads=8", "-smp: 512 processors, 64 at most");
+    bad("-smp cores=0", "-smp: cores: 0: there is at least one");
+    bad("-smp 4,dies=2", "dies=2 is not there");
+    bad("-smp 4,sokets=2", "sockets");
+}
+END_TEST
+
 START_TEST(what_would_be_a_lie_is_refused)
 {
-    bad("-smp 2", "only 1 processor");
-    bad("-smp 1,cores=4", "only 1 processor");
     bad("-enable-kvm", "without hardware virtualization");
     bad("-accel kvm", "'kvm'");
     bad("-machine q35,accel=kvm", "'kvm'");
@@ -441,6 +488,8 @@ int main(void)
     tcase_add_test(tc, log_items_add_up);
     tcase_add_test(tc, a_trace_needs_a_file);
     tcase_add_test(tc, what_is_unknown_is_named_with_the_nearest_spelling);
+    tcase_add_test(tc, processors_are_cores_unless_arranged_otherwise);
+    tcase_add_test(tc, arrangements_that_do_not_come_out_even_are_refused);
     tcase_add_test(tc, what_would_be_a_lie_is_refused);
     tcase_add_test(tc, bad_values_are_named);
     tcase_add_test(tc, monitors_have_back_ends);
