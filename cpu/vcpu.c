@@ -265,9 +265,9 @@ static void restore_attention(struct vcpu *cpu, uint32_t attention)
 {
     uint32_t resume = cpu->eflags & EFLAGS_RF;
 
-    cpu->attention = attention & (VCPU_ATTENTION_HALTED | VCPU_ATTENTION_SHADOW |
-                                  VCPU_ATTENTION_SHADOW_SS | VCPU_ATTENTION_DEBUG |
-                                  VCPU_ATTENTION_STARTUP);
+    cpu->attention =
+        attention & (VCPU_ATTENTION_HALTED | VCPU_ATTENTION_SHADOW | VCPU_ATTENTION_SHADOW_SS |
+                     VCPU_ATTENTION_DEBUG | VCPU_ATTENTION_STARTUP);
     cpu->debug.hits = attention >> ATTENTION_HITS_SHIFT;
     cpu->block = NULL;
     debug_registers_changed(cpu);

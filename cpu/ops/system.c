@@ -80,8 +80,8 @@ OP(monitor)
     NEXT;
 }
 
-/* Waits for an interrupt or for a store that changes the line. Bit 0 of ECX, interrupts wake even if
- * masked, makes it return at once, which is allowed; and so does a line that is no RAM. */
+/* Waits for an interrupt or for a store that changes the line. Bit 0 of ECX, interrupts wake even
+ * if masked, makes it return at once, which is allowed; and so does a line that is no RAM. */
 OP(mwait)
 {
     if (cpu->gpr[GPR_RCX] & ~1ull)
