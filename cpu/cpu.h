@@ -228,7 +228,7 @@ enum vcpu_attention {
     VCPU_ATTENTION_SHADOW_SS = 1 << 8, /* MOV SS or POP SS just ran: no #DB either (SDM 3A 6.8.3) */
     VCPU_ATTENTION_STEPPED = 1 << 9, /* the running instruction sees to its own single-step trap */
     VCPU_ATTENTION_RECORD = 1 << 10, /* IA32_DEBUGCTL.LBR is set: look at every instruction */
-    VCPU_ATTENTION_STARTUP = 1 << 11, /* waits for a start-up message, and for nothing else but INIT */
+    VCPU_ATTENTION_STARTUP = 1 << 11, /* waits for a start-up message; but for INIT, nothing else */
     VCPU_ATTENTION_YIELD = 1 << 12,   /* PAUSE just ran, and vcpu.yields */
 };
 
@@ -357,7 +357,7 @@ struct vcpu {
     bool x87_error_pin;       /* FERR#, with CR0.NE = 0 */
     bool x87_ignore;          /* IGNNE#: set by the chipset, falls with FERR# */
     uint64_t instructions;    /* retired, at block boundaries; inside: vcpu_instructions */
-    uint64_t clock_lead;      /* clock.instructions less this vCPU's: what the others have retired */
+    uint64_t clock_lead;      /* clock.instructions less this vCPU's: what others retired */
     uint64_t tsc_offset;      /* TSC = clock * tsc_hz + this */
     uint64_t random_state;    /* RDRAND: seeded, deterministic */
 
