@@ -69,7 +69,7 @@ _Static_assert(FEATURE_COUNT > 64 && FEATURE_COUNT <= 128, "the model table has 
 
 #define SIGNATURE 0x000206a7u /* family 6, model 2Ah, stepping 7 */
 #define INTEL     "GenuineIntel"
-#define AMD       "AuthenticAMD"
+#define AMD       CPU_VENDOR_AMD
 #define BRAND     "Gnomon Virtual CPU"
 
 const struct cpu_model cpu_models[] = {
@@ -243,7 +243,7 @@ static uint32_t text32(const char *text, unsigned at)
 static void leaf_1(struct vcpu *cpu, uint32_t out[4])
 {
     out[EAX] = cpu->model->signature;
-    out[EBX] = cpu->apic_id << 24 | 1u << 16 | 8u << 8; /* APIC id, one logical, 64-byte CLFLUSH */
+    out[EBX] = cpu->apic_id << 24 | 1u << 16 | 8u << 8; /* one logical, 64-byte CLFLUSH */
     /* Always there: DE PSE PAE MCE APIC MTRR PGE MCA PAT PSE36. */
     out[EDX] = BIT(2) | BIT(3) | BIT(6) | BIT(7) | BIT(9) | BIT(12) | BIT(13) | BIT(14) | BIT(16) |
                BIT(17);
@@ -292,6 +292,8 @@ static void leaf_d(struct vcpu *cpu, uint32_t subleaf, uint32_t out[4])
     }
 }
 
+#define EXTENDED_MAX 0x80000008u /* of one processor */
+
 static void leaf_extended(struct vcpu *cpu, uint32_t leaf, uint32_t out[4])
 {
     char brand[48] = {0};
@@ -299,7 +301,7 @@ static void leaf_extended(struct vcpu *cpu, uint32_t leaf, uint32_t out[4])
 
     switch (leaf) {
     case 0x80000000u:
-        out[EAX] = 0x80000008u;
+        out[EAX] = cpuid_topology_extended_max(cpu, EXTENDED_MAX);
         break;
     case 0x80000002u:
     case 0x80000003u:
@@ -366,11 +368,13 @@ void cpu_cpuid(struct vcpu *cpu, uint32_t leaf, uint32_t subleaf, uint32_t out[4
         return;
     }
     /* Beyond the highest leaf Intel processors answer with the highest basic one. */
-    if ((leaf > 0x16 && leaf < 0x40000000u) || leaf > 0x80000008u)
+    if ((leaf > 0x16 && leaf < 0x40000000u) ||
+        leaf > cpuid_topology_extended_max(cpu, EXTENDED_MAX))
         leaf = 0x16;
     if (leaf >= 0x80000000u)
         leaf_extended(cpu, leaf, out);
     else
         leaf_basic(cpu, leaf, subleaf, out);
     add_features(cpu, leaf, leaf == 7 || leaf == 0xd ? subleaf : 0, out);
+    cpuid_add_topology(cpu, leaf, subleaf, out);
 }

@@ -70,6 +70,7 @@
 
 /* Local APIC ids and processor uids of MADT_LAPIC are bytes; FFh is everybody. */
 #define PROCESSOR_MAX 255
+#define APIC_ID_LAST  254
 
 /* The area that is being filled. */
 struct tables {
@@ -210,7 +211,8 @@ static void put_override(uint8_t *p, uint8_t irq, uint32_t gsi, uint16_t flags)
 
 static uint8_t *write_madt(struct tables *t, const struct loader_target *target)
 {
-    size_t length = 44 + 8u * target->cpu_count + 12 + 2 * 10 + 6;
+    unsigned cpu_count = cpu_topology_count(&target->topology);
+    size_t length = 44 + 8u * cpu_count + 12 + 2 * 10 + 6;
     uint8_t *madt = allocate(t, length, 16), *p;
 
     if (madt == NULL)
@@ -218,11 +220,11 @@ static uint8_t *write_madt(struct tables *t, const struct loader_target *target)
     le32_put(madt + 36, LAPIC_DEFAULT_BASE);
     le32_put(madt + 40, MADT_PCAT_COMPAT);
     p = madt + 44;
-    for (unsigned n = 0; n < target->cpu_count; n++, p += 8) {
+    for (unsigned n = 0; n < cpu_count; n++, p += 8) {
         p[0] = MADT_LAPIC;
         p[1] = 8;
         p[2] = (uint8_t)n;
-        p[3] = (uint8_t)n;
+        p[3] = (uint8_t)cpu_topology_apic_id(&target->topology, n);
         le32_put(p + 4, MADT_ENABLED);
     }
     p[0] = MADT_IOAPIC;
@@ -314,12 +316,15 @@ static bool write_tables(struct tables *t, const struct loader_target *target)
 
 bool acpi_install(const struct loader_target *target, gpa_t *rsdp, struct error *err)
 {
+    unsigned cpu_count = cpu_topology_count(&target->topology);
     struct tables t = {0};
     bool ok;
 
-    if (target->cpu_count > PROCESSOR_MAX)
-        return error_set(err, "ACPI tables: %u processors, %u at most", target->cpu_count,
-                         PROCESSOR_MAX);
+    if (cpu_count > PROCESSOR_MAX)
+        return error_set(err, "ACPI tables: %u processors, %u at most", cpu_count, PROCESSOR_MAX);
+    if (cpu_topology_apic_id(&target->topology, cpu_count - 1) > APIC_ID_LAST)
+        return error_set(err, "ACPI tables: APIC ids of %u processors do not fit a byte",
+                         cpu_count);
     t.bytes = host_alloc(ACPI_TABLES_SIZE);
     CHECK(write_tables(&t, target)); /* 255 processors take a third of the room */
     ok = bus_load(target->bus, gpa(ACPI_TABLES_BASE), t.bytes, t.used);

@@ -17,7 +17,8 @@
 #define ACPI_TABLES_SIZE 0x10000u
 
 /* Writes the tables through target->bus (bus_load) and says where the RSDP is. The same target
- * gives the same bytes. False and err when they do not fit (more than 255 processors). */
+ * gives the same bytes. False and err when they do not fit (more than 255 processors, or
+ * APIC ids above 254). */
 bool acpi_install(const struct loader_target *target, gpa_t *rsdp, struct error *err);
 
 #endif

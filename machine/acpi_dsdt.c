@@ -380,6 +380,6 @@ void acpi_dsdt_write(struct aml *a, const struct loader_target *target)
     write_pci(a, target);
     if (target->hpet)
         write_hpet(a);
-    write_processors(a, target->cpu_count);
+    write_processors(a, cpu_topology_count(&target->topology));
     aml_end(a);
 }

@@ -35,7 +35,7 @@ bool machine_boot(struct machine *m, struct error *err)
         .log = m->log,
         .ram_below_4g = low,
         .ram_above_4g = m->config.memory_size - low,
-        .cpu_count = m->processor_count,
+        .topology = m->config.smp.topology,
         .hpet = m->hpet != NULL,
         .pm_base = PM_DEFAULT_BASE,
         .pvpanic_port = m->pvpanic != NULL ? PVPANIC_PORT : 0,

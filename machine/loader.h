@@ -17,6 +17,7 @@
 #define MACHINE_LOADER_H
 
 #include "base/error.h"
+#include "cpu/topology.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -35,7 +36,7 @@ struct loader_target {
     struct log *log;       /* LOG_LOADER says what went where; never NULL */
     uint64_t ram_below_4g; /* where RAM ends below 4 GiB: 1 MiB to c0000000h, page aligned */
     uint64_t ram_above_4g; /* bytes of RAM from 4 GiB on, page aligned, may be 0 */
-    unsigned cpu_count;    /* at least 1 */
+    struct cpu_topology topology; /* its processors; zeroed: one */
     bool hpet;             /* there is an HPET at its standard place */
     uint16_t pm_base;      /* ports of the ACPI power management block (PM_DEFAULT_BASE) */
     uint16_t pvpanic_port; /* 0: none */

@@ -27,7 +27,7 @@
 #define INTERMEDIATE_OFFSET 0x10 /* of "_DMI_" in the 32-bit one */
 #define INTERMEDIATE_SIZE   0x0f
 
-#define PROCESSOR_MAX 255
+#define SOCKET_MAX 255
 
 /* Handles */
 #define HANDLE_BIOS           0x0000
@@ -56,6 +56,8 @@
 #define PROCESSOR_CENTRAL    3
 #define PROCESSOR_ENABLED    0x41 /* socket populated, enabled */
 #define PROCESSOR_64BIT      0x0004
+#define PROCESSOR_CORES      0x0008 /* several */
+#define PROCESSOR_THREADS    0x0010 /* several in a core */
 #define NO_CACHE             0xffff
 #define LOCATION_BOARD       3
 #define USE_SYSTEM_MEMORY    3
@@ -180,8 +182,27 @@ static void cpuid_text(struct vcpu *cpu, const uint32_t *leaves, unsigned count,
         text[n - 1] = 0;
 }
 
-/* 7.5: each a package with one core. Speeds are unknown: they are the host's. */
-static void write_processor(struct structures *s, struct vcpu *cpu, unsigned n)
+/* Cores and threads of a socket: bytes, FFh for many, and words with the real number. */
+static void put_counts(uint8_t *p, const struct cpu_topology *t)
+{
+    unsigned threads = cpu_topology_per_socket(t), cores = MAX(t->cores, 1u);
+    const unsigned counts[3] = {cores, cores, threads}; /* those enabled are the second */
+    uint16_t characteristics = PROCESSOR_64BIT;
+
+    for (unsigned i = 0; i < ARRAY_SIZE(counts); i++) {
+        p[0x23 + i] = (uint8_t)MIN(counts[i], 0xffu);
+        le16_put(p + 0x2a + 2 * i, (uint16_t)counts[i]);
+    }
+    if (cores > 1)
+        characteristics |= PROCESSOR_CORES;
+    if (threads > cores)
+        characteristics |= PROCESSOR_THREADS;
+    le16_put(p + 0x26, characteristics);
+}
+
+/* 7.5: a socket. Speeds are unknown: they are the host's. */
+static void write_processor(struct structures *s, struct vcpu *cpu, const struct cpu_topology *t,
+                            unsigned n)
 {
     static const uint32_t vendor_leaf[] = {0};
     static const uint32_t brand_leaves[] = {0x80000002, 0x80000003, 0x80000004};
@@ -207,12 +228,8 @@ static void write_processor(struct structures *s, struct vcpu *cpu, unsigned n)
     le16_put(p + 0x1a, NO_CACHE);
     le16_put(p + 0x1c, NO_CACHE);
     le16_put(p + 0x1e, NO_CACHE);
-    p[0x23] = p[0x24] = p[0x25] = 1; /* cores, enabled cores, threads */
-    le16_put(p + 0x26, PROCESSOR_64BIT);
     le16_put(p + 0x28, OTHER);
-    le16_put(p + 0x2a, 1);
-    le16_put(p + 0x2c, 1);
-    le16_put(p + 0x2e, 1);
+    put_counts(p, t);
     end(s);
 }
 
@@ -286,8 +303,8 @@ static void write_structures(struct structures *s, const struct loader_target *t
     write_bios(s);
     write_system(s);
     write_chassis(s);
-    for (unsigned n = 0; n < target->cpu_count; n++)
-        write_processor(s, target->cpu, n);
+    for (unsigned n = 0; n < MAX(target->topology.sockets, 1u); n++)
+        write_processor(s, target->cpu, &target->topology, n);
     write_memory_array(s, size);
     write_memory_device(s, size);
     write_mapped_address(s, 0, 0, target->ram_below_4g);
@@ -345,9 +362,9 @@ bool smbios_install(const struct loader_target *target, gpa_t *anchor, struct er
     uint8_t *bytes;
     bool ok;
 
-    if (target->cpu_count > PROCESSOR_MAX)
-        return error_set(err, "SMBIOS: %u processors, %u at most", target->cpu_count,
-                         PROCESSOR_MAX);
+    if (target->topology.sockets > SOCKET_MAX)
+        return error_set(err, "SMBIOS: %u sockets, %u at most", target->topology.sockets,
+                         SOCKET_MAX);
     bytes = host_alloc(SMBIOS_SIZE);
     s.bytes = bytes + STRUCTURES_OFFSET;
     s.size = SMBIOS_SIZE - STRUCTURES_OFFSET;

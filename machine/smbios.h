@@ -17,7 +17,7 @@
 #define SMBIOS_SIZE 0x10000u
 
 /* Writes both entry points and the structures through target->bus (bus_load) and says where the
- * 64-bit entry point is. False and err when they do not fit (more than 255 processors). */
+ * 64-bit entry point is. False and err when they do not fit (more than 255 sockets). */
 bool smbios_install(const struct loader_target *target, gpa_t *anchor, struct error *err);
 
 #endif

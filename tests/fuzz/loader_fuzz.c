@@ -82,7 +82,6 @@ static void create_machine(void)
         .log = &machine.log,
         .ram_below_4g = RAM_LOW,
         .ram_above_4g = RAM_HIGH,
-        .cpu_count = 1,
         .pm_base = 0x600,
     };
     atexit(destroy_machine);

@@ -18,12 +18,13 @@ fail() {
     exit 1
 }
 
-# check <RAM below 4 GiB> <above> <processors>
+# check <RAM below 4 GiB> <above> <sockets> <cores> <threads>
 check() {
     local table
     mkdir "$folder/$1-$3"
     cd "$folder/$1-$3"
-    TABLES_BELOW=$1 TABLES_ABOVE=$2 TABLES_CPUS=$3 "$program" --dump >log || fail "no tables"
+    export TABLES_BELOW=$1 TABLES_ABOVE=$2 TABLES_SOCKETS=$3 TABLES_CORES=$4 TABLES_THREADS=$5
+    "$program" --dump >log || fail "no tables"
     for table in *.dat; do
         iasl -d "$table" >log 2>&1 || fail "$table: not disassembled"
         ! grep -Eiq 'error|warning|invalid|could not' log || fail "$table: disassembled with errors"
@@ -35,7 +36,7 @@ check() {
     { cmp -l DSDT.dat DSDT.aml 2>&1 || true; } |
         awk '$1 != 10 && ($1 < 29 || $1 > 36) { other = 1 } /EOF/ { other = 1 } END { exit other }' ||
         fail "the DSDT became another one by disassembling and compiling"
-    echo "$1 + $2 bytes of RAM, $3 processors:" ./*.dat
+    echo "$1 + $2 bytes of RAM, $3 sockets, $4 cores, $5 threads:" ./*.dat
 }
 
 # The routing of PIRQC# (IRQ 10, its status and descriptor; the same once disabled), and the last
@@ -56,9 +57,9 @@ check_routing() {
 }
 
 mib=$((1 << 20))
-check $mib 0 1
-check $((64 * mib)) 0 1
-check $((3072 * mib)) 0 2
-check $((2048 * mib)) $((3072 * mib)) 64
-check $((512 * mib)) 0 255
+check $mib 0 1 1 1
+check $((64 * mib)) 0 1 1 1
+check $((3072 * mib)) 0 2 3 2
+check $((2048 * mib)) $((3072 * mib)) 1 64 1
+check $((512 * mib)) 0 255 1 1
 check_routing $((512 * mib))-255

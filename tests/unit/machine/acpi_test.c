@@ -1,7 +1,7 @@
 /*
  * Without arguments: reads the tables back. With --dump: writes each of them to <signature>.dat in
- * the current folder, for acpi_iasl.sh; TABLES_BELOW, TABLES_ABOVE (bytes of RAM) and TABLES_CPUS
- * in the environment describe the machine.
+ * the current folder, for acpi_iasl.sh; TABLES_BELOW, TABLES_ABOVE (bytes of RAM), TABLES_SOCKETS,
+ * TABLES_CORES and TABLES_THREADS in the environment describe the machine.
  */
 #include "machine/acpi.h"
 
@@ -184,7 +184,7 @@ START_TEST(everything_lies_in_the_reserved_area)
     static const uint8_t zeros[0x10000];
 
     fixture_create(&f);
-    f.rig.target.cpu_count = 255;
+    f.rig.target.topology.sockets = 255;
     install(&f);
     ck_assert_mem_eq(tables_rig_at(&f.rig, ACPI_TABLES_BASE + ACPI_TABLES_SIZE, 0x10000), zeros,
                      0x10000);
@@ -279,7 +279,7 @@ START_TEST(the_madt_lists_processors_and_interrupts)
     unsigned lapics = 0, ioapics = 0, overrides = 0, nmis = 0;
 
     fixture_create(&f);
-    f.rig.target.cpu_count = 5;
+    f.rig.target.topology.sockets = 5;
     install(&f);
     p = need(&f, "APIC");
     end = p + le32_get(p + 4);
@@ -316,6 +316,29 @@ START_TEST(the_madt_lists_processors_and_interrupts)
     ck_assert_uint_eq(ioapics, 1);
     ck_assert_uint_eq(overrides, 2);
     ck_assert_uint_eq(nmis, 1);
+    fixture_destroy(&f);
+}
+END_TEST
+
+/* Sockets begin at powers of two, and so do cores; uids have no gaps. */
+START_TEST(the_madt_has_the_apic_ids_of_the_topology)
+{
+    static const uint8_t ids[] = {0, 1, 2, 3, 4, 5, 8, 9, 10, 11, 12, 13};
+    struct fixture f;
+    const uint8_t *p;
+
+    fixture_create(&f);
+    f.rig.target.topology = (struct cpu_topology){2, 3, 2};
+    install(&f);
+    p = need(&f, "APIC") + 44;
+    for (unsigned n = 0; n < ARRAY_SIZE(ids); n++, p += 8) {
+        const uint8_t expected[8] = {0, 8, (uint8_t)n, ids[n], 1, 0, 0, 0};
+
+        ck_assert_mem_eq(p, expected, sizeof(expected));
+    }
+    ck_assert_uint_eq(p[0], 1); /* the I/O APIC follows */
+    ck_assert(has_device(&f, "C00B"));
+    ck_assert(!has_device(&f, "C00C"));
     fixture_destroy(&f);
 }
 END_TEST
@@ -410,7 +433,7 @@ START_TEST(processors_have_the_uids_of_the_madt)
     static const uint8_t uid[] = {0x08, '_', 'U', 'I', 'D', 0x0a, 0xfe};
 
     fixture_create(&f);
-    f.rig.target.cpu_count = 255;
+    f.rig.target.topology.sockets = 255;
     install(&f);
     ck_assert(span_contains(device(&f, "C0FE"), uid, sizeof(uid)));
     ck_assert(!has_device(&f, "C0FF"));
@@ -480,9 +503,13 @@ START_TEST(too_many_processors_are_an_error)
     gpa_t at;
 
     fixture_create(&f);
-    f.rig.target.cpu_count = 256;
+    f.rig.target.topology.sockets = 256;
     ck_assert(!acpi_install(&f.rig.target, &at, &err));
     ck_assert(strstr(err.text, "256 processors") != NULL);
+    f.rig.target.topology = (struct cpu_topology){14, 3, 5}; /* the last id is 13 * 32 + 20 */
+    err = (struct error){0};
+    ck_assert(!acpi_install(&f.rig.target, &at, &err));
+    ck_assert(strstr(err.text, "210 processors do not fit a byte") != NULL);
     fixture_destroy(&f);
 }
 END_TEST
@@ -550,6 +577,7 @@ int main(int argc, char **argv)
     tcase_add_test(tc, the_facs_is_aligned_and_known_to_the_fadt);
     tcase_add_test(tc, boot_flags_follow_the_serial_ports);
     tcase_add_test(tc, the_madt_lists_processors_and_interrupts);
+    tcase_add_test(tc, the_madt_has_the_apic_ids_of_the_topology);
     tcase_add_test(tc, an_hpet_has_a_table_and_a_device);
     tcase_add_test(tc, soft_off_is_type_0);
     tcase_add_test(tc, serial_ports_are_there_or_not);

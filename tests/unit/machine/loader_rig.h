@@ -59,7 +59,6 @@ static inline void loader_rig_create(struct loader_rig *r, uint64_t low, uint64_
         .log = &r->log,
         .ram_below_4g = low * MIB,
         .ram_above_4g = high * MIB,
-        .cpu_count = 1,
         .pm_base = 0x600,
         .serial_ports = 0x3,
         .seed = 1,

@@ -165,7 +165,7 @@ START_TEST(handles_are_unique)
     struct fixture f;
 
     fixture_create(&f);
-    f.rig.target.cpu_count = 255;
+    f.rig.target.topology.sockets = 255;
     f.rig.target.ram_above_4g = GIB;
     install(&f);
     for (unsigned i = 0; i < f.count; i++) {
@@ -176,14 +176,14 @@ START_TEST(handles_are_unique)
 }
 END_TEST
 
-START_TEST(each_processor_is_what_cpuid_says)
+START_TEST(each_socket_is_what_cpuid_says)
 {
     struct fixture f;
     const struct structure *s;
     uint32_t r[4];
 
     fixture_create(&f);
-    f.rig.target.cpu_count = 3;
+    f.rig.target.topology.sockets = 3;
     install(&f);
     s = find(&f, 4, 2);
     ck_assert(s != NULL && find(&f, 4, 3) == NULL);
@@ -194,6 +194,44 @@ START_TEST(each_processor_is_what_cpuid_says)
     ck_assert_uint_eq(le32_get(s->bytes + 0x08), r[0]);
     ck_assert_uint_eq(le32_get(s->bytes + 0x0c), r[3]);
     fixture_destroy(&f);
+}
+END_TEST
+
+/* One structure a socket; cores, enabled cores and threads of the whole socket in it. */
+static void check_counts(struct cpu_topology t, const uint8_t bytes[3], const uint16_t words[3],
+                         uint16_t characteristics)
+{
+    struct fixture f;
+
+    fixture_create(&f);
+    f.rig.target.topology = t;
+    install(&f);
+    for (unsigned n = 0; n < t.sockets; n++) {
+        const struct structure *s = find(&f, 4, n);
+
+        ck_assert(s != NULL);
+        ck_assert_mem_eq(s->bytes + 0x23, bytes, 3);
+        for (unsigned i = 0; i < 3; i++)
+            ck_assert_uint_eq(le16_get(s->bytes + 0x2a + 2 * i), words[i]);
+        ck_assert_uint_eq(le16_get(s->bytes + 0x26), characteristics);
+        ck_assert_uint_eq(s->bytes[0x18], 0x41); /* populated, enabled */
+    }
+    ck_assert(find(&f, 4, t.sockets) == NULL);
+    fixture_destroy(&f);
+}
+
+START_TEST(a_socket_says_how_many_cores_and_threads_it_has)
+{
+    check_counts((struct cpu_topology){1, 1, 1}, (const uint8_t[]){1, 1, 1},
+                 (const uint16_t[]){1, 1, 1}, 0x04);
+    check_counts((struct cpu_topology){2, 3, 2}, (const uint8_t[]){3, 3, 6},
+                 (const uint16_t[]){3, 3, 6}, 0x1c);
+    check_counts((struct cpu_topology){2, 4, 1}, (const uint8_t[]){4, 4, 4},
+                 (const uint16_t[]){4, 4, 4}, 0x0c);
+    check_counts((struct cpu_topology){3, 1, 2}, (const uint8_t[]){1, 1, 2},
+                 (const uint16_t[]){1, 1, 2}, 0x14);
+    check_counts((struct cpu_topology){1, 200, 2}, (const uint8_t[]){200, 200, 255},
+                 (const uint16_t[]){200, 200, 400}, 0x1c);
 }
 END_TEST
 
@@ -255,16 +293,16 @@ START_TEST(an_array_of_two_tebibytes_needs_the_extended_fields)
 }
 END_TEST
 
-START_TEST(too_many_processors_are_an_error)
+START_TEST(too_many_sockets_are_an_error)
 {
     struct fixture f;
     struct error err = {0};
     gpa_t at;
 
     fixture_create(&f);
-    f.rig.target.cpu_count = 256;
+    f.rig.target.topology.sockets = 256;
     ck_assert(!smbios_install(&f.rig.target, &at, &err));
-    ck_assert(strstr(err.text, "256 processors") != NULL);
+    ck_assert(strstr(err.text, "256 sockets") != NULL);
     fixture_destroy(&f);
 }
 END_TEST
@@ -308,9 +346,10 @@ int main(int argc, char **argv)
     tcase_add_test(tc, the_32_bit_entry_point_leads_there_too);
     tcase_add_test(tc, the_system_is_gnomon);
     tcase_add_test(tc, handles_are_unique);
-    tcase_add_test(tc, each_processor_is_what_cpuid_says);
+    tcase_add_test(tc, each_socket_is_what_cpuid_says);
+    tcase_add_test(tc, a_socket_says_how_many_cores_and_threads_it_has);
     tcase_add_test(tc, memory_is_what_the_machine_has);
     tcase_add_test(tc, an_array_of_two_tebibytes_needs_the_extended_fields);
-    tcase_add_test(tc, too_many_processors_are_an_error);
+    tcase_add_test(tc, too_many_sockets_are_an_error);
     return run_suite("smbios", tc);
 }

@@ -51,7 +51,6 @@ static inline void tables_rig_create(struct tables_rig *r)
         .cpu = vcpu_create(&config),
         .log = &r->log,
         .ram_below_4g = 512 << 20,
-        .cpu_count = 1,
         .hpet = true,
         .pm_base = 0x600,
         .pvpanic_port = 0x505,
@@ -105,7 +104,9 @@ static inline void tables_rig_from_environment(struct tables_rig *r)
 {
     r->target.ram_below_4g = tables_rig_number("TABLES_BELOW");
     r->target.ram_above_4g = tables_rig_number("TABLES_ABOVE");
-    r->target.cpu_count = (unsigned)tables_rig_number("TABLES_CPUS");
+    r->target.topology.sockets = (unsigned)tables_rig_number("TABLES_SOCKETS");
+    r->target.topology.cores = (unsigned)tables_rig_number("TABLES_CORES");
+    r->target.topology.threads = (unsigned)tables_rig_number("TABLES_THREADS");
 }
 
 #endif
