@@ -2,7 +2,7 @@
 #
 #   kernel_image                          prints the path of Debian's vmlinuz
 #   kernel_modules                        prints the path of its lib/modules/<version>
-#   busybox_initramfs interactive|headless  prints the path of an initramfs: a shell, or an init
+#   busybox_initramfs interactive|headless|smp  prints the path of an initramfs: a shell, or an init
 #                                         that prints BOOT_OK and powers off
 #   initramfs <name> <init file> [<file>=<path inside>...]  the same with an init of one's own
 #   debian_installer                      prints the paths of the installer's kernel and initrd
@@ -167,7 +167,7 @@ initramfs() {
 busybox_initramfs() {
     local init=$images_root/tests/boot/init-$1
     [ -f "$init" ] || {
-        images_say "busybox_initramfs: '$1' is neither interactive nor headless"
+        images_say "busybox_initramfs: there is no init-$1"
         return 1
     }
     initramfs "$1" "$init"
