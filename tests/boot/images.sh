@@ -144,19 +144,32 @@ images_pack() {
     done
     (
         set -o pipefail
-        cd "$work/root" && find . -print0 | sort -z |
+        cd "$work/root" && find . -exec touch -h -d @0 {} + && find . -print0 | sort -z |
             cpio --quiet --null -o -H newc -R 0:0 --reproducible | gzip -n -6 >"$work/image"
     ) && mv "$work/image" "$image" && rm -rf "$work"
 }
 
-initramfs() {
-    local name=$1 init=$2 image=$images_cache/initramfs-$1.gz extra newest=
-    shift 2
-    for extra in "${BASH_SOURCE[0]}" "$init" "${@%%=*}"; do
-        [ "$image" -nt "$extra" ] || newest=$extra
+# Is the image newer than all of the files?
+images_is_new() {
+    local image=$1 file
+    shift
+    for file in "$@"; do
+        [ "$image" -nt "$file" ] || return 1
     done
-    if [ -n "$newest" ]; then
-        images_locked images_pack "$image" "$init" "$@" || {
+}
+
+# Packs the image unless somebody else has done so while this one waited for the lock.
+images_pack_once() {
+    local files=("${@:3}")
+
+    images_is_new "$1" "${BASH_SOURCE[0]}" "$2" "${files[@]%%=*}" || images_pack "$@"
+}
+
+initramfs() {
+    local name=$1 init=$2 image=$images_cache/initramfs-$1.gz
+    shift 2
+    if ! images_is_new "$image" "${BASH_SOURCE[0]}" "$init" "${@%%=*}"; then
+        images_locked images_pack_once "$image" "$init" "$@" || {
             images_say "cannot make the initramfs $name"
             return 1
         }
