@@ -8,9 +8,9 @@
 
 /* The first processor starts the other at 20000h, then counts at 300000h for ever. */
 #define START_OTHER                                                                                \
-    "movw $(7f-5f), 8\n movw $0x2000, 10\n"                                                         \
+    "movw $(7f-5f), 8\n movw $0x2000, 10\n"                                                        \
     "mov $0xfee00000, %ebx\n movl $0x1ff, 0xf0(%rbx)\n"                                            \
-    "lea 5f(%rip), %rsi\n mov $0x20000, %edi\n mov $(6f-5f), %ecx\n rep movsb\n"                    \
+    "lea 5f(%rip), %rsi\n mov $0x20000, %edi\n mov $(6f-5f), %ecx\n rep movsb\n"                   \
     "movl $0xc4500, 0x300(%rbx)\n movl $0xc4620, 0x300(%rbx)\n"                                    \
     "1: incq 0x300000\n jmp 1b\n .code16\n"
 
