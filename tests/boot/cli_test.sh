@@ -220,7 +220,7 @@ test_refusals() {
     refused "not there yet" -nographic -drive file=disk.img
     refused "not there yet" -hda disk.img
     refused "is no option" disk.img
-    refused "only 1 processor" -smp 2
+    refused "64 at most" -smp 65
     refused "hardware virtualization" -enable-kvm
     refused "'kvm'" -accel kvm
     refused "valid: int, in_asm" -d nonsense
