@@ -8,6 +8,7 @@
 #include "cpu/mode.h"
 #include "cpu/special.h"
 
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -105,6 +106,37 @@ static void frame_attach(struct block_cache *c, struct block *b, uint64_t frame)
     f->blocks = b;
 }
 
+/* The block cache of the processor that has the context, or NULL. */
+static struct block_cache *cache_of(struct mmu_context *m)
+{
+    return m == NULL ? NULL : ((struct vcpu *)((char *)m - offsetof(struct vcpu, mmu)))->blocks;
+}
+
+/* Has another processor decoded something in the frame? */
+static bool others_have(const struct block_cache *c, uint64_t frame)
+{
+    const struct machine_memory *memory = c->cpu->mmu.memory;
+
+    for (unsigned n = 0; n < memory->context_end; n++) {
+        struct block_cache *other = cache_of(memory->contexts[n]);
+        const struct code_frame *f;
+
+        if (other == NULL || other == c)
+            continue;
+        f = *frame_slot(other, frame);
+        if (f != NULL && f->blocks != NULL)
+            return true;
+    }
+    return false;
+}
+
+/* The cache has nothing of the frame any more. */
+static void unwatch(struct block_cache *c, uint64_t frame)
+{
+    if (!others_have(c, frame))
+        mmu_frame_unwatch(&c->cpu->mmu, mpa(frame << PAGE_SHIFT), FRAME_WATCH_CODE);
+}
+
 static void frame_detach(struct block_cache *c, struct block *b, uint64_t frame)
 {
     struct code_frame *f = *frame_slot(c, frame);
@@ -121,7 +153,7 @@ static void frame_detach(struct block_cache *c, struct block *b, uint64_t frame)
         f->granules |= granule_mask(offset, length);
     }
     if (f->blocks == NULL)
-        mmu_frame_unwatch(&c->cpu->mmu, mpa(frame << PAGE_SHIFT), FRAME_WATCH_CODE);
+        unwatch(c, frame);
 }
 
 static void block_invalidate(struct block_cache *c, struct block *b)
@@ -152,10 +184,8 @@ static struct block *overlapping(struct block *b, uint64_t frame, unsigned offse
     return NULL;
 }
 
-/* machine_memory.code_overlaps: would a store here invalidate something? Within one frame. */
-static bool code_overlaps(void *opaque, mpa_t address, unsigned length)
+static bool overlaps(struct block_cache *c, mpa_t address, unsigned length)
 {
-    struct block_cache *c = opaque;
     const struct code_frame *f = *frame_slot(c, mpa_frame(address));
     unsigned offset = address.v & 0xfff;
 
@@ -164,9 +194,8 @@ static bool code_overlaps(void *opaque, mpa_t address, unsigned length)
     return overlapping(f->blocks, f->frame, offset, length) != NULL;
 }
 
-static void code_write(void *opaque, mpa_t address, unsigned length)
+static void invalidate(struct block_cache *c, mpa_t address, unsigned length)
 {
-    struct block_cache *c = opaque;
     struct code_frame *f = *frame_slot(c, mpa_frame(address));
     unsigned offset = address.v & 0xfff;
     struct block *b, *next;
@@ -177,6 +206,33 @@ static void code_write(void *opaque, mpa_t address, unsigned length)
          b = overlapping(next, f->frame, offset, length)) {
         next = *block_frame_link(b, f->frame);
         block_invalidate(c, b);
+    }
+}
+
+/* machine_memory.code_overlaps: would a store here invalidate something? Within one frame. */
+static bool code_overlaps(void *opaque, mpa_t address, unsigned length)
+{
+    const struct machine_memory *memory = opaque;
+
+    for (unsigned n = 0; n < memory->context_end; n++) {
+        struct block_cache *c = cache_of(memory->contexts[n]);
+
+        if (c != NULL && overlaps(c, address, length))
+            return true;
+    }
+    return false;
+}
+
+/* machine_memory.code_write: all processors run on this thread. */
+static void code_write(void *opaque, mpa_t address, unsigned length)
+{
+    const struct machine_memory *memory = opaque;
+
+    for (unsigned n = 0; n < memory->context_end; n++) {
+        struct block_cache *c = cache_of(memory->contexts[n]);
+
+        if (c != NULL)
+            invalidate(c, address, length);
     }
 }
 
@@ -197,7 +253,7 @@ struct block_cache *block_cache_create(struct vcpu *cpu)
     forget_lookups(c);
     cpu->mmu.memory->code_write = code_write;
     cpu->mmu.memory->code_overlaps = code_overlaps;
-    cpu->mmu.memory->code_write_opaque = c;
+    cpu->mmu.memory->code_write_opaque = cpu->mmu.memory;
     return c;
 }
 
@@ -216,7 +272,7 @@ void block_cache_drop(struct vcpu *cpu)
 
     for (unsigned n = 0; n < FRAME_SIZE; n++)
         for (struct code_frame *f = c->frames[n]; f != NULL; f = f->next)
-            mmu_frame_unwatch(&cpu->mmu, mpa(f->frame << PAGE_SHIFT), FRAME_WATCH_CODE);
+            unwatch(c, f->frame);
     memset(c->frames, 0, sizeof(c->frames));
     memset(c->hash, 0, sizeof(c->hash));
     c->used = 0;

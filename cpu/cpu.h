@@ -211,6 +211,7 @@ enum vcpu_pending {
     VCPU_PENDING_EXIT = 1 << 5,  /* vcpu_run returns at the next boundary: clock or user wants it */
     VCPU_PENDING_DROP = 1 << 6,  /* decoded blocks are to be dropped: breakpoints changed */
     VCPU_PENDING_MCE = 1 << 7,   /* mce_inject */
+    VCPU_PENDING_STARTUP = 1 << 8, /* a start-up message, for the vector vcpu.startup_vector */
 };
 
 /* The same, known to the vCPU's own thread only. */
@@ -227,11 +228,15 @@ enum vcpu_attention {
     VCPU_ATTENTION_SHADOW_SS = 1 << 8, /* MOV SS or POP SS just ran: no #DB either (SDM 3A 6.8.3) */
     VCPU_ATTENTION_STEPPED = 1 << 9, /* the running instruction sees to its own single-step trap */
     VCPU_ATTENTION_RECORD = 1 << 10, /* IA32_DEBUGCTL.LBR is set: look at every instruction */
+    VCPU_ATTENTION_STARTUP = 1 << 11, /* waits for a start-up message; but for INIT, nothing else */
+    VCPU_ATTENTION_YIELD = 1 << 12,   /* PAUSE just ran, and vcpu.yields */
 };
 
 enum vcpu_exit {
     VCPU_EXIT_BUDGET,   /* all instructions of the budget retired */
-    VCPU_EXIT_HALTED,   /* HLT or MWAIT: nothing to do until something is pending */
+    VCPU_EXIT_HALTED,   /* HLT, MWAIT, or no start-up message yet: nothing to do until something is
+                           pending */
+    VCPU_EXIT_YIELD,    /* PAUSE: it waits for another processor */
     VCPU_EXIT_REQUEST,  /* VCPU_PENDING_EXIT or _RESET was set (the bits are cleared) */
     VCPU_EXIT_SHUTDOWN, /* vcpu.shutdown says why */
     VCPU_EXIT_DEBUG,    /* a point of a debugger on the host: vcpu.debug.stop */
@@ -333,6 +338,12 @@ struct vcpu {
     struct descriptor_table gdtr, idtr;
     struct vcpu_msrs msr;
     uint64_t monitor_address; /* armed by MONITOR; ~0: not */
+    uint64_t monitor_at;      /* machine address of the line; ~0: there is no RAM */
+    uint64_t monitor_line[8]; /* the line as MONITOR found it */
+    bool monitor_waits;       /* HALTED by MWAIT: a store to the line wakes it */
+    bool application;         /* no boot processor: waits for a start-up message after a reset */
+    bool yields;              /* VCPU_EXIT_YIELD is wanted */
+    _Atomic uint8_t startup_vector; /* of the last start-up message */
     uint8_t cr8_shadow;       /* when there is no platform */
     bool nmi_blocked;         /* until IRET */
     bool smm;                 /* in system management mode */
@@ -346,6 +357,7 @@ struct vcpu {
     bool x87_error_pin;       /* FERR#, with CR0.NE = 0 */
     bool x87_ignore;          /* IGNNE#: set by the chipset, falls with FERR# */
     uint64_t instructions;    /* retired, at block boundaries; inside: vcpu_instructions */
+    uint64_t clock_lead;      /* clock.instructions less this vCPU's: what others retired */
     uint64_t tsc_offset;      /* TSC = clock * tsc_hz + this */
     uint64_t random_state;    /* RDRAND: seeded, deterministic */
 
@@ -387,7 +399,7 @@ struct vcpu {
 };
 
 struct vcpu_config {
-    unsigned index;
+    unsigned index; /* 0 is the boot processor */
     const struct cpu_topology *topology; /* copied; NULL: one processor */
     const struct cpu_model *model; /* cpu/cpuid.h */
     struct bus *bus;
@@ -414,8 +426,15 @@ enum vcpu_exit vcpu_run(struct vcpu *cpu, uint64_t instructions);
 /* Any thread: sets or clears pending bits. */
 void vcpu_signal(struct vcpu *cpu, uint32_t set, uint32_t clear);
 
-/* True if something pending would wake a halted processor. */
+/* True if something pending would wake a halted processor, or a processor that waits to be started.
+ */
 bool vcpu_wakeable(const struct vcpu *cpu);
+
+/* True if vcpu_run would do nothing: it sleeps, and nothing wakes it. */
+bool vcpu_asleep(const struct vcpu *cpu);
+
+/* Makes the clock show the time of the instruction that runs. */
+void vcpu_set_clock(struct vcpu *cpu);
 
 /* Exact number of retired instructions and exceptions; also inside an op or device callback. */
 uint64_t vcpu_instructions(const struct vcpu *cpu);

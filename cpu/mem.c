@@ -62,7 +62,7 @@ static void slow_enter(struct vcpu *cpu, const struct insn *i)
         cpu->mmu.origin_rip = cpu_insn_start(cpu, i);
     } else {
         if (cpu->block == NULL)
-            cpu->clock->instructions = vcpu_instructions(cpu);
+            vcpu_set_clock(cpu);
         cpu->mmu.origin_rip = cpu->rip;
     }
     cpu->mmu.origin_instructions = cpu->clock->instructions;

@@ -8,6 +8,8 @@
 #include "cpu/fpu.h"
 #include "cpu/mode.h"
 #include "cpu/smm.h"
+#include "mmu/guest_access.h"
+#include "mmu/memory.h"
 
 #include <string.h>
 
@@ -79,7 +81,12 @@ _Noreturn void cpu_shutdown(struct vcpu *cpu, const struct insn *i, const char *
 void cpu_sync_time(struct vcpu *cpu, const struct insn *i)
 {
     cpu->current = i;
-    cpu->clock->instructions = vcpu_instructions(cpu);
+    vcpu_set_clock(cpu);
+}
+
+void vcpu_set_clock(struct vcpu *cpu)
+{
+    cpu->clock->instructions = vcpu_instructions(cpu) + cpu->clock_lead;
 }
 
 uint64_t vcpu_instructions(const struct vcpu *cpu)
@@ -99,10 +106,34 @@ void vcpu_signal(struct vcpu *cpu, uint32_t set, uint32_t clear)
         atomic_fetch_or(&cpu->pending, set);
 }
 
+/* Has somebody stored to the line that MWAIT waits for? */
+static bool line_changed(const struct vcpu *cpu)
+{
+    const uint8_t *line;
+
+    if (!cpu->monitor_waits)
+        return false;
+    line = machine_memory_host(cpu->mmu.memory, mpa(cpu->monitor_at));
+    for (unsigned n = 0; n < ARRAY_SIZE(cpu->monitor_line); n++)
+        if (guest_load64(line + 8 * n) != cpu->monitor_line[n])
+            return true;
+    return false;
+}
+
+bool vcpu_asleep(const struct vcpu *cpu)
+{
+    return (cpu->attention & (VCPU_ATTENTION_HALTED | VCPU_ATTENTION_STARTUP)) &&
+           !vcpu_wakeable(cpu);
+}
+
 bool vcpu_wakeable(const struct vcpu *cpu)
 {
     uint32_t pending = atomic_load(&cpu->pending);
 
+    if (cpu->attention & VCPU_ATTENTION_STARTUP)
+        return pending & (VCPU_PENDING_INIT | VCPU_PENDING_STARTUP);
+    if (line_changed(cpu))
+        return true;
     if ((pending & VCPU_PENDING_MCE) || ((pending & VCPU_PENDING_NMI) && !cpu->nmi_blocked))
         return true;
     if ((pending & (VCPU_PENDING_INIT | VCPU_PENDING_SMI)) && !cpu->smm)
@@ -234,7 +265,7 @@ static void take_interrupts(struct vcpu *cpu, uint32_t pending)
                cpu->platform.acknowledge != NULL) {
         int vector;
 
-        cpu->clock->instructions = vcpu_instructions(cpu);
+        vcpu_set_clock(cpu);
         vector = cpu->platform.acknowledge(cpu->platform.opaque);
         if (vector >= 0) {
             cpu->interrupts++;
@@ -260,12 +291,29 @@ static bool take_machine_check(struct vcpu *cpu)
 /* SMI and INIT; SMM latches both until RSM (SDM 3C 32.3, APM 2 10.3.3). */
 static void take_smi_or_init(struct vcpu *cpu, uint32_t pending)
 {
-    if ((pending & VCPU_PENDING_SMI) && !cpu->smm && !(cpu->attention & VCPU_ATTENTION_SHADOW))
+    if ((pending & VCPU_PENDING_SMI) && !cpu->smm &&
+        !(cpu->attention & (VCPU_ATTENTION_SHADOW | VCPU_ATTENTION_STARTUP)))
         smm_enter(cpu);
     if ((pending & VCPU_PENDING_INIT) && !cpu->smm) {
         vcpu_signal(cpu, 0, VCPU_PENDING_INIT);
         vcpu_reset(cpu, true);
     }
+}
+
+/* A start-up message counts only for who waits for one (SDM 3A 9.4.4). */
+static void take_startup(struct vcpu *cpu)
+{
+    uint8_t page;
+
+    vcpu_signal(cpu, 0, VCPU_PENDING_STARTUP);
+    if (!(cpu->attention & VCPU_ATTENTION_STARTUP))
+        return;
+    page = atomic_load(&cpu->startup_vector);
+    cpu->attention &= ~VCPU_ATTENTION_STARTUP;
+    cpu->seg[SEG_CS].selector = (uint16_t)(page << 8);
+    cpu->seg[SEG_CS].base = (uint64_t)page << 12;
+    cpu->rip = 0;
+    mode_update(cpu);
 }
 
 /* Looks at everything that is not just running the next block, in the order of SDM 3A table 6-2.
@@ -286,6 +334,8 @@ static bool attend(struct vcpu *cpu, enum vcpu_exit *exit)
     }
     if (unlikely(pending & (VCPU_PENDING_SMI | VCPU_PENDING_INIT)))
         take_smi_or_init(cpu, pending);
+    if (unlikely(pending & VCPU_PENDING_STARTUP))
+        take_startup(cpu);
     if (cpu->attention & VCPU_ATTENTION_DEBUG)
         debug_trap(cpu);
     if (pending & VCPU_PENDING_DROP) {
@@ -297,12 +347,18 @@ static bool attend(struct vcpu *cpu, enum vcpu_exit *exit)
         *exit = VCPU_EXIT_REQUEST;
         return false;
     }
+    if (cpu->attention & VCPU_ATTENTION_YIELD) {
+        cpu->attention &= ~VCPU_ATTENTION_YIELD;
+        *exit = VCPU_EXIT_YIELD;
+        return false;
+    }
+    if (vcpu_asleep(cpu)) {
+        *exit = VCPU_EXIT_HALTED;
+        return false;
+    }
     if (cpu->attention & VCPU_ATTENTION_HALTED) {
-        if (!vcpu_wakeable(cpu)) {
-            *exit = VCPU_EXIT_HALTED;
-            return false;
-        }
         cpu->attention &= ~VCPU_ATTENTION_HALTED;
+        cpu->monitor_waits = false;
     }
     if (!(cpu->attention & VCPU_ATTENTION_SHADOW))
         take_interrupts(cpu, pending);

@@ -175,7 +175,7 @@ void smm_enter(struct vcpu *cpu)
     struct area a = {.save = true};
     struct image m;
 
-    cpu->clock->instructions = vcpu_instructions(cpu);
+    vcpu_set_clock(cpu);
     LOG(cpu->log, LOG_INT, "cpu%u: SMI at %#llx, instruction %llu\n", cpu->index,
         (unsigned long long)cpu->rip, (unsigned long long)vcpu_instructions(cpu));
     vcpu_signal(cpu, 0, VCPU_PENDING_SMI);

@@ -86,11 +86,12 @@ void vcpu_reset(struct vcpu *cpu, bool init)
     memset(cpu->dr, 0, sizeof(cpu->dr));
     cpu->dr[6] = 0xffff0ff0;
     cpu->dr[7] = 0x400;
-    cpu->attention = 0;
+    cpu->attention = cpu->application ? VCPU_ATTENTION_STARTUP : 0;
+    cpu->monitor_waits = false;
     cpu->debug.hits = cpu->smm_hits = 0;
     cpu->nmi_blocked = cpu->delivering = false;
     cpu->event_ext = 0;
-    cpu->monitor_address = UINT64_MAX;
+    cpu->monitor_address = cpu->monitor_at = UINT64_MAX;
     cpu->mmu.cpl = 0;
     cpu->block = NULL;
     vcpu_set_control(cpu, cr0, 0, 0, 0);
@@ -108,6 +109,7 @@ struct vcpu *vcpu_create(const struct vcpu_config *config)
     *model = *config->model;
     cpu->model = model;
     cpu->index = config->index;
+    cpu->application = config->index != 0;
     if (config->topology != NULL)
         cpu->topology = *config->topology;
     cpu->apic_id = cpu_topology_apic_id(&cpu->topology, cpu->index);
@@ -132,6 +134,7 @@ void vcpu_destroy(struct vcpu *cpu)
     if (cpu == NULL)
         return;
     block_cache_destroy(cpu->blocks);
+    cpu->blocks = NULL;
     decoder_destroy((struct decoder *)cpu->decoder);
     debug_destroy(cpu);
     mmu_destroy(&cpu->mmu);
@@ -229,6 +232,20 @@ static void serialize_msrs(struct vcpu *cpu, struct state *s)
         state_u64(s, &words[n]);
 }
 
+static void serialize_monitor(struct vcpu *cpu, struct state *s)
+{
+    state_u64(s, &cpu->monitor_address);
+    state_u64(s, &cpu->monitor_at);
+    for (unsigned n = 0; n < ARRAY_SIZE(cpu->monitor_line); n++)
+        state_u64(s, &cpu->monitor_line[n]);
+    state_bool(s, &cpu->monitor_waits);
+    state_check(s,
+                !cpu->monitor_waits ||
+                    machine_memory_contains(cpu->mmu.memory, mpa(cpu->monitor_at),
+                                            sizeof(cpu->monitor_line)),
+                "cpu: MWAIT waits for what is no RAM");
+}
+
 static void serialize_smm(struct vcpu *cpu, struct state *s)
 {
     state_bool(s, &cpu->smm);
@@ -248,8 +265,9 @@ static void restore_attention(struct vcpu *cpu, uint32_t attention)
 {
     uint32_t resume = cpu->eflags & EFLAGS_RF;
 
-    cpu->attention = attention & (VCPU_ATTENTION_HALTED | VCPU_ATTENTION_SHADOW |
-                                  VCPU_ATTENTION_SHADOW_SS | VCPU_ATTENTION_DEBUG);
+    cpu->attention =
+        attention & (VCPU_ATTENTION_HALTED | VCPU_ATTENTION_SHADOW | VCPU_ATTENTION_SHADOW_SS |
+                     VCPU_ATTENTION_DEBUG | VCPU_ATTENTION_STARTUP);
     cpu->debug.hits = attention >> ATTENTION_HITS_SHIFT;
     cpu->block = NULL;
     debug_registers_changed(cpu);
@@ -262,13 +280,14 @@ static void restore_attention(struct vcpu *cpu, uint32_t attention)
 void vcpu_serialize(struct vcpu *cpu, struct state *s)
 {
     uint32_t flags = flags_get(cpu), pending = atomic_load(&cpu->pending);
+    uint8_t startup = atomic_load(&cpu->startup_vector);
     /* Whether an instruction must run singly is no architectural state; RF is in EFLAGS, LBR in
      * IA32_DEBUGCTL. */
     uint32_t attention =
         cpu->attention & ~(VCPU_ATTENTION_SINGLE | VCPU_ATTENTION_RESUME | VCPU_ATTENTION_RECORD);
 
     attention |= cpu->debug.hits << ATTENTION_HITS_SHIFT;
-    state_section(s, "vcpu", 5);
+    state_section(s, "vcpu", 6);
     for (unsigned n = 0; n < 16; n++)
         state_u64(s, &cpu->gpr[n]);
     state_u64(s, &cpu->rip);
@@ -286,7 +305,8 @@ void vcpu_serialize(struct vcpu *cpu, struct state *s)
     serialize_msrs(cpu, s);
     state_u32(s, &pending);
     state_u32(s, &attention);
-    state_u64(s, &cpu->monitor_address);
+    serialize_monitor(cpu, s);
+    state_u8(s, &startup);
     state_u8(s, &cpu->cr8_shadow);
     state_bool(s, &cpu->nmi_blocked);
     serialize_smm(cpu, s);
@@ -299,6 +319,7 @@ void vcpu_serialize(struct vcpu *cpu, struct state *s)
         return;
     flags_set(cpu, flags);
     atomic_store(&cpu->pending, pending);
+    atomic_store(&cpu->startup_vector, startup);
     restore_attention(cpu, attention);
     vcpu_drop_derived(cpu);
 }

@@ -4,6 +4,8 @@
 #include "base/bits.h"
 #include "machine/loader.h"
 
+#include <string.h>
+
 static uint8_t serial_ports(const struct machine *m)
 {
     const struct uart *ports[MACHINE_SERIAL_COUNT] = {m->com1, m->com2, m->com3, m->com4};
@@ -14,6 +16,14 @@ static uint8_t serial_ports(const struct machine *m)
             bits |= BIT(n);
     }
     return (uint8_t)bits;
+}
+
+static void copy_mtrrs(struct vcpu *to, const struct vcpu *from)
+{
+    memcpy(to->msr.mtrr_fixed, from->msr.mtrr_fixed, sizeof(to->msr.mtrr_fixed));
+    memcpy(to->msr.mtrr_base, from->msr.mtrr_base, sizeof(to->msr.mtrr_base));
+    memcpy(to->msr.mtrr_mask, from->msr.mtrr_mask, sizeof(to->msr.mtrr_mask));
+    to->msr.mtrr_def_type = from->msr.mtrr_def_type;
 }
 
 bool machine_boot(struct machine *m, struct error *err)
@@ -42,5 +52,9 @@ bool machine_boot(struct machine *m, struct error *err)
     if (options.kernel == NULL)
         return error_set(err, "nothing to boot: give -kernel FILE (booting from firmware and "
                               "disks is not there yet)");
-    return loader_boot(&target, &options, err);
+    if (!loader_boot(&target, &options, err))
+        return false;
+    for (unsigned n = 1; n < m->processor_count; n++) /* as firmware leaves them */
+        copy_mtrrs(m->processors[n].vcpu, m->cpu);
+    return true;
 }

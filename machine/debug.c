@@ -23,14 +23,16 @@ void machine_debug_attach(struct machine *m, enum machine_tool tool, void (*park
 
 static void drop_points(struct machine *m, enum machine_tool tool)
 {
-    struct vcpu *cpu = m->cpu;
-
     m->debug.leaving &= ~BIT(tool);
-    for (unsigned n = cpu->debug.count; n-- > 0;) {
-        struct debug_point p = cpu->debug.points[n];
+    for (unsigned k = 0; k < m->processor_count; k++) {
+        struct vcpu *cpu = m->processors[k].vcpu;
 
-        if (p.owner == DEBUG_HOST + tool)
-            debug_remove(cpu, &p);
+        for (unsigned n = cpu->debug.count; n-- > 0;) {
+            struct debug_point p = cpu->debug.points[n];
+
+            if (p.owner == DEBUG_HOST + tool)
+                debug_remove(cpu, &p);
+        }
     }
 }
 
@@ -147,7 +149,8 @@ bool machine_debug_add(struct machine *m, const struct machine_point *point)
     if (!convert(point, &p))
         return false;
     machine_lock(m);
-    debug_add(m->cpu, &p);
+    for (unsigned n = 0; n < m->processor_count; n++)
+        debug_add(m->processors[n].vcpu, &p);
     machine_unlock(m);
     return true;
 }
@@ -155,12 +158,13 @@ bool machine_debug_add(struct machine *m, const struct machine_point *point)
 bool machine_debug_remove(struct machine *m, const struct machine_point *point)
 {
     struct debug_point p;
-    bool found;
+    bool found = false;
 
     if (!convert(point, &p))
         return false;
     machine_lock(m);
-    found = debug_remove(m->cpu, &p);
+    for (unsigned n = 0; n < m->processor_count; n++)
+        found = debug_remove(m->processors[n].vcpu, &p);
     machine_unlock(m);
     return found;
 }

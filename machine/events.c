@@ -79,7 +79,8 @@ static void update(struct machine_events *ev)
         ev->exact += ev->breaks[n].info.exact;
     }
     ev->source->mask = mask;
-    ev->machine->cpu->mmu.events = mask != 0 ? ev->source : NULL;
+    for (unsigned n = 0; n < ev->machine->processor_count; n++)
+        ev->machine->processors[n].vcpu->mmu.events = mask != 0 ? ev->source : NULL;
 }
 
 /* --- Trace --- */
@@ -258,7 +259,8 @@ void machine_events_destroy(struct machine *m)
     machine_trace_end(m, NULL);
     while (ev->break_count > 0)
         machine_event_break_remove(m, ev->breaks[0].info.number);
-    m->cpu->mmu.events = NULL;
+    for (unsigned n = 0; n < m->processor_count; n++)
+        m->processors[n].vcpu->mmu.events = NULL;
     mmu_events_close(ev->ring, NULL);
     mmu_events_close(ev->source, NULL);
     m->events = NULL;

@@ -54,7 +54,6 @@
 #define MACHINE_DEVICES(X)                                                                         \
     X(pic, pic, pic)                                                                               \
     X(ioapic, ioapic, ioapic)                                                                      \
-    X(lapic, lapic, lapic)                                                                         \
     X(pit, pit, pit)                                                                               \
     X(rtc, rtc, rtc)                                                                               \
     X(hpet, hpet, hpet)                                                                            \
@@ -111,6 +110,20 @@ enum irq_source {
 /* Who may hold the A20 gate open; it is closed if nobody does. */
 enum a20_source { A20_PORT92, A20_I8042 };
 
+/* A virtual processor and what belongs to it alone. */
+struct machine_processor {
+    struct machine *machine;
+    struct vcpu *vcpu;
+    struct lapic *lapic;
+    uint64_t lapic_mapped; /* where its local APIC's page is on the bus; 0: nowhere */
+};
+
+/* Whose turn it is to run, where several processors share the thread. */
+struct machine_turn {
+    uint64_t left;  /* instructions of it that are left */
+    uint64_t state; /* of the generator of lengths; by the machine's seed */
+};
+
 struct machine {
     struct machine_config config;
     struct log *log;
@@ -118,7 +131,11 @@ struct machine {
     struct clock clock;
     struct machine_memory *memory;
     struct bus *bus;
-    struct vcpu *cpu;
+    struct machine_processor processors[MACHINE_VCPU_MAX];
+    unsigned processor_count;
+    struct vcpu *cpu; /* the one whose turn it is, or was when the machine stopped; device lock */
+    struct machine_processor *accessor; /* who accesses a device, device lock; NULL: no processor */
+    struct machine_turn turn;
 #define X(type, prefix, field) struct type *field;
     MACHINE_DEVICES(X)
 #undef X
@@ -127,7 +144,6 @@ struct machine {
     uint8_t irq_sources[16]; /* bit enum irq_source: who drives the wire high */
     uint8_t a20_sources;     /* bit enum a20_source: who holds it open */
     uint8_t smram;           /* register of the host bridge, PCI_SMRAM_* */
-    uint64_t lapic_mapped;   /* where the local APIC's page is on the bus; 0: nowhere */
 
     pthread_mutex_t device_lock;
     pthread_cond_t wake;     /* with device_lock: there may be something to do */
@@ -179,16 +195,22 @@ void machine_events_destroy(struct machine *m);
 bool machine_wire(struct machine *m, struct error *err);
 
 /* What the processor calls; goes into vcpu_config. */
-struct vcpu_platform machine_platform(struct machine *m);
+struct vcpu_platform machine_platform(struct machine_processor *p);
 
-/* Puts the local APIC's page where IA32_APIC_BASE says. */
-void machine_map_lapic(struct machine *m);
+/* Puts the local APICs' pages where IA32_APIC_BASE says. */
+void machine_map_lapics(struct machine *m);
 
 /* The A20 gate as a20_sources say. */
 void machine_update_a20(struct machine *m);
 
-/* The processor sees SMRAM as the host bridge and SMM say. */
+/* The processors see SMRAM as the host bridge and SMM say. */
 void machine_update_smram(struct machine *m);
+
+/* The local APIC of the processor whose turn it is. */
+static inline struct lapic *machine_lapic(const struct machine *m)
+{
+    return m->processors[m->cpu->index].lapic;
+}
 
 /* --- report.c --- */
 

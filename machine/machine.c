@@ -77,9 +77,11 @@ static void create_p2m(struct machine *m)
     }
 }
 
-static void create_processor(struct machine *m)
+static void create_processor(struct machine *m, unsigned n)
 {
+    struct machine_processor *p = &m->processors[n];
     const struct vcpu_config config = {
+        .index = n,
         .topology = &m->config.smp.topology,
         .model = &m->model,
         .bus = m->bus,
@@ -87,12 +89,24 @@ static void create_processor(struct machine *m)
         .clock = &m->clock,
         .log = m->log,
         .tsc_hz = MACHINE_TSC_HZ,
-        .platform = machine_platform(m),
+        .platform = machine_platform(p),
     };
 
-    m->cpu = vcpu_create(&config);
-    mmu_configure(&m->cpu->mmu, m->config.mmu.spaces != 0 ? &m->config.mmu : &mmu_default_options);
-    m->cpu->random_state ^= m->config.seed * 0xbf58476d1ce4e5b9ull;
+    p->machine = m;
+    p->vcpu = vcpu_create(&config);
+    p->vcpu->yields = m->config.smp.count > 1;
+    mmu_configure(&p->vcpu->mmu, m->config.mmu.spaces != 0 ? &m->config.mmu : &mmu_default_options);
+    p->vcpu->random_state ^= m->config.seed * 0xbf58476d1ce4e5b9ull;
+}
+
+static void create_processors(struct machine *m)
+{
+    m->processor_count = MAX(m->config.smp.count, 1u);
+    CHECK(m->processor_count <= MACHINE_VCPU_MAX);
+    for (unsigned n = 0; n < m->processor_count; n++)
+        create_processor(m, n);
+    m->cpu = m->processors[0].vcpu;
+    m->turn.state = m->config.seed;
     m->clock.deadline_moved = machine_deadline_moved;
     m->clock.deadline_opaque = m;
 }
@@ -120,8 +134,6 @@ static void fill_cmos(struct machine *m)
 
 static bool build(struct machine *m, struct error *err)
 {
-    if (m->config.smp.count > 1)
-        return error_set(err, "-smp: %u processors: only 1 processor for now", m->config.smp.count);
     if (!cpu_model_parse(m->config.cpu != NULL ? m->config.cpu : cpu_models[0].name, &m->model,
                          err))
         return false;
@@ -130,7 +142,7 @@ static bool build(struct machine *m, struct error *err)
     if (!create_memory(m, err))
         return false;
     create_p2m(m);
-    create_processor(m);
+    create_processors(m);
     if (!machine_wire(m, err))
         return false;
     fill_cmos(m);
@@ -162,6 +174,11 @@ void machine_destroy(struct machine *m)
         return;
     machine_events_destroy(m);
     machine_lock(m);
+    for (unsigned n = 0; n < m->processor_count; n++) {
+        if (m->processors[n].lapic != NULL)
+            lapic_destroy(m->processors[n].lapic);
+        m->processors[n].lapic = NULL;
+    }
 #define X(type, prefix, field)                                                                     \
     if (m->field != NULL)                                                                          \
         prefix##_destroy(m->field);                                                                \
@@ -169,8 +186,8 @@ void machine_destroy(struct machine *m)
     MACHINE_DEVICES(X)
 #undef X
     machine_unlock(m);
-    if (m->cpu != NULL)
-        vcpu_destroy(m->cpu);
+    for (unsigned n = 0; n < m->processor_count; n++)
+        vcpu_destroy(m->processors[n].vcpu);
     if (m->bus != NULL)
         bus_destroy(m->bus);
     if (m->memory != NULL)
@@ -180,17 +197,27 @@ void machine_destroy(struct machine *m)
     free(m);
 }
 
+static void reset_processor(struct machine_processor *p)
+{
+    vcpu_signal(p->vcpu, 0,
+                VCPU_PENDING_NMI | VCPU_PENDING_INIT | VCPU_PENDING_SMI | VCPU_PENDING_STARTUP);
+    vcpu_reset(p->vcpu, false);
+    lapic_reset(p->lapic);
+    lapic_set_tsc_offset(p->lapic, p->vcpu->tsc_offset);
+}
+
 bool machine_reset_locked(struct machine *m, struct error *err)
 {
-    vcpu_signal(m->cpu, 0, VCPU_PENDING_NMI | VCPU_PENDING_INIT | VCPU_PENDING_SMI);
-    vcpu_reset(m->cpu, false);
+    m->cpu = m->processors[0].vcpu;
+    m->turn.left = 0;
+    for (unsigned n = 0; n < m->processor_count; n++)
+        reset_processor(&m->processors[n]);
 #define X(type, prefix, field)                                                                     \
     if (m->field != NULL)                                                                          \
         prefix##_reset(m->field);
     MACHINE_DEVICES(X)
 #undef X
-    lapic_set_tsc_offset(m->lapic, m->cpu->tsc_offset);
-    machine_map_lapic(m);
+    machine_map_lapics(m);
     m->a20_sources |= BIT(A20_I8042); /* as firmware leaves it */
     machine_update_a20(m);
     machine_update_smram(m);
@@ -209,7 +236,7 @@ void machine_send_break(struct machine *m, unsigned serial)
 
 uint64_t machine_instructions(const struct machine *m)
 {
-    return m->cpu->instructions;
+    return m->clock.instructions;
 }
 
 uint64_t machine_time(const struct machine *m)
@@ -219,7 +246,11 @@ uint64_t machine_time(const struct machine *m)
 
 uint64_t machine_gap_count(const struct machine *m)
 {
-    return m->cpu->gap_count;
+    uint64_t count = 0;
+
+    for (unsigned n = 0; n < m->processor_count; n++)
+        count += m->processors[n].vcpu->gap_count;
+    return count;
 }
 
 void machine_print_cpu_models(FILE *out)

@@ -327,7 +327,7 @@ static void print_vectors(FILE *out, const char *name, const uint32_t set[8])
 
 void machine_print_interrupts_locked(struct machine *m, FILE *out)
 {
-    const struct lapic *l = m->lapic;
+    const struct lapic *l = machine_lapic(m);
 
     fprintf(out, "local APIC:");
     print_vectors(out, "requested", l->irr);

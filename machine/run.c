@@ -6,6 +6,9 @@
  *                  guest timeout; a device that arms an earlier timer cuts it short
  *   parallel       slices are short, and timers are looked at between them; HLT sleeps on a
  *                  condition until the next deadline or a wake-up, so an idle guest costs nothing
+ *
+ * Several processors take turns on this thread, in either mode: one runs until it has had its turn,
+ * sleeps, or waits for another (PAUSE). Deterministic time is the sum of what all have retired.
  */
 #include "base/bits.h"
 #include "base/check.h"
@@ -20,6 +23,10 @@
 /* Longest slices, in instructions: how far a look at the outside can be away. */
 #define SLICE_DETERMINISTIC 1000000
 #define SLICE_PARALLEL      10000
+
+/* Turns of processors that share the thread take this many instructions, and up to twice as many.
+ */
+#define TURN_LEAST 5000u
 
 /* Host time between two calls of machine_host.poll. */
 #define POLL_INTERVAL_NS 4000000ull
@@ -272,7 +279,7 @@ static uint64_t time_limit(const struct machine *m)
 /* Stops the machine where machine_debug_until says. */
 static bool until_reached(struct machine *m)
 {
-    if (m->cpu->instructions < m->debug.until_instructions &&
+    if (m->clock.instructions < m->debug.until_instructions &&
         (m->debug.until_ns == CLOCK_NEVER || clock_now(&m->clock) < m->debug.until_ns))
         return false;
     m->debug.until_instructions = m->debug.until_ns = UINT64_MAX;
@@ -288,7 +295,7 @@ static bool guest_timeout_locked(struct machine *m)
         return true;
     }
     if (m->config.guest_timeout_instructions != 0 &&
-        m->cpu->instructions >= m->config.guest_timeout_instructions) {
+        m->clock.instructions >= m->config.guest_timeout_instructions) {
         machine_end_locked(m, MACHINE_END_GUEST_TIMEOUT, 0,
                            "the instructions given by --guest-timeout have run");
         return true;
@@ -296,13 +303,25 @@ static bool guest_timeout_locked(struct machine *m)
     return false;
 }
 
-/* Ends the run if the halted processor can never go on. `dead_since`: since when it has been asleep
- * with interrupts off, or CLOCK_NEVER. */
+/* Could an interrupt wake one of the processors, which all sleep? */
+static bool interrupts_wake(const struct machine *m)
+{
+    for (unsigned n = 0; n < m->processor_count; n++) {
+        const struct vcpu *cpu = m->processors[n].vcpu;
+
+        if (!(cpu->attention & VCPU_ATTENTION_STARTUP) && (vcpu_rflags(cpu) & EFLAGS_IF))
+            return true;
+    }
+    return false;
+}
+
+/* Ends the run if the halted processors can never go on. `dead_since`: since when they have been
+ * asleep with interrupts off, or CLOCK_NEVER. */
 static bool sleeps_for_ever(struct machine *m, uint64_t next, uint64_t *dead_since)
 {
     uint64_t now = clock_now(&m->clock);
 
-    if (vcpu_rflags(m->cpu) & EFLAGS_IF) {
+    if (interrupts_wake(m)) {
         *dead_since = CLOCK_NEVER;
         if (next != CLOCK_NEVER || input_possible(m))
             return false;
@@ -339,12 +358,20 @@ static void skip_idle(struct machine *m, uint64_t next)
     clock_skip_to(&m->clock, to);
 }
 
-/* The processor sleeps: lets time pass until something wakes it, or a request comes. */
+static bool all_asleep(const struct machine *m)
+{
+    for (unsigned n = 0; n < m->processor_count; n++)
+        if (!vcpu_asleep(m->processors[n].vcpu))
+            return false;
+    return true;
+}
+
+/* All processors sleep: lets time pass until something wakes one, or a request comes. */
 static void idle(struct machine *m)
 {
     uint64_t dead_since = CLOCK_NEVER;
 
-    while (m->requests == 0 && !vcpu_wakeable(m->cpu)) {
+    while (m->requests == 0 && all_asleep(m)) {
         uint64_t next = m->clock.next_deadline, now;
 
         if (sleeps_for_ever(m, next, &dead_since) || guest_timeout_locked(m) || until_reached(m))
@@ -359,6 +386,33 @@ static void idle(struct machine *m)
                 wait_parallel(m, next == CLOCK_NEVER ? CLOCK_NEVER : next - now);
         }
         clock_run_due(&m->clock);
+    }
+}
+
+/* --- Turns --- */
+
+/* The length of a turn; another one each time, so that the order of what processors do varies. */
+static uint64_t turn_length(struct machine *m)
+{
+    m->turn.state = m->turn.state * 6364136223846793005u + 1442695040888963407u;
+    return TURN_LEAST + (m->turn.state >> 33) % TURN_LEAST;
+}
+
+/* Gives the thread to the next processor that is awake, if this one has had its turn or sleeps. */
+static void take_turns(struct machine *m)
+{
+    unsigned count = m->processor_count, n = m->cpu->index;
+
+    if (count == 1 || m->debug.steps > 0 || (m->turn.left > 0 && !vcpu_asleep(m->cpu)))
+        return;
+    for (unsigned k = 1; k <= count; k++) {
+        struct vcpu *cpu = m->processors[(n + k) % count].vcpu;
+
+        if (vcpu_asleep(cpu))
+            continue;
+        m->cpu = cpu;
+        m->turn.left = turn_length(m);
+        return;
     }
 }
 
@@ -394,10 +448,12 @@ static uint64_t until(uint64_t limit, uint64_t now, uint64_t most)
 
 static uint64_t slice_length(struct machine *m)
 {
-    uint64_t done = m->cpu->instructions;
+    uint64_t done = m->clock.instructions;
     uint64_t n = m->config.deterministic ? SLICE_DETERMINISTIC : SLICE_PARALLEL;
     uint64_t now, step;
 
+    if (m->processor_count > 1 && m->debug.steps == 0)
+        n = MIN(n, MAX(m->turn.left, 1));
     if (m->debug.steps > 0 || machine_events_exact(m))
         n = 1;
     n = until(m->target, done, n);
@@ -442,13 +498,20 @@ static bool event_hit(struct machine *m)
 
 static enum vcpu_exit run_processor(struct machine *m, uint64_t length)
 {
+    struct vcpu *cpu = m->cpu;
+    uint64_t before = cpu->instructions;
     enum vcpu_exit exit;
 
     m->debug.in_slice = true;
+    cpu->clock_lead = m->clock.instructions - before;
     machine_unlock(m);
-    exit = vcpu_run(m->cpu, length);
+    exit = vcpu_run(cpu, length);
     machine_lock(m);
     m->debug.in_slice = false;
+    m->clock.instructions = cpu->instructions + cpu->clock_lead;
+    m->turn.left -= MIN(m->turn.left, cpu->instructions - before);
+    if (exit == VCPU_EXIT_YIELD)
+        m->turn.left = 0;
     if (m->debug.held) {
         machine_wake_locked(m);
         stand_by(m);
@@ -466,6 +529,7 @@ static void run_slice(struct machine *m)
     stand_by(m);
     if (until_reached(m) || event_hit(m))
         return;
+    take_turns(m);
     length = slice_length(m);
     before = m->cpu->instructions;
     step = m->debug.steps > 0;
@@ -478,10 +542,9 @@ static void run_slice(struct machine *m)
     if (step && !m->debug.step_interrupts && !(m->cpu->attention & VCPU_ATTENTION_HALTED))
         m->cpu->attention |= VCPU_ATTENTION_SHADOW;
     exit = run_processor(m, length);
-    m->clock.instructions = m->cpu->instructions;
     event_hit(m);
     clock_run_due(&m->clock);
-    if (exit == VCPU_EXIT_HALTED)
+    if (exit == VCPU_EXIT_HALTED && all_asleep(m))
         idle(m);
     else if (exit == VCPU_EXIT_SHUTDOWN)
         triple_fault(m);
@@ -519,7 +582,7 @@ static bool serve_requests(struct machine *m)
     if (m->requests & MACHINE_REQUEST_STOP)
         stay_stopped(m);
     if (!(m->requests & MACHINE_REQUEST_END) && !guest_timeout_locked(m) &&
-        m->cpu->instructions >= m->target)
+        m->clock.instructions >= m->target)
         machine_end_locked(m, MACHINE_END_TARGET, 0, "the instructions asked for have run");
     return (m->requests & MACHINE_REQUEST_END) != 0;
 }

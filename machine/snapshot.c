@@ -13,9 +13,18 @@
 static void serialize_machine(struct machine *m, struct state *s)
 {
     uint64_t memory_size = m->config.memory_size;
+    uint32_t count = m->processor_count, turn = m->cpu->index;
     char model[64] = {0}, loaded[sizeof(model)];
 
-    state_section(s, "machine", 1);
+    state_section(s, "machine", 2);
+    state_u32(s, &count);
+    state_check(s, count == m->processor_count, "another number of processors");
+    state_u32(s, &turn);
+    state_check(s, turn < m->processor_count, "the turn of a processor that there is not");
+    if (!state_failed(s))
+        m->cpu = m->processors[turn].vcpu;
+    state_u64(s, &m->turn.left);
+    state_u64(s, &m->turn.state);
     state_u64(s, &memory_size);
     state_check(s, memory_size == m->config.memory_size, "another size of RAM");
     strncpy(model, m->model.name, sizeof(model) - 1);
@@ -37,7 +46,10 @@ static void serialize_all(struct machine *m, struct state *s)
 {
     serialize_machine(m, s);
     clock_serialize(&m->clock, s);
-    vcpu_serialize(m->cpu, s);
+    for (unsigned n = 0; n < m->processor_count; n++) {
+        vcpu_serialize(m->processors[n].vcpu, s);
+        lapic_serialize(m->processors[n].lapic, s);
+    }
     machine_memory_serialize(m->memory, s);
     if (bus_p2m(m->bus) != NULL) /* both machines are bare, or none is */
         p2m_serialize(bus_p2m(m->bus), s);
@@ -57,8 +69,10 @@ static void serialize_all(struct machine *m, struct state *s)
 void machine_save(struct machine *m, struct state *s)
 {
     machine_lock(m);
-    vcpu_signal(m->cpu, 0, VCPU_PENDING_EXIT | VCPU_PENDING_RESET);
-    vcpu_drop_derived(m->cpu);
+    for (unsigned n = 0; n < m->processor_count; n++) {
+        vcpu_signal(m->processors[n].vcpu, 0, VCPU_PENDING_EXIT | VCPU_PENDING_RESET);
+        vcpu_drop_derived(m->processors[n].vcpu);
+    }
     serialize_all(m, s);
     state_seal(s);
     machine_unlock(m);
@@ -87,9 +101,12 @@ bool machine_load(struct machine *m, struct state *s, struct error *err)
     m->clock.deadline_moved = machine_deadline_moved;
     ok = state_finish(s, err);
     if (ok) {
-        m->clock.instructions = m->cpu->instructions;
-        vcpu_drop_derived(m->cpu);
-        machine_map_lapic(m);
+        m->clock.instructions = 0;
+        for (unsigned n = 0; n < m->processor_count; n++) {
+            m->clock.instructions += m->processors[n].vcpu->instructions;
+            vcpu_drop_derived(m->processors[n].vcpu);
+        }
+        machine_map_lapics(m);
         machine_update_a20(m);
         machine_update_smram(m);
         offer_input(m);

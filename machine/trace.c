@@ -12,7 +12,7 @@ static const struct report_tools no_tools;
 
 void machine_trace_block(void *opaque, unsigned length)
 {
-    struct machine *m = opaque;
+    struct machine *m = ((struct machine_processor *)opaque)->machine;
     struct vcpu *cpu = m->cpu;
     const struct report_tools *tools = m->config.tools != NULL ? m->config.tools : &no_tools;
     FILE *out = m->log->stream;

@@ -4,8 +4,8 @@
  *   ISA interrupt n   -> PIC input n, I/O APIC pin n (0: pin 2, as the MADT says)
  *   PIRQA#..D#        -> I/O APIC pins 16 to 19; by way of the ISA bridge to ISA interrupts
  *   HPET              -> I/O APIC pins 20 to 23; in legacy replacement mode to interrupts 0 and 8
- *   PIC INT           -> LINT0 of the local APIC -> INTR of the processor
- *   I/O APIC, IPIs    -> local APIC
+ *   PIC INT           -> LINT0 of the local APICs -> INTR of their processors
+ *   I/O APIC, IPIs    -> local APICs
  *   FERR#             -> ISA interrupt 13; port F0h -> IGNNE#
  *   port 92h, 8042    -> A20 gate, reset
  */
@@ -47,40 +47,78 @@ static void pic_int_set(void *listener, unsigned pin, bool level)
 {
     struct machine *m = listener;
 
-    if (m->lapic != NULL) /* not yet, while the PIC is being created */
-        lapic_set_lint(m->lapic, pin, level);
+    for (unsigned n = 0; n < m->processor_count; n++)
+        if (m->processors[n].lapic != NULL) /* not yet, while the PIC is being created */
+            lapic_set_lint(m->processors[n].lapic, pin, level);
 }
 
 static void cpu_intr_set(void *listener, unsigned pin, bool level)
 {
-    struct machine *m = listener;
+    struct machine_processor *p = listener;
 
     (void)pin;
-    vcpu_signal(m->cpu, level ? VCPU_PENDING_INTR : 0, level ? 0 : VCPU_PENDING_INTR);
+    vcpu_signal(p->vcpu, level ? VCPU_PENDING_INTR : 0, level ? 0 : VCPU_PENDING_INTR);
     if (level)
-        machine_wake_locked(m);
+        machine_wake_locked(p->machine);
 }
 
-/* Interrupt messages: there is one local APIC to receive them. */
+/* One of those that accept the message: the least busy one, and the first among equals. */
+static struct lapic *least_busy(struct machine *m, const struct apic_message *message)
+{
+    struct lapic *best = NULL;
+
+    for (unsigned n = 0; n < m->processor_count; n++) {
+        struct lapic *l = m->processors[n].lapic;
+
+        if (lapic_accepts(l, message) &&
+            (best == NULL || lapic_arbitration_priority(l) < lapic_arbitration_priority(best)))
+            best = l;
+    }
+    return best;
+}
+
+/* Interrupt messages, to all local APICs that accept them but `except`. */
+static void route_message(struct machine *m, const struct apic_message *message,
+                          const struct lapic *except)
+{
+    if (message->delivery_mode == APIC_DELIVERY_LOWEST) {
+        struct lapic *l = least_busy(m, message);
+
+        if (l != NULL)
+            lapic_deliver(l, message);
+        return;
+    }
+    for (unsigned n = 0; n < m->processor_count; n++) {
+        struct lapic *l = m->processors[n].lapic;
+
+        if (l != except && lapic_accepts(l, message))
+            lapic_deliver(l, message);
+    }
+}
+
 static void deliver_message(void *opaque, const struct apic_message *message)
 {
-    struct machine *m = opaque;
+    route_message(opaque, message, NULL);
+}
 
-    if (!message->exclude_sender && lapic_accepts(m->lapic, message))
-        lapic_deliver(m->lapic, message);
+static void deliver_ipi(void *opaque, const struct apic_message *message)
+{
+    struct machine_processor *p = opaque;
+
+    route_message(p->machine, message, message->exclude_sender ? p->lapic : NULL);
 }
 
 static void end_of_interrupt(void *opaque, uint8_t vector)
 {
-    struct machine *m = opaque;
+    struct machine_processor *p = opaque;
 
-    ioapic_eoi(m->ioapic, vector);
+    ioapic_eoi(p->machine->ioapic, vector);
 }
 
-static void cpu_signal_and_wake(struct machine *m, uint32_t pending)
+static void cpu_signal_and_wake(struct machine_processor *p, uint32_t pending)
 {
-    vcpu_signal(m->cpu, pending, 0);
-    machine_wake_locked(m);
+    vcpu_signal(p->vcpu, pending, 0);
+    machine_wake_locked(p->machine);
 }
 
 static void cpu_nmi(void *opaque)
@@ -98,11 +136,21 @@ static void cpu_init(void *opaque)
     cpu_signal_and_wake(opaque, VCPU_PENDING_INIT);
 }
 
-/* The boot processor does not wait for a start-up message. */
 static void cpu_startup(void *opaque, uint8_t vector)
 {
-    (void)opaque;
-    (void)vector;
+    struct machine_processor *p = opaque;
+
+    atomic_store(&p->vcpu->startup_vector, vector);
+    cpu_signal_and_wake(p, VCPU_PENDING_STARTUP);
+}
+
+/* The chipset's SMI# goes to the boot processor: nobody has given the others an SMRAM of their own
+ * without firmware. */
+static void chipset_smi(void *opaque)
+{
+    struct machine *m = opaque;
+
+    cpu_smi(&m->processors[0]);
 }
 
 static void hpet_legacy(void *opaque, bool on)
@@ -160,26 +208,41 @@ static void ignore_x87_error(void *opaque)
 {
     struct machine *m = opaque;
 
-    m->cpu->x87_ignore = m->cpu->x87_error_pin;
+    for (unsigned n = 0; n < m->processor_count; n++) {
+        struct vcpu *cpu = m->processors[n].vcpu;
+
+        cpu->x87_ignore = cpu->x87_error_pin;
+    }
 }
 
 void machine_update_a20(struct machine *m)
 {
-    mmu_set_a20(&m->cpu->mmu, m->a20_sources != 0 || m->cpu->smm);
+    for (unsigned n = 0; n < m->processor_count; n++) {
+        struct vcpu *cpu = m->processors[n].vcpu;
+
+        mmu_set_a20(&cpu->mmu, m->a20_sources != 0 || cpu->smm);
+    }
 }
 
 /* 82441FX datasheet 3.2.22 */
+static enum mmu_smram smram_seen(const struct machine *m, const struct vcpu *cpu)
+{
+    if (!(m->smram & PCI_SMRAM_ENABLE))
+        return MMU_SMRAM_HIDDEN;
+    if (m->smram & PCI_SMRAM_OPEN)
+        return MMU_SMRAM_OPEN;
+    if (cpu->smm)
+        return m->smram & PCI_SMRAM_CLOSE ? MMU_SMRAM_CODE : MMU_SMRAM_OPEN;
+    return MMU_SMRAM_HIDDEN;
+}
+
 void machine_update_smram(struct machine *m)
 {
-    enum mmu_smram seen = MMU_SMRAM_HIDDEN;
+    for (unsigned n = 0; n < m->processor_count; n++) {
+        struct vcpu *cpu = m->processors[n].vcpu;
 
-    if (!(m->smram & PCI_SMRAM_ENABLE))
-        seen = MMU_SMRAM_HIDDEN;
-    else if (m->smram & PCI_SMRAM_OPEN)
-        seen = MMU_SMRAM_OPEN;
-    else if (m->cpu->smm)
-        seen = m->smram & PCI_SMRAM_CLOSE ? MMU_SMRAM_CODE : MMU_SMRAM_OPEN;
-    mmu_set_smram(&m->cpu->mmu, seen);
+        mmu_set_smram(&cpu->mmu, smram_seen(m, cpu));
+    }
 }
 
 static void smram_changed(void *opaque, uint8_t value)
@@ -203,21 +266,28 @@ static void a20_set(void *listener, unsigned pin, bool level)
 
 static void platform_lock(void *opaque)
 {
-    machine_lock(opaque);
+    struct machine_processor *p = opaque;
+
+    machine_lock(p->machine);
+    p->machine->accessor = p;
 }
 
 static void platform_unlock(void *opaque)
 {
-    machine_unlock(opaque);
+    struct machine_processor *p = opaque;
+
+    p->machine->accessor = NULL;
+    machine_unlock(p->machine);
 }
 
 static int platform_acknowledge(void *opaque)
 {
-    struct machine *m = opaque;
+    struct machine_processor *p = opaque;
+    struct machine *m = p->machine;
     int vector;
 
     machine_lock(m);
-    vector = lapic_acknowledge(m->lapic);
+    vector = lapic_acknowledge(p->lapic);
     if (vector == LAPIC_ACK_EXTINT)
         vector = pic_acknowledge(m->pic);
     machine_unlock(m);
@@ -226,53 +296,53 @@ static int platform_acknowledge(void *opaque)
 
 static bool platform_apic_msr_read(void *opaque, uint32_t msr, uint64_t *value)
 {
-    struct machine *m = opaque;
+    struct machine_processor *p = opaque;
     bool ok;
 
-    machine_lock(m);
-    lapic_set_tsc_offset(m->lapic, m->cpu->tsc_offset);
-    ok = lapic_msr_read(m->lapic, msr, value);
-    machine_unlock(m);
+    machine_lock(p->machine);
+    lapic_set_tsc_offset(p->lapic, p->vcpu->tsc_offset);
+    ok = lapic_msr_read(p->lapic, msr, value);
+    machine_unlock(p->machine);
     return ok;
 }
 
 static bool platform_apic_msr_write(void *opaque, uint32_t msr, uint64_t value)
 {
-    struct machine *m = opaque;
+    struct machine_processor *p = opaque;
     bool ok;
 
-    machine_lock(m);
-    lapic_set_tsc_offset(m->lapic, m->cpu->tsc_offset);
-    ok = lapic_msr_write(m->lapic, msr, value);
+    machine_lock(p->machine);
+    lapic_set_tsc_offset(p->lapic, p->vcpu->tsc_offset);
+    ok = lapic_msr_write(p->lapic, msr, value);
     if (ok && msr == MSR_IA32_APIC_BASE)
-        machine_map_lapic(m);
-    machine_unlock(m);
+        machine_map_lapics(p->machine);
+    machine_unlock(p->machine);
     return ok;
 }
 
 static uint8_t platform_cr8_read(void *opaque)
 {
-    struct machine *m = opaque;
+    struct machine_processor *p = opaque;
     uint8_t tpr;
 
-    machine_lock(m);
-    tpr = lapic_tpr(m->lapic);
-    machine_unlock(m);
+    machine_lock(p->machine);
+    tpr = lapic_tpr(p->lapic);
+    machine_unlock(p->machine);
     return tpr >> 4;
 }
 
 static void platform_cr8_write(void *opaque, uint8_t value)
 {
-    struct machine *m = opaque;
+    struct machine_processor *p = opaque;
 
-    machine_lock(m);
-    lapic_set_tpr(m->lapic, (uint8_t)(value << 4));
-    machine_unlock(m);
+    machine_lock(p->machine);
+    lapic_set_tpr(p->lapic, (uint8_t)(value << 4));
+    machine_unlock(p->machine);
 }
 
 static void platform_ferr(void *opaque)
 {
-    struct machine *m = opaque;
+    struct machine *m = ((struct machine_processor *)opaque)->machine;
 
     machine_lock(m);
     ferr_raise(m->ferr);
@@ -281,7 +351,7 @@ static void platform_ferr(void *opaque)
 
 static void platform_smm(void *opaque, bool active)
 {
-    struct machine *m = opaque;
+    struct machine *m = ((struct machine_processor *)opaque)->machine;
 
     (void)active; /* vcpu.smm says it, too */
     machine_lock(m);
@@ -290,10 +360,10 @@ static void platform_smm(void *opaque, bool active)
     machine_unlock(m);
 }
 
-struct vcpu_platform machine_platform(struct machine *m)
+struct vcpu_platform machine_platform(struct machine_processor *p)
 {
     return (struct vcpu_platform){
-        .opaque = m,
+        .opaque = p,
         .acknowledge = platform_acknowledge,
         .apic_msr_read = platform_apic_msr_read,
         .apic_msr_write = platform_apic_msr_write,
@@ -307,40 +377,100 @@ struct vcpu_platform machine_platform(struct machine *m)
     };
 }
 
-void machine_map_lapic(struct machine *m)
+/* The local APIC that a processor reaches at the page of another's; NULL: none. */
+static struct lapic *reached_lapic(const struct machine_processor *page)
 {
-    uint64_t base = lapic_mmio_enabled(m->lapic) ? lapic_base(m->lapic) : 0;
+    const struct machine_processor *p = page->machine->accessor;
+
+    if (p == NULL)
+        p = page; /* a tool's access */
+    return lapic_mmio_enabled(p->lapic) && lapic_base(p->lapic) == lapic_base(page->lapic)
+               ? p->lapic
+               : NULL;
+}
+
+static uint64_t lapic_page_read(void *device, uint64_t offset, unsigned size)
+{
+    struct lapic *l = reached_lapic(device);
+
+    return l != NULL ? lapic_mmio_ops.read(l, offset, size) : UINT64_MAX;
+}
+
+static void lapic_page_write(void *device, uint64_t offset, uint64_t value, unsigned size)
+{
+    struct lapic *l = reached_lapic(device);
+
+    if (l != NULL)
+        lapic_mmio_ops.write(l, offset, value, size);
+}
+
+static const struct bus_region_ops lapic_page_ops = {"lapic", lapic_page_read, lapic_page_write, 4};
+
+static uint64_t wanted_page(const struct machine_processor *p)
+{
+    return lapic_mmio_enabled(p->lapic) ? lapic_base(p->lapic) : 0;
+}
+
+/* Has a processor before this one its page at the same place? */
+static bool page_is_shared(const struct machine *m, unsigned n)
+{
+    for (unsigned k = 0; k < n; k++)
+        if (wanted_page(&m->processors[k]) == wanted_page(&m->processors[n]))
+            return true;
+    return false;
+}
+
+static void map_page(struct machine_processor *p, uint64_t base)
+{
+    struct machine *m = p->machine;
     struct error err = {0};
 
-    if (base == m->lapic_mapped)
+    if (base == p->lapic_mapped)
         return;
-    if (m->lapic_mapped != 0)
-        bus_remove_mmio(m->bus, gpa(m->lapic_mapped));
-    m->lapic_mapped = 0;
+    if (p->lapic_mapped != 0)
+        bus_remove_mmio(m->bus, gpa(p->lapic_mapped));
+    p->lapic_mapped = 0;
     if (base == 0)
         return;
-    if (bus_add_mmio(m->bus, gpa(base), LAPIC_PAGE_SIZE, &lapic_mmio_ops, m->lapic, &err))
-        m->lapic_mapped = base;
+    if (bus_add_mmio(m->bus, gpa(base), LAPIC_PAGE_SIZE, &lapic_page_ops, p, &err))
+        p->lapic_mapped = base;
     else
         LOG(m->log, LOG_GUEST_ERROR, "machine: the local APIC cannot be at %#llx: %s\n",
             (unsigned long long)base, err.text);
 }
 
+/* One region for all local APICs with the same base, in the name of the first processor. What goes
+ * comes before what is new: it may be at the same place. */
+void machine_map_lapics(struct machine *m)
+{
+    for (unsigned n = 0; n < m->processor_count; n++) {
+        struct machine_processor *p = &m->processors[n];
+
+        if (page_is_shared(m, n) || wanted_page(p) != p->lapic_mapped)
+            map_page(p, 0);
+    }
+    for (unsigned n = 0; n < m->processor_count; n++)
+        if (!page_is_shared(m, n))
+            map_page(&m->processors[n], wanted_page(&m->processors[n]));
+}
+
 /* --- Creation --- */
 
-static bool create_interrupt_controllers(struct machine *m, struct error *err)
+static void create_lapic(struct machine_processor *p)
 {
+    struct machine *m = p->machine;
     const struct lapic_config config = {
-        .boot_processor = true,
+        .id = p->vcpu->apic_id,
+        .boot_processor = p->vcpu->index == 0,
         .physical_address_bits = m->model.physical_bits,
         .tsc_hz = MACHINE_TSC_HZ,
         .bus_hz = LAPIC_BUS_HZ,
-        .x2apic = cpu_has(m->cpu, FEATURE_X2APIC),
-        .tsc_deadline = cpu_has(m->cpu, FEATURE_TSC_DEADLINE),
+        .x2apic = cpu_has(p->vcpu, FEATURE_X2APIC),
+        .tsc_deadline = cpu_has(p->vcpu, FEATURE_TSC_DEADLINE),
     };
     const struct lapic_callbacks callbacks = {
-        .opaque = m,
-        .send = deliver_message,
+        .opaque = p,
+        .send = deliver_ipi,
         .eoi = end_of_interrupt,
         .nmi = cpu_nmi,
         .smi = cpu_smi,
@@ -348,15 +478,21 @@ static bool create_interrupt_controllers(struct machine *m, struct error *err)
         .startup = cpu_startup,
     };
 
+    p->lapic =
+        lapic_create(m->log, &m->clock, &config, &callbacks, (struct irq_line){cpu_intr_set, p, 0});
+}
+
+static bool create_interrupt_controllers(struct machine *m, struct error *err)
+{
     m->pic = pic_create(m->bus, m->log, (struct irq_line){pic_int_set, m, 0}, err);
     if (m->pic == NULL)
         return false;
     m->ioapic = ioapic_create(m->bus, m->log, deliver_message, m, err);
     if (m->ioapic == NULL)
         return false;
-    m->lapic =
-        lapic_create(m->log, &m->clock, &config, &callbacks, (struct irq_line){cpu_intr_set, m, 0});
-    machine_map_lapic(m);
+    for (unsigned n = 0; n < m->processor_count; n++)
+        create_lapic(&m->processors[n]);
+    machine_map_lapics(m);
     return true;
 }
 
@@ -403,7 +539,7 @@ static bool create_chipset(struct machine *m, struct error *err)
     const struct pm_wiring pm = {
         .sci = isa_irq(m, IRQ_SOURCE_SCI, PM_SCI_IRQ),
         .power_off = power_off,
-        .smi = cpu_smi,
+        .smi = chipset_smi,
         .opaque = m,
     };
 

@@ -38,7 +38,7 @@ void mmu_init(struct mmu_context *m, struct bus *bus, struct machine_memory *mem
     m->vcpu = vcpu;
     m->tlb = tlb_create();
     memory->contexts[vcpu] = m;
-    memory->context_count++;
+    memory->context_end = MAX(memory->context_end, vcpu + 1);
     mmu_configure(m, &mmu_default_options);
 }
 
@@ -48,7 +48,6 @@ void mmu_destroy(struct mmu_context *m)
         return;
     if (m->memory->contexts[m->vcpu] == m)
         m->memory->contexts[m->vcpu] = NULL;
-    m->memory->context_count--;
     mmu_drop_derived(m, MMU_CAUSE_TOOL);
     shadow_detach(m);
     if (m->memory->channels[m->vcpu] != NULL)

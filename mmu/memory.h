@@ -72,7 +72,7 @@ struct machine_memory {
     /* The contexts that may hold translations to this memory, by vCPU number; mmu_init enters and
      * mmu_destroy removes them. NULL: no such vCPU. */
     struct mmu_context *contexts[MACHINE_VCPU_MAX];
-    unsigned context_count;
+    unsigned context_end; /* numbers of contexts are below */
 
     /* The patch channel matrix, by consumer: one channel for each producer (mmu/patch.h). NULL:
      * that vCPU keeps nothing that would need patches. */
@@ -153,7 +153,7 @@ static inline void machine_memory_finish_write(struct machine_memory *m, unsigne
 {
     /* The bytes are stored; now the watch, the mask. What a single vCPU reads of these it has
      * written itself. */
-    if (m->context_count > 1 || producer >= MACHINE_VCPU_MAX)
+    if (m->context_end > 1 || producer >= MACHINE_VCPU_MAX)
         atomic_thread_fence(memory_order_seq_cst);
     if (atomic_load_explicit(&machine_memory_frame(m, a)->watch, memory_order_relaxed) &
         FRAME_WATCH_PAGETABLE)

@@ -9,6 +9,13 @@ OP(nop)
     NEXT;
 }
 
+OP(pause)
+{
+    if (cpu->yields)
+        cpu->attention |= VCPU_ATTENTION_YIELD;
+    NEXT;
+}
+
 OP(lfence)
 {
     atomic_thread_fence(memory_order_acquire);

@@ -51,6 +51,20 @@ OP(rsm)
         cpu->attention |= VCPU_ATTENTION_STEPPED; /* a TF was the handler's */
 }
 
+/* Keeps where the monitored line is, and what is there. */
+static void note_line(struct vcpu *cpu)
+{
+    struct machine_memory *memory = cpu->mmu.memory;
+    const uint8_t *line = tlb_find_read(&cpu->mmu, cpu->monitor_address & ~63ull, 8);
+
+    cpu->monitor_at = UINT64_MAX;
+    if (line == NULL)
+        return;
+    cpu->monitor_at = (uint64_t)(line - machine_memory_host(memory, mpa(0)));
+    for (unsigned n = 0; n < ARRAY_SIZE(cpu->monitor_line); n++)
+        cpu->monitor_line[n] = guest_load64(line + 8 * n);
+}
+
 OP(monitor)
 {
     uint64_t offset = cpu->gpr[GPR_RAX];
@@ -62,17 +76,21 @@ OP(monitor)
     cpu->monitor_address =
         mem_linear_at(cpu, i, i->seg == SEG_NONE ? SEG_DS : i->seg, offset, 1, MMU_READ);
     mem_load8(cpu, i, cpu->monitor_address);
+    note_line(cpu);
     NEXT;
 }
 
-/* With one processor nobody else can write to the monitored line: MWAIT waits like HLT. Bit 0 of
- * ECX, interrupts wake even if masked, makes it return at once, which is allowed. */
+/* Waits for an interrupt or for a store that changes the line. Bit 0 of ECX, interrupts wake even
+ * if masked, makes it return at once, which is allowed; and so does a line that is no RAM. */
 OP(mwait)
 {
     if (cpu->gpr[GPR_RCX] & ~1ull)
         cpu_raise_code(cpu, i, EXC_GP, 0);
-    if (cpu->monitor_address != UINT64_MAX && !(cpu->gpr[GPR_RCX] & 1))
+    if (cpu->monitor_address != UINT64_MAX && cpu->monitor_at != UINT64_MAX &&
+        !(cpu->gpr[GPR_RCX] & 1)) {
         cpu->attention |= VCPU_ATTENTION_HALTED;
+        cpu->monitor_waits = true;
+    }
     cpu->monitor_address = UINT64_MAX;
     NEXT;
 }

@@ -1,17 +1,18 @@
 #!/bin/bash
-# linux_test.sh deterministic|bzimage|parallel|repeat: boots Debian's kernel to its power-off.
+# linux_test.sh deterministic|bzimage|parallel|repeat|repeat-smpN|smpN: boots Debian's kernel to its power-off.
 #
 #   deterministic  entered directly, time from instructions
 #   bzimage        the guest decompresses the kernel itself
 #   parallel       time from the host's clock (GNOMON_FULL=1 only)
 #   repeat         twice: the same console, instruction for instruction (GNOMON_FULL=1 only)
+#   smpN           with N processors, which must all be there
 set -uo pipefail
 cd "$(dirname "$0")/../.." || exit 1
 gnomon=${GNOMON_BINARY:-build/release/gnomon}
 
 mode=${1:-deterministic}
 case $mode in
-parallel | repeat)
+parallel | repeat*)
     [ -n "${GNOMON_FULL:-}" ] || {
         echo "only with GNOMON_FULL=1: skipped"
         exit 77
@@ -46,10 +47,23 @@ case $mode in
 deterministic) boot -icount auto --guest-timeout 6e9 ;;
 bzimage) boot -icount auto --guest-timeout 20e9 -machine pc,kernel-entry=bzimage ;;
 parallel) boot --timeout 20m ;;
-repeat)
-    boot -icount 0 --guest-timeout 6e9 -d int -D "$work/first"
+smp*)
+    boot -smp "${mode#smp}" -icount auto --guest-timeout 12e9
+    grep -q "Brought up 1 node, ${mode#smp} CPUs" "$work/console" || {
+        echo "FAILED: not all processors are there"
+        exit 1
+    }
+    if grep -E "WARNING|BUG:|TSC warp|inconsistent|stall" "$work/console"; then
+        echo "FAILED: the kernel complains"
+        exit 1
+    fi
+    ;;
+repeat*)
+    processors=${mode#repeat-smp}
+    [ "$processors" != "$mode" ] || processors=1
+    boot -smp "$processors" -icount 0 --guest-timeout 12e9 -d int -D "$work/first"
     mv "$work/console" "$work/first_console"
-    boot -icount 0 --guest-timeout 6e9 -d int -D "$work/second"
+    boot -smp "$processors" -icount 0 --guest-timeout 12e9 -d int -D "$work/second"
     cmp "$work/console" "$work/first_console" && cmp "$work/first" "$work/second" || exit 1
     ;;
 *)

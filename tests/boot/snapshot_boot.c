@@ -1,6 +1,6 @@
 /*
- * snapshot_boot KERNEL INITRD [SEED]: boots Linux in deterministic mode; then again, but saved at a
- * random instruction, destroyed, restored into a new machine and run to its end. Memory,
+ * snapshot_boot KERNEL INITRD PROCESSORS [SEED]: boots Linux in deterministic mode; then again, but
+ * saved at a random instruction, destroyed, restored into a new machine and run to its end. Memory,
  * instruction count, virtual time and console must be those of the uninterrupted run.
  */
 #include "base/log.h"
@@ -104,7 +104,7 @@ static bool restored_run(const struct machine_config *config, uint64_t at, struc
 
 static uint64_t choose_instruction(int argc, char **argv, uint64_t most)
 {
-    const char *text = argc > 3 ? argv[3] : getenv("GNOMON_SEED");
+    const char *text = argc > 4 ? argv[4] : getenv("GNOMON_SEED");
     uint64_t seed = text != NULL ? strtoull(text, NULL, 0) : (uint64_t)time(NULL);
 
     printf("GNOMON_SEED=%llu\n", (unsigned long long)seed);
@@ -122,14 +122,15 @@ int main(int argc, char **argv)
     struct log log;
     bool ok;
 
-    if (argc < 3 || first == NULL || second == NULL) {
-        fprintf(stderr, "usage: %s KERNEL INITRD [SEED]\n", argv[0]);
+    if (argc < 4 || first == NULL || second == NULL) {
+        fprintf(stderr, "usage: %s KERNEL INITRD PROCESSORS [SEED]\n", argv[0]);
         return 2;
     }
     log_init(&log);
     first->chardev.send = second->chardev.send = console_send;
     struct machine_config config = {
         .memory_size = 128 << 20,
+        .smp = {{1, (unsigned)atoi(argv[3]), 1}, (unsigned)atoi(argv[3])},
         .deterministic = true,
         .icount_shift = 3,
         .hpet = true,

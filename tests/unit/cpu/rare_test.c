@@ -2,16 +2,20 @@
  * none lets programs run them. The others of these have tests of their own: direct_test.c
  * (MOVDIRI, MOVDIR64B), tests/guest/64/syscall.c (SYSCALL, SYSENTER, SGDT, SIDT, SLDT, STR, SMSW).
  */
+#include "mmu/memory.h"
 #include "tests/unit/cpu/op_rig.h"
 #include "tests/unit/run_suite.h"
 
 static struct rig *rig;
+static struct machine_memory memory; /* the rig's page and nothing else */
 
 static void setup(void)
 {
     rig = rig_create();
     rig->cpu.mmu.cr4 |= CR4_PKE;
     rig->cpu.monitor_address = UINT64_MAX;
+    memory.base = rig->page;
+    rig->cpu.mmu.memory = &memory;
 }
 
 static void teardown(void)
@@ -44,6 +48,7 @@ START_TEST(monitor_arms_the_address_in_rax)
     RIG_RUN(rig, MONITOR);
     ck_assert_int_eq(rig->raised, -1);
     ck_assert_uint_eq(rig->cpu.monitor_address, RIG_OPERAND);
+    ck_assert_uint_eq(rig->cpu.monitor_at, RIG_OFFSET);
 }
 END_TEST
 
@@ -70,10 +75,24 @@ END_TEST
 START_TEST(mwait_sleeps_if_armed_and_disarms)
 {
     rig->cpu.monitor_address = RIG_OPERAND;
+    rig->cpu.monitor_at = 0;
     RIG_RUN(rig, MWAIT);
     ck_assert_int_eq(rig->raised, -1);
     ck_assert_uint_ne(rig->cpu.attention & VCPU_ATTENTION_HALTED, 0);
     ck_assert_uint_eq(rig->cpu.monitor_address, UINT64_MAX);
+}
+END_TEST
+
+START_TEST(a_store_to_the_line_wakes)
+{
+    rig->cpu.gpr[GPR_RAX] = RIG_OPERAND + 20;
+    RIG_RUN(rig, MONITOR);
+    RIG_RUN(rig, MWAIT);
+    ck_assert(vcpu_asleep(&rig->cpu));
+    rig->page[RIG_OFFSET - 1] = rig->page[RIG_OFFSET + 64] = 1; /* neighbours */
+    ck_assert(vcpu_asleep(&rig->cpu));
+    rig->page[RIG_OFFSET + 63] = 1;
+    ck_assert(!vcpu_asleep(&rig->cpu));
 }
 END_TEST
 
@@ -195,6 +214,7 @@ int main(void)
     tcase_add_test(t, monitor_takes_address_size_and_segment);
     tcase_add_test(t, monitor_knows_no_extensions);
     tcase_add_test(t, mwait_sleeps_if_armed_and_disarms);
+    tcase_add_test(t, a_store_to_the_line_wakes);
     tcase_add_test(t, mwait_goes_on_if_not_armed);
     tcase_add_test(t, mwait_knows_one_extension);
     tcase_add_test(t, monitor_and_mwait_are_undefined_for_users);
