@@ -24,6 +24,7 @@ case $bits in
         "${common[@]}" "$@" -o "$image"
     ;;
 64)
+    ! grep -qs '"smp.h"' "$@" || common+=("$library"/smp.{c,S})
     "$compiler" -m64 "${flags[@]}" "${link[@]}" "$library/link.ld" "$library"/{entry.S,traps.S,segments.c} \
         "${common[@]}" "$@" -o "$image.elf64"
     objcopy -O elf32-i386 "$image.elf64" "$image"

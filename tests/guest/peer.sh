@@ -2,7 +2,8 @@
 # peer.sh [-v] [image...]: runs guest programs under QEMU's TCG, a second implementation to hold the
 # expectations against, and prints the checks that fail there. Needs qemu-system-x86 and built
 # images (cmake --build build/release --target guest_programs). peer-differences.txt explains the
-# differences that are known; expectations follow the manual.
+# differences that are known; expectations follow the manual. Programs smp_* get PEER_PROCESSORS (4);
+# with PEER_THREAD=multi each has a thread of the host, which takes longer (PEER_TIMEOUT, in s).
 set -euo pipefail
 here=$(dirname "$0")
 
@@ -16,7 +17,10 @@ images=("$@")
     -maxdepth 1 -type f ! -name '*.elf64' | sort)
 status=0
 for image in "${images[@]}"; do
-    output=$(timeout -k 1 20 qemu-system-x86_64 -accel tcg,thread=single -machine pc -cpu max,vendor=GenuineIntel -m 32 -kernel "$image" \
+    processors=1
+    case $image in *smp_*) processors=${PEER_PROCESSORS:-4} ;; esac
+    output=$(timeout -k 1 "${PEER_TIMEOUT:-20}" qemu-system-x86_64 -accel "tcg,thread=${PEER_THREAD:-single}" \
+        -machine pc -cpu max,vendor=GenuineIntel -smp "$processors" -m 32 -kernel "$image" \
         -display none -serial none -monitor none -net none -no-reboot -debugcon stdio \
         -device isa-debug-exit,iobase=0xf4,iosize=4 2>&1 | tr -cd '\n -~') || true
     known=0 unknown=0

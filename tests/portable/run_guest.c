@@ -3,7 +3,8 @@
  * emulator's front end, which builds without libraries do not have. The debug console goes to
  * standard output; the exit status is the guest's, or 100 if it did not end by the exit port.
  *
- *     run_guest <image> [-cpu MODEL] [-machine pc,triple-fault=reset] [-mmu POLICY] [hash]
+ *     run_guest <image> [-cpu MODEL] [-smp CORES] [-machine pc,triple-fault=reset] [-mmu POLICY]
+ * [hash]
  *
  * With "hash" it prints how many instructions ran and a hash over all state, instead of the
  * console: the same numbers on every host.
@@ -67,6 +68,20 @@ static bool take_policy(const char *value, struct machine_config *config)
     return true;
 }
 
+/* "N" cores, or "N,sockets=S,cores=C". */
+static bool take_processors(const char *value, struct machine_smp *smp)
+{
+    struct cpu_topology *t = &smp->topology;
+    int given = sscanf(value, "%u,sockets=%u,cores=%u", &smp->count, &t->sockets, &t->cores);
+
+    t->threads = 1;
+    if (given == 1) {
+        t->sockets = 1;
+        t->cores = smp->count;
+    }
+    return (given == 1 || given == 3) && smp->count == cpu_topology_count(t);
+}
+
 /* The options of the front end that guest programs are run with, into the configuration. */
 static bool take_options(char **argv, struct machine_config *config, bool *hash)
 {
@@ -76,6 +91,9 @@ static bool take_options(char **argv, struct machine_config *config, bool *hash)
         else if (strcmp(*arg, "-cpu") == 0 && arg[1] != NULL)
             config->cpu = *++arg;
         else if (strcmp(*arg, "-mmu") == 0 && arg[1] != NULL && take_policy(arg[1], config))
+            arg++;
+        else if (strcmp(*arg, "-smp") == 0 && arg[1] != NULL &&
+                 take_processors(arg[1], &config->smp))
             arg++;
         else if (strcmp(*arg, "-machine") == 0 && arg[1] != NULL &&
                  strcmp(*++arg, "pc,triple-fault=reset") == 0)
@@ -108,7 +126,7 @@ int main(int argc, char **argv)
     bool hash = false;
 
     if (argc < 2 || !take_options(argv, &config, &hash)) {
-        fprintf(stderr, "usage: run_guest <image> [-cpu MODEL] "
+        fprintf(stderr, "usage: run_guest <image> [-cpu MODEL] [-smp CORES] "
                         "[-machine pc,triple-fault=reset] [-mmu POLICY] [hash]\n");
         return NO_EXIT_STATUS;
     }
