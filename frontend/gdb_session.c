@@ -2,6 +2,7 @@
 #include "frontend/gdb_session.h"
 
 #include "base/bits.h"
+#include "frontend/gdb_target.h"
 #include "machine/debug.h"
 
 #include <inttypes.h>
@@ -21,82 +22,6 @@ static void transmit(struct gdb_session *s, const struct gdb_reply *r)
 
 /* --- Target description --- */
 
-/* Types that the features' registers have and GDB does not know by itself. */
-static const char core_types[] =
-    "<flags id=\"i386_eflags\" size=\"4\">"
-    "<field name=\"CF\" start=\"0\" end=\"0\"/><field name=\"\" start=\"1\" end=\"1\"/>"
-    "<field name=\"PF\" start=\"2\" end=\"2\"/><field name=\"AF\" start=\"4\" end=\"4\"/>"
-    "<field name=\"ZF\" start=\"6\" end=\"6\"/><field name=\"SF\" start=\"7\" end=\"7\"/>"
-    "<field name=\"TF\" start=\"8\" end=\"8\"/><field name=\"IF\" start=\"9\" end=\"9\"/>"
-    "<field name=\"DF\" start=\"10\" end=\"10\"/><field name=\"OF\" start=\"11\" end=\"11\"/>"
-    "<field name=\"NT\" start=\"14\" end=\"14\"/><field name=\"RF\" start=\"16\" end=\"16\"/>"
-    "<field name=\"VM\" start=\"17\" end=\"17\"/><field name=\"AC\" start=\"18\" end=\"18\"/>"
-    "<field name=\"VIF\" start=\"19\" end=\"19\"/><field name=\"VIP\" start=\"20\" end=\"20\"/>"
-    "<field name=\"ID\" start=\"21\" end=\"21\"/></flags>";
-
-static const char vec128_type[] =
-    "<vector id=\"v4f\" type=\"ieee_single\" count=\"4\"/>"
-    "<vector id=\"v2d\" type=\"ieee_double\" count=\"2\"/>"
-    "<vector id=\"v16i8\" type=\"int8\" count=\"16\"/>"
-    "<vector id=\"v8i16\" type=\"int16\" count=\"8\"/>"
-    "<vector id=\"v4i32\" type=\"int32\" count=\"4\"/>"
-    "<vector id=\"v2i64\" type=\"int64\" count=\"2\"/>"
-    "<union id=\"vec128\"><field name=\"v4_float\" type=\"v4f\"/>"
-    "<field name=\"v2_double\" type=\"v2d\"/><field name=\"v16_int8\" type=\"v16i8\"/>"
-    "<field name=\"v8_int16\" type=\"v8i16\"/><field name=\"v4_int32\" type=\"v4i32\"/>"
-    "<field name=\"v2_int64\" type=\"v2i64\"/><field name=\"uint128\" type=\"uint128\"/></union>";
-
-static const char mxcsr_type[] =
-    "<flags id=\"i386_mxcsr\" size=\"4\">"
-    "<field name=\"IE\" start=\"0\" end=\"0\"/><field name=\"DE\" start=\"1\" end=\"1\"/>"
-    "<field name=\"ZE\" start=\"2\" end=\"2\"/><field name=\"OE\" start=\"3\" end=\"3\"/>"
-    "<field name=\"UE\" start=\"4\" end=\"4\"/><field name=\"PE\" start=\"5\" end=\"5\"/>"
-    "<field name=\"DAZ\" start=\"6\" end=\"6\"/><field name=\"IM\" start=\"7\" end=\"7\"/>"
-    "<field name=\"DM\" start=\"8\" end=\"8\"/><field name=\"ZM\" start=\"9\" end=\"9\"/>"
-    "<field name=\"OM\" start=\"10\" end=\"10\"/><field name=\"UM\" start=\"11\" end=\"11\"/>"
-    "<field name=\"PM\" start=\"12\" end=\"12\"/><field name=\"FZ\" start=\"15\" end=\"15\"/>"
-    "</flags>";
-
-static const char avx512_types[] = "<vector id=\"v2ui128\" type=\"uint128\" count=\"2\"/>";
-
-/* A feature knows no types of another. */
-static void describe_types(struct gdb_reply *xml, const char *feature)
-{
-    if (strcmp(feature, "org.gnu.gdb.i386.core") == 0) {
-        gdb_reply_text(xml, core_types);
-    } else if (strcmp(feature, "org.gnu.gdb.i386.sse") == 0) {
-        gdb_reply_text(xml, vec128_type);
-        gdb_reply_text(xml, mxcsr_type);
-    } else if (strcmp(feature, "org.gnu.gdb.i386.avx512") == 0) {
-        gdb_reply_text(xml, vec128_type);
-        gdb_reply_text(xml, avx512_types);
-    }
-}
-
-static void describe(struct gdb_reply *xml)
-{
-    const char *feature = NULL;
-
-    gdb_reply_text(xml, "<?xml version=\"1.0\"?><!DOCTYPE target SYSTEM \"gdb-target.dtd\">"
-                        "<target><architecture>i386:x86-64</architecture>");
-    for (unsigned n = 0; n < machine_register_count(); n++) {
-        const struct machine_register *r = machine_register_info(n);
-
-        if (feature == NULL || strcmp(feature, r->feature) != 0) {
-            gdb_reply_format(xml, "%s<feature name=\"%s\">", feature != NULL ? "</feature>" : "",
-                             r->feature);
-            feature = r->feature;
-            describe_types(xml, feature);
-        }
-        gdb_reply_format(xml, "<reg name=\"%s\" bitsize=\"%u\" type=\"%s\"", r->name, r->bits,
-                         r->type);
-        if (r->group != NULL)
-            gdb_reply_format(xml, " group=\"%s\"", r->group);
-        gdb_reply_text(xml, "/>");
-    }
-    gdb_reply_text(xml, "</feature></target>");
-}
-
 /* qXfer:features:read:target.xml:OFFSET,LENGTH */
 static void transfer(struct gdb_session *s, const char *args, struct gdb_reply *r)
 {
@@ -113,7 +38,7 @@ static void transfer(struct gdb_session *s, const char *args, struct gdb_reply *
         return;
     }
     if (s->description.length == 0)
-        describe(&s->description);
+        gdb_target_describe(&s->description);
     offset = MIN(offset, s->description.length);
     length = MIN(length, (uint64_t)GDB_PACKET_MAX / 2);
     if (length >= s->description.length - offset) {
@@ -127,32 +52,32 @@ static void transfer(struct gdb_session *s, const char *args, struct gdb_reply *
 
 /* --- Stops --- */
 
-static void stop_reply(struct gdb_session *s, const struct machine_stop_reason *why,
-                       struct gdb_reply *r)
+static void stop_reply(const struct machine_stop_reason *why, struct gdb_reply *r)
 {
-    (void)s;
+    unsigned thread = why->processor + 1;
+
     switch (why->kind) {
     case MACHINE_STOP_REQUEST:
-        gdb_reply_format(r, "T%02xthread:1;", SIGNAL_INT);
+        gdb_reply_format(r, "T%02xthread:%x;", SIGNAL_INT, thread);
         break;
     case MACHINE_STOP_STEP:
     case MACHINE_STOP_BREAKPOINT:
     case MACHINE_STOP_IO:
     case MACHINE_STOP_UNTIL:
     case MACHINE_STOP_EVENT:
-        gdb_reply_format(r, "T%02xthread:1;", SIGNAL_TRAP);
+        gdb_reply_format(r, "T%02xthread:%x;", SIGNAL_TRAP, thread);
         break;
     case MACHINE_STOP_WRITE:
     case MACHINE_STOP_READ:
     case MACHINE_STOP_ACCESS:
-        gdb_reply_format(r, "T%02xthread:1;%s:%" PRIx64 ";", SIGNAL_TRAP,
+        gdb_reply_format(r, "T%02xthread:%x;%s:%" PRIx64 ";", SIGNAL_TRAP, thread,
                          why->kind == MACHINE_STOP_WRITE  ? "watch"
                          : why->kind == MACHINE_STOP_READ ? "rwatch"
                                                           : "awatch",
                          why->address);
         break;
     case MACHINE_STOP_TRIPLE_FAULT:
-        gdb_reply_format(r, "T%02xthread:1;", SIGNAL_SEGV);
+        gdb_reply_format(r, "T%02xthread:%x;", SIGNAL_SEGV, thread);
         break;
     }
 }
@@ -165,7 +90,9 @@ void gdb_session_parked(struct gdb_session *s)
     if (!s->waiting || !machine_debug_parked(s->machine, &why))
         return;
     s->waiting = false;
-    stop_reply(s, &why, &r);
+    monitor_choose(&s->monitor, why.processor);
+    s->stepper = GDB_ANY;
+    stop_reply(&why, &r);
     transmit(s, &r);
     gdb_reply_free(&r);
 }
@@ -182,30 +109,140 @@ void gdb_session_ended(struct gdb_session *s, int status)
     gdb_reply_free(&r);
 }
 
-static void resume(struct gdb_session *s, bool step)
+/* --- Threads --- */
+
+/* "1f": processor 1eh; "0": GDB_ANY, "-1": GDB_ALL. False if there is no such thread. */
+static bool take_thread(struct gdb_session *s, const char **text, unsigned *processor)
 {
-    s->waiting = true;
-    if (step)
-        machine_debug_step(s->machine, 1, s->monitor.step_interrupts);
-    else
-        machine_continue(s->machine);
+    uint64_t id;
+
+    if (strncmp(*text, "-1", 2) == 0) {
+        *text += 2;
+        *processor = GDB_ALL;
+        return true;
+    }
+    if (!gdb_take_hex(text, &id) || id > machine_processor_count(s->machine))
+        return false;
+    *processor = id == 0 ? GDB_ANY : (unsigned)id - 1;
+    return true;
 }
 
-/* vCont;ACTION[:THREAD]...: there is one thread, the first action is for it. */
-static bool resume_by_action(struct gdb_session *s, const char *action)
+static void list_threads(struct gdb_session *s, struct gdb_reply *r)
 {
-    switch (*action) {
-    case 'c':
-    case 'C':
-        resume(s, false);
-        return true;
-    case 's':
-    case 'S':
-        resume(s, true);
-        return true;
-    default:
+    for (unsigned n = 0; n < machine_processor_count(s->machine); n++)
+        gdb_reply_format(r, "%c%x", n == 0 ? 'm' : ',', n + 1);
+}
+
+/* qThreadExtraInfo,THREAD */
+static bool describe_thread(struct gdb_session *s, const char *args, struct gdb_reply *r)
+{
+    unsigned processor;
+    char text[64];
+
+    if (!take_thread(s, &args, &processor) || !machine_debug_select(s->machine, processor))
         return false;
+    snprintf(text, sizeof(text), "CPU#%u [%s]", processor, machine_debug_state(s->machine));
+    gdb_reply_hex(r, text, strlen(text));
+    return true;
+}
+
+/* Hg, Hc */
+static bool choose_thread(struct gdb_session *s, const char *args)
+{
+    char what = *args++;
+    unsigned processor;
+
+    if (!take_thread(s, &args, &processor))
+        return false;
+    if (what == 'c')
+        s->stepper = processor;
+    else if (what == 'g' && processor < GDB_ALL)
+        monitor_choose(&s->monitor, processor);
+    return what == 'c' || what == 'g';
+}
+
+static bool thread_alive(struct gdb_session *s, const char *args)
+{
+    unsigned processor;
+
+    return take_thread(s, &args, &processor);
+}
+
+/* --- Going on --- */
+
+enum action { ACTION_NONE, ACTION_RUN, ACTION_STEP };
+
+/* What each thread is to do. False if none is to do anything. */
+static bool resume(struct gdb_session *s, const uint8_t actions[MACHINE_VCPU_MAX])
+{
+    unsigned count = machine_processor_count(s->machine), running = 0;
+    struct machine_resume go = {.interrupts = s->monitor.step_interrupts};
+
+    for (unsigned n = 0; n < count; n++) {
+        if (actions[n] == ACTION_STEP && (go.steps == 0 || n == s->monitor.cpu)) {
+            go.steps = 1;
+            go.stepper = n;
+        }
     }
+    for (unsigned n = 0; n < count; n++) {
+        go.stands[n] = actions[n] != ACTION_RUN && !(go.steps > 0 && n == go.stepper);
+        running += !go.stands[n];
+    }
+    if (running == 0)
+        return false;
+    s->waiting = true;
+    machine_debug_resume(s->machine, &go);
+    return true;
+}
+
+/* 'c', 'C', 's' or 'S' with a signal, which no guest takes. */
+static bool take_action(const char **text, enum action *action)
+{
+    char letter = *(*text)++;
+    uint64_t number;
+
+    *action = letter == 's' || letter == 'S' ? ACTION_STEP : ACTION_RUN;
+    if (letter == 'C' || letter == 'S')
+        return gdb_take_hex(text, &number);
+    return letter == 'c' || letter == 's';
+}
+
+/* ;ACTION[:THREAD]...: for each thread, the first that names it or names none; threads without one
+ * stand still. */
+static bool resume_threads(struct gdb_session *s, const char *args)
+{
+    uint8_t actions[MACHINE_VCPU_MAX] = {ACTION_NONE};
+    unsigned processor;
+    enum action action;
+
+    while (*args == ';') {
+        args++;
+        processor = GDB_ALL;
+        if (!take_action(&args, &action) ||
+            (*args == ':' && (args++, !take_thread(s, &args, &processor))))
+            return false;
+        if (processor == GDB_ANY)
+            processor = s->monitor.cpu;
+        for (unsigned n = 0; n < MACHINE_VCPU_MAX; n++)
+            if ((processor == GDB_ALL || n == processor) && actions[n] == ACTION_NONE)
+                actions[n] = (uint8_t)action;
+    }
+    return *args == '\0' && resume(s, actions);
+}
+
+/* c and s, about the thread of H c: with one chosen the others stand still. */
+static bool resume_chosen(struct gdb_session *s, bool step)
+{
+    uint8_t actions[MACHINE_VCPU_MAX] = {ACTION_NONE};
+
+    if (s->stepper < GDB_ALL) {
+        actions[s->stepper] = step ? ACTION_STEP : ACTION_RUN;
+    } else {
+        memset(actions, ACTION_RUN, sizeof(actions));
+        if (step)
+            actions[s->monitor.cpu] = ACTION_STEP;
+    }
+    return resume(s, actions);
 }
 
 /* --- Registers and memory --- */
@@ -349,6 +386,13 @@ static bool starts(const char **text, const char *with)
     return true;
 }
 
+static bool parked(struct gdb_session *s)
+{
+    struct machine_stop_reason why;
+
+    return machine_debug_parked(s->machine, &why);
+}
+
 /* Packets that begin with q, Q or v. Unknown ones are answered with nothing, as is the rule. */
 static bool query(struct gdb_session *s, const char *p, struct gdb_reply *r)
 {
@@ -362,13 +406,15 @@ static bool query(struct gdb_session *s, const char *p, struct gdb_reply *r)
     } else if (starts(&p, "qRcmd,")) {
         return run_monitor(s, p, r);
     } else if (starts(&p, "qfThreadInfo")) {
-        gdb_reply_text(r, "m1");
+        list_threads(s, r);
     } else if (starts(&p, "qsThreadInfo")) {
         gdb_reply_text(r, "l");
+    } else if (starts(&p, "qThreadExtraInfo,")) {
+        return parked(s) && describe_thread(s, p, r);
     } else if (starts(&p, "qAttached")) {
         gdb_reply_text(r, "1");
     } else if (starts(&p, "qC")) {
-        gdb_reply_text(r, "QC1");
+        gdb_reply_format(r, "QC%x", s->monitor.cpu + 1);
     } else if (starts(&p, "qqemu.PhyMemMode")) { /* clients know the switch by this name */
         gdb_reply_text(r, s->monitor.physical ? "1" : "0");
     } else if (starts(&p, "Qqemu.PhyMemMode:")) {
@@ -391,20 +437,15 @@ static bool needs_parked_machine(char command)
     return strchr("gGpPmMXcCsSZz", command) != NULL;
 }
 
-static bool parked(struct gdb_session *s)
-{
-    struct machine_stop_reason why;
-
-    return machine_debug_parked(s->machine, &why);
-}
-
 /* One packet. Returns false for an error reply; r stays empty if a stop is what answers. */
 static bool execute(struct gdb_session *s, const char *p, struct gdb_reply *r, bool *later)
 {
     if ((needs_parked_machine(*p) || strncmp(p, "qRcmd", 5) == 0) && !parked(s))
         return false;
-    if (starts(&p, "vCont;")) {
-        *later = parked(s) && resume_by_action(s, p);
+    if (parked(s))
+        machine_debug_select(s->machine, s->monitor.cpu);
+    if (strncmp(p, "vCont;", 6) == 0) {
+        *later = parked(s) && resume_threads(s, p + 5);
         return *later;
     }
     switch (*p++) {
@@ -422,8 +463,8 @@ static bool execute(struct gdb_session *s, const char *p, struct gdb_reply *r, b
     case 'C':
     case 's':
     case 'S':
-        *later = true;
-        return resume_by_action(s, p - 1);
+        *later = resume_chosen(s, p[-1] == 's' || p[-1] == 'S');
+        return *later;
     case 'H':
     case 'T':
     case 'G':
@@ -449,6 +490,10 @@ static bool execute(struct gdb_session *s, const char *p, struct gdb_reply *r, b
     }
     gdb_reply_text(r, "OK");
     switch (p[-1]) {
+    case 'H':
+        return choose_thread(s, p);
+    case 'T':
+        return thread_alive(s, p);
     case 'G':
         return write_registers(s, p);
     case 'P':

@@ -1,6 +1,10 @@
 /*
  * One client of the remote protocol: bytes in, bytes out, a machine behind. It knows nothing of
  * sockets. Event-loop thread, without the device lock.
+ *
+ * A processor is a thread; its id is the processor's number and 1. All stop together. Registers and
+ * translations are those of the thread chosen by H g, kept in monitor.cpu; after a stop of the one
+ * that stopped.
  */
 #ifndef FRONTEND_GDB_SESSION_H
 #define FRONTEND_GDB_SESSION_H
@@ -12,6 +16,9 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#define GDB_ANY UINT32_MAX       /* thread 0 */
+#define GDB_ALL (UINT32_MAX - 1) /* thread -1 */
+
 struct gdb_session {
     struct machine *machine;
     struct monitor monitor;
@@ -22,6 +29,7 @@ struct gdb_session {
     struct gdb_reply description; /* target.xml */
     struct gdb_reply last;        /* the last framed packet, for a client that asks again */
     bool no_ack;
+    unsigned stepper; /* H c: what `c` and `s` are about: GDB_ANY, GDB_ALL, or a processor */
     bool waiting;  /* the client waits for a stop */
     bool detached; /* it has said good-bye: close the connection */
 };

@@ -142,6 +142,29 @@ static void part_format(char *line, size_t size)
     line[at] = ' ';
 }
 
+bool monitor_choose(struct monitor *monitor, unsigned cpu)
+{
+    struct machine_stop_reason why;
+
+    if (cpu >= machine_processor_count(monitor->machine))
+        return false;
+    machine_debug_parked(monitor->machine, &why);
+    monitor->cpu = cpu;
+    monitor->cpu_chosen = true;
+    monitor->cpu_stop = why.stop;
+    return true;
+}
+
+void monitor_select(struct monitor *monitor)
+{
+    struct machine_stop_reason why;
+
+    machine_debug_parked(monitor->machine, &why);
+    monitor->cpu_chosen &= monitor->cpu_stop == why.stop;
+    machine_debug_select(monitor->machine,
+                         monitor->cpu_chosen ? monitor->cpu : MACHINE_PROCESSOR_STOPPED);
+}
+
 static void run(struct monitor *monitor, char *line, FILE *out)
 {
     struct call c = {.monitor = monitor, .out = out, .line = line};
@@ -165,8 +188,10 @@ static void run(struct monitor *monitor, char *line, FILE *out)
         monitor_usage(&c);
         return;
     }
-    if (command->mode == LOOK)
+    if (command->mode == LOOK) {
         machine_hold(monitor->machine);
+        monitor_select(monitor);
+    }
     command->run(&c);
     if (command->mode == LOOK)
         machine_release(monitor->machine);

@@ -39,7 +39,17 @@ struct monitor {
     uint64_t followed;      /* MONITOR_FOLLOW: number of the next event to show */
     bool no_files;          /* commands write no files of the host */
     uint64_t walks;         /* page walks of one listing at most; 0: a default */
+    unsigned cpu;           /* the processor that is looked at, */
+    bool cpu_chosen;        /* if one was, */
+    uint64_t cpu_stop;      /* until the stop after this one (machine_stop_reason.stop) */
 };
+
+/* This processor is looked at until the machine stops anew; before, and from then on, it is the one
+ * that stopped it. False: there is none with that number. */
+bool monitor_choose(struct monitor *monitor, unsigned cpu);
+
+/* For what follows the machine's tools look at the processor chosen. */
+void monitor_select(struct monitor *monitor);
 
 /* Runs a line. Afterwards `wait` says whether the command is done. */
 void monitor_command(struct monitor *monitor, const char *line, FILE *out);

@@ -54,6 +54,11 @@ static void info_irq(struct call *c)
     machine_print_interrupts(c->monitor->machine, c->out);
 }
 
+static void info_lapic(struct call *c)
+{
+    machine_print_lapic(c->monitor->machine, c->out);
+}
+
 static void info_stats(struct call *c)
 {
     machine_report_stats(c->monitor->machine, c->out);
@@ -81,6 +86,7 @@ static const struct {
     {"version", "of Gnomon", info_version},
     {"mtree", "RAM, ROM, devices and ports", info_mtree},
     {"irq", "interrupt controllers and timers", info_irq},
+    {"lapic", "registers of the local APIC", info_lapic},
     {"stats", "counters", info_stats},
     {"mmu", "counters of translation and coherency", info_mmu},
     {"report", "all that a crash report has", info_report},

@@ -72,6 +72,7 @@ bool monitor_stopped(struct monitor *monitor, FILE *out)
     forget_until(monitor);
     if (monitor->wait == MONITOR_WAIT_STOP) {
         machine_print_status(monitor->machine, out);
+        monitor_select(monitor);
         tell_event(monitor, out);
         machine_print_next(monitor->machine, out, monitor->tools);
     }
@@ -331,6 +332,27 @@ void monitor_run_mce(struct call *c)
         .mcg_status = values[4],
     };
     fprintf(c->out, "%s\n", outcomes[machine_inject_error(c->monitor->machine, &e)]);
+}
+
+void monitor_run_nmi(struct call *c)
+{
+    machine_inject_nmi(c->monitor->machine);
+}
+
+void monitor_run_cpu(struct call *c)
+{
+    struct machine *m = c->monitor->machine;
+    uint64_t n;
+
+    if (c->count == 1) {
+        fprintf(c->out, "cpu%u\n", machine_debug_selected(m));
+        return;
+    }
+    if (refuse_in_gdb(c, "thread") || !monitor_number(c, c->words[1], &n))
+        return;
+    if (n >= UINT32_MAX || !monitor_choose(c->monitor, (unsigned)n))
+        fprintf(c->out, "there is no processor %s: they are 0 to %u\n", c->words[1],
+                machine_processor_count(m) - 1);
 }
 
 void monitor_run_quit(struct call *c)

@@ -594,7 +594,7 @@ static int tell_end(struct session *s)
     if (log_on(&s->log, LOG_STATS))
         machine_report_stats(s->machine, s->log.stream);
     if (log_on(&s->log, LOG_MMU_STATS))
-        machine_report_mmu(s->machine, s->log.stream);
+        machine_report_mmus(s->machine, s->log.stream);
     if (r->end != MACHINE_END_POWER_OFF)
         fprintf(stderr, "gnomon: %s%s%s%s%s\n", s->options.name != NULL ? s->options.name : "",
                 s->options.name != NULL ? ": " : "", r->text, place[0] != '\0' ? ", at " : "",

@@ -76,6 +76,7 @@ void machine_release(struct machine *m)
     machine_lock(m);
     CHECK(m->debug.held);
     m->debug.held = false;
+    m->debug.selected = NULL;
     machine_wake_locked(m);
     machine_unlock(m);
 }
@@ -87,8 +88,70 @@ bool machine_debug_parked(struct machine *m, struct machine_stop_reason *why)
     machine_lock(m);
     parked = m->debug.is_parked;
     *why = m->debug.why;
+    why->processor = m->cpu->index;
+    why->stop = m->debug.stops;
     machine_unlock(m);
     return parked;
+}
+
+/* --- The processor that is looked at --- */
+
+unsigned machine_processor_count(const struct machine *m)
+{
+    return m->processor_count;
+}
+
+bool machine_debug_select(struct machine *m, unsigned processor)
+{
+    if (processor == MACHINE_PROCESSOR_STOPPED)
+        m->debug.selected = NULL;
+    else if (processor < m->processor_count)
+        m->debug.selected = m->processors[processor].vcpu;
+    else
+        return false;
+    return true;
+}
+
+unsigned machine_debug_selected(const struct machine *m)
+{
+    return machine_looked_at(m)->index;
+}
+
+const char *machine_processor_word(const struct vcpu *cpu)
+{
+    return cpu->attention & VCPU_ATTENTION_STARTUP  ? "waiting for start-up"
+           : cpu->attention & VCPU_ATTENTION_HALTED ? "halted"
+                                                    : "running";
+}
+
+const char *machine_debug_state(const struct machine *m)
+{
+    return machine_processor_word(machine_looked_at(m));
+}
+
+/* --- Going on --- */
+
+void machine_debug_rest(struct machine *m)
+{
+    m->debug.stops++;
+    m->debug.steps = 0;
+    m->debug.selected = NULL;
+    for (unsigned n = 0; n < m->processor_count; n++)
+        m->processors[n].stands = false;
+}
+
+bool machine_debug_any_stands(const struct machine *m)
+{
+    for (unsigned n = 0; n < m->processor_count; n++)
+        if (m->processors[n].stands)
+            return true;
+    return false;
+}
+
+bool machine_debug_step_sleeps(const struct machine *m)
+{
+    return machine_debug_steps(m) && m->processor_count > 1 && !m->debug.others_run &&
+           vcpu_asleep(m->cpu);
 }
 
 static void resume_locked(struct machine *m)
@@ -98,13 +161,38 @@ static void resume_locked(struct machine *m)
     machine_wake_locked(m);
 }
 
-void machine_debug_step(struct machine *m, uint64_t count, bool interrupts)
+void machine_debug_resume(struct machine *m, const struct machine_resume *r)
 {
+    unsigned running = 0;
+
     machine_lock(m);
-    m->debug.steps = MAX(count, 1u);
-    m->debug.step_interrupts = interrupts;
+    m->debug.others_run = false;
+    for (unsigned n = 0; n < m->processor_count; n++) {
+        m->processors[n].stands = r->stands[n];
+        running += !r->stands[n];
+        m->debug.others_run |= n != r->stepper && !r->stands[n];
+    }
+    CHECK(running > 0 && (r->steps == 0 || !r->stands[r->stepper]));
+    m->debug.steps = r->steps;
+    m->debug.stepper = r->stepper;
+    m->debug.step_interrupts = r->interrupts;
+    if (r->steps > 0 && m->debug.others_run)
+        m->turn.left = 0;
     resume_locked(m);
     machine_unlock(m);
+}
+
+void machine_debug_step(struct machine *m, uint64_t count, bool interrupts)
+{
+    struct machine_resume r = {
+        .steps = MAX(count, 1u),
+        .stepper = machine_debug_selected(m),
+        .interrupts = interrupts,
+    };
+
+    for (unsigned n = 0; n < m->processor_count; n++)
+        r.stands[n] = n != r.stepper;
+    machine_debug_resume(m, &r);
 }
 
 void machine_debug_until(struct machine *m, uint64_t instructions, uint64_t ns)
@@ -202,7 +290,7 @@ bool machine_translate(struct machine *m, uint64_t address, uint64_t *physical)
 {
     struct mmu_walk w;
 
-    mmu_walk_inspect(&m->cpu->mmu, gva(address), MMU_READ, TLB_VIEW_SUPERVISOR, &w);
+    mmu_walk_inspect(&machine_looked_at(m)->mmu, gva(address), MMU_READ, TLB_VIEW_SUPERVISOR, &w);
     if (w.outcome != WALK_OK && w.outcome != WALK_DENIED)
         return false;
     *physical = w.mapping.page.v | (address & ~PAGE_MASK);
@@ -277,7 +365,8 @@ enum machine_error_outcome machine_inject_error(struct machine *m, const struct 
     enum mce_outcome outcome;
 
     machine_lock(m);
-    outcome = mce_inject(m->cpu, &error);
+    outcome = mce_inject(machine_looked_at(m), &error);
+    machine_wake_locked(m);
     machine_unlock(m);
     switch (outcome) {
     case MCE_LOGGED:
@@ -290,4 +379,12 @@ enum machine_error_outcome machine_inject_error(struct machine *m, const struct 
         break;
     }
     return MACHINE_ERROR_NO_BANK;
+}
+
+void machine_inject_nmi(struct machine *m)
+{
+    machine_lock(m);
+    vcpu_signal(machine_looked_at(m), VCPU_PENDING_NMI, 0);
+    machine_wake_locked(m);
+    machine_unlock(m);
 }

@@ -3,6 +3,10 @@
  * visible to the guest: breakpoints live in the emulator (cpu/debug.h), memory is read without page
  * walks that set A or D.
  *
+ * Processors have numbers from 0 on. All stop together. Points are for all of them; registers,
+ * translations and hardware errors (and machine/inspect.h) are of the one that is looked at:
+ * machine_debug_select.
+ *
  * Threads: the event-loop thread, without the device lock. Everything below "parked" needs the
  * machine to be parked: stopped, with its run loop waiting; or held for a moment (machine_hold).
  */
@@ -38,6 +42,8 @@ enum machine_tool {
 struct machine_stop_reason {
     enum machine_stop_kind kind;
     uint64_t address; /* of the breakpoint, or what was accessed */
+    unsigned processor; /* the one that stopped the machine, or whose turn it was when asked to */
+    uint64_t stop;      /* how many stops there have been with this one */
 };
 
 /* From now on `parked` is called whenever the run loop has stopped, on its thread and with the
@@ -60,6 +66,8 @@ bool machine_debug_parked(struct machine *m, struct machine_stop_reason *why);
 void machine_hold(struct machine *m);
 void machine_release(struct machine *m);
 
+unsigned machine_processor_count(const struct machine *m);
+
 /* The count of instructions at which the machine stops, and the virtual time in ns; UINT64_MAX:
  * none. One that has been reached stops it at once when it continues. The next stop, whatever its
  * reason, forgets both. */
@@ -67,9 +75,42 @@ void machine_debug_until(struct machine *m, uint64_t instructions, uint64_t ns);
 
 /* --- Parked --- */
 
-/* Lets the machine run for `count` instructions, at least one. Without `interrupts` none is taken
- * before each, so that a step stays in the code that is looked at. */
+#define MACHINE_PROCESSOR_STOPPED UINT32_MAX
+
+/* From now on the processor with this number is looked at; MACHINE_PROCESSOR_STOPPED: the one that
+ * stopped the machine, which is what every stop selects anew. Lasts until the machine goes on, or
+ * machine_release. False: there is no such processor, nothing changed. */
+bool machine_debug_select(struct machine *m, unsigned processor);
+unsigned machine_debug_selected(const struct machine *m);
+
+/* What the processor that is looked at does: "running", "halted" (HLT, MWAIT), "waiting for
+ * start-up" (after INIT). */
+const char *machine_debug_state(const struct machine *m);
+
+/* Lets the machine run until the processor that is looked at has run `count` instructions, at least
+ * one; the others stand still. Without `interrupts` none is taken before each, so that a step stays
+ * in the code that is looked at. Where it sleeps: as struct machine_resume says. */
 void machine_debug_step(struct machine *m, uint64_t count, bool interrupts);
+
+/*
+ * How processors go on, until the next stop. Those that stand run nothing, and take interrupts when
+ * they go on; devices and time do not stand.
+ *
+ * A step of a processor that sleeps: while all others stand it is over at once, and nothing has run
+ * (a sleeper might wait for ever for one that stands). Otherwise the machine goes on until it wakes
+ * and has run its instruction, or somebody stops the machine; so does the only processor of a
+ * machine. If those that may run all sleep and nothing can wake them, the machine stops as if asked
+ * to.
+ */
+struct machine_resume {
+    bool stands[MACHINE_VCPU_MAX]; /* of each processor; not of the one that steps */
+    uint64_t steps;   /* instructions of `stepper` before the machine stops; 0: no end */
+    unsigned stepper; /* where others run, it waits for its turn first */
+    bool interrupts;  /* it takes them before each */
+};
+
+/* At least one processor does not stand. */
+void machine_debug_resume(struct machine *m, const struct machine_resume *r);
 
 enum machine_point_kind {
     MACHINE_POINT_EXECUTE,
@@ -124,7 +165,7 @@ const struct machine_register *machine_register_info(unsigned n);
 void machine_register_get(struct machine *m, unsigned n, uint8_t *bytes);
 bool machine_register_set(struct machine *m, unsigned n, const uint8_t *bytes);
 
-/* A hardware error happens now. */
+/* A hardware error happens now, of the processor that is looked at. */
 struct machine_error {
     unsigned bank;
     uint64_t status, addr, misc; /* as in the bank's registers (SDM 3B 16.3.2) */
@@ -139,6 +180,9 @@ enum machine_error_outcome {
 };
 
 enum machine_error_outcome machine_inject_error(struct machine *m, const struct machine_error *e);
+
+/* An NMI, to the processor that is looked at; taken when it goes on and has none in service. */
+void machine_inject_nmi(struct machine *m);
 
 bool machine_translate(struct machine *m, uint64_t address, uint64_t *physical);
 

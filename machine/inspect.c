@@ -10,7 +10,7 @@
 
 void machine_print_registers(struct machine *m, FILE *out)
 {
-    vcpu_dump(m->cpu, out);
+    vcpu_dump(machine_looked_at(m), out);
 }
 
 /* --- Translations --- */
@@ -20,8 +20,8 @@ static const struct mmu_context *context_of(struct machine *m, bool any_root, ui
                                             struct mmu_context *copy)
 {
     if (any_root)
-        return &m->cpu->mmu;
-    mmu_inspect_root(&m->cpu->mmu, root, copy);
+        return &machine_looked_at(m)->mmu;
+    mmu_inspect_root(&machine_looked_at(m)->mmu, root, copy);
     return copy;
 }
 
@@ -33,7 +33,7 @@ void machine_print_walk(struct machine *m, FILE *out, const struct machine_walk 
     mmu_walk_inspect(context_of(m, walk->any_root, walk->root, &copy), gva(walk->address),
                      (enum mmu_access)walk->access,
                      walk->user ? TLB_VIEW_USER : TLB_VIEW_SUPERVISOR, &w);
-    mmu_inspect_print_walk(&m->cpu->mmu, out, &w);
+    mmu_inspect_print_walk(&machine_looked_at(m)->mmu, out, &w);
 }
 
 static bool rights_match(const struct machine_filter *f, unsigned rights, bool global)
@@ -139,7 +139,7 @@ static void print_tlb_space(struct machine *m, FILE *out, uint32_t space,
     uint32_t cursor = 0;
 
     listing->spaces++;
-    while (mmu_tlb_next(&m->cpu->mmu, space, &cursor, &l)) {
+    while (mmu_tlb_next(&machine_looked_at(m)->mmu, space, &cursor, &l)) {
         listing->count[l.view]++;
         if (l.page.v < filter->first || l.page.v > filter->last || !(filter->views & BIT(l.view)) ||
             !rights_match(filter, l.to.rights, l.to.global))
@@ -156,7 +156,7 @@ static void print_tlb_spaces(struct machine *m, FILE *out, struct tlb_listing *l
     struct mmu_space_line s;
     uint32_t cursor = 0;
 
-    while (mmu_space_next(&m->cpu->mmu, &cursor, &s)) {
+    while (mmu_space_next(&machine_looked_at(m)->mmu, &cursor, &s)) {
         if ((filter->space != MACHINE_ANY_SPACE && s.number != filter->space) ||
             (!filter->any_root && (s.common || ((s.root ^ filter->root) & PAGE_MASK) != 0)))
             continue;
@@ -223,20 +223,60 @@ void machine_print_memory_map(struct machine *m, FILE *out)
 void machine_print_interrupts(struct machine *m, FILE *out)
 {
     machine_lock(m);
-    machine_print_interrupts_locked(m, out);
+    for (unsigned n = 0; n < m->processor_count; n++) {
+        if (m->processor_count > 1)
+            fprintf(out, "cpu%u: ", n);
+        machine_print_lapic_locked(m->processors[n].lapic, out);
+    }
+    machine_print_pic_locked(m, out);
     machine_print_timers_locked(m, out);
-    fprintf(out, "taken: %" PRIu64 "\n", m->cpu->interrupts);
+    fprintf(out, "taken:");
+    for (unsigned n = 0; n < m->processor_count; n++) {
+        if (m->processor_count > 1)
+            fprintf(out, "%s cpu%u", n > 0 ? "," : "", n);
+        fprintf(out, " %" PRIu64, m->processors[n].vcpu->interrupts);
+    }
+    fputc('\n', out);
+    machine_unlock(m);
+}
+
+void machine_print_lapic(struct machine *m, FILE *out)
+{
+    static const char *const entries[] = {"timer", "thermal", "performance",
+                                          "LINT0", "LINT1",   "error"};
+    const struct lapic *l = m->processors[machine_looked_at(m)->index].lapic;
+
+    machine_lock(m);
+    fprintf(out, "id %#x, IA32_APIC_BASE %#" PRIx64 ": %s\n",
+            lapic_x2apic_mode(l) ? l->config.id : l->id, l->apic_base,
+            !lapic_enabled(l)      ? "disabled"
+            : lapic_x2apic_mode(l) ? "x2APIC"
+                                   : "xAPIC");
+    machine_print_lapic_locked(l, out);
+    fprintf(out, "LDR %02x DFR %02x ICR %016" PRIx64 " ESR %02x\n", l->ldr, l->dfr, l->icr, l->esr);
+    fprintf(out, "LVT:");
+    for (unsigned n = 0; n < LAPIC_LVT_COUNT; n++)
+        fprintf(out, " %s %05x", entries[n], l->lvt[n]);
+    fprintf(out, "\ntimer: initial count %u, divide %x, TSC deadline %" PRIu64 "%s\n",
+            l->initial_count, l->divide, l->tsc_deadline, timer_armed(&l->timer) ? ", armed" : "");
     machine_unlock(m);
 }
 
 void machine_print_processors(struct machine *m, FILE *out, const struct symbols *symbols)
 {
+    const struct vcpu *marked = machine_looked_at(m);
     char place[160];
 
-    machine_describe_place(m, symbols, place, sizeof(place));
-    fprintf(out, "* cpu0: at %s, CPL %u, %u-bit, paging %s, cr3 %#" PRIx64 "\n", place,
-            m->cpu->mmu.cpl, machine_code_bits(m->cpu), walk_mode_word(mmu_walk_mode(&m->cpu->mmu)),
-            m->cpu->mmu.cr3);
+    for (unsigned n = 0; n < m->processor_count; n++) {
+        const struct vcpu *cpu = m->processors[n].vcpu;
+
+        machine_describe(cpu, symbols, place, sizeof(place));
+        fprintf(out,
+                "%c cpu%u: at %s, CPL %u, %u-bit, paging %s, cr3 %#" PRIx64 ", %s, APIC id %u\n",
+                cpu == marked ? '*' : ' ', n, place, cpu->mmu.cpl, machine_code_bits(cpu),
+                walk_mode_word(mmu_walk_mode(&cpu->mmu)), cpu->mmu.cr3, machine_processor_word(cpu),
+                cpu->apic_id);
+    }
 }
 
 void machine_print_status(struct machine *m, FILE *out)
@@ -260,9 +300,14 @@ void machine_print_status(struct machine *m, FILE *out)
     machine_lock(m);
     now = machine_time(m);
     machine_unlock(m);
-    fprintf(out, "%s%s%s%s; %" PRIu64 " instructions, virtual time %" PRIu64 ".%09" PRIu64 " s\n",
-            parked ? "stopped" : "running", parked ? " (" : "", parked ? reasons[why.kind] : "",
-            parked ? ")" : "", machine_instructions(m), (uint64_t)(now / NS_PER_SECOND),
+    if (parked)
+        fprintf(out, "stopped (%s)", reasons[why.kind]);
+    else
+        fputs("running", out);
+    if (parked && m->processor_count > 1)
+        fprintf(out, " on cpu%u", why.processor);
+    fprintf(out, "; %" PRIu64 " instructions, virtual time %" PRIu64 ".%09" PRIu64 " s\n",
+            machine_instructions(m), (uint64_t)(now / NS_PER_SECOND),
             (uint64_t)(now % NS_PER_SECOND));
 }
 
@@ -281,7 +326,7 @@ bool machine_print_instructions(struct machine *m, FILE *out, uint64_t address, 
             return false;
         if (tools->disassemble != NULL)
             size = tools->disassemble(tools->opaque, bytes, length, address,
-                                      machine_code_bits(m->cpu), text, sizeof(text));
+                                      machine_code_bits(machine_looked_at(m)), text, sizeof(text));
         if (!physical && symbols_text(tools->symbols, address, name, sizeof(name))[0] != '\0')
             fprintf(out, "%#018" PRIx64 " <%s>: ", address, name);
         else
@@ -296,9 +341,10 @@ bool machine_print_instructions(struct machine *m, FILE *out, uint64_t address, 
 
 void machine_print_next(struct machine *m, FILE *out, const struct report_tools *tools)
 {
-    uint64_t address = machine_code_address(m, m->cpu->rip);
+    const struct vcpu *cpu = machine_looked_at(m);
+    uint64_t address = machine_code_address(cpu, cpu->rip);
 
-    fputs(m->cpu->attention & VCPU_ATTENTION_HALTED ? "(asleep) => " : "=> ", out);
+    fputs(cpu->attention & VCPU_ATTENTION_HALTED ? "(asleep) => " : "=> ", out);
     if (!machine_print_instructions(m, out, address, false, 1, tools))
         fprintf(out, "%#" PRIx64 ": no memory\n", address);
 }
@@ -319,15 +365,15 @@ const char *machine_device_at(struct machine *m, uint64_t physical)
 
 void machine_print_shadow(struct machine *m, FILE *out, uint64_t address)
 {
-    mmu_print_shadow(&m->cpu->mmu, out, gva(address));
+    mmu_print_shadow(&machine_looked_at(m)->mmu, out, gva(address));
 }
 
 void machine_print_spaces(struct machine *m, FILE *out)
 {
-    mmu_print_spaces(&m->cpu->mmu, out);
+    mmu_print_spaces(&machine_looked_at(m)->mmu, out);
 }
 
 void machine_print_frame(struct machine *m, FILE *out, uint64_t address)
 {
-    mmu_print_frame(&m->cpu->mmu, out, gpa(address));
+    mmu_print_frame(&machine_looked_at(m)->mmu, out, gpa(address));
 }

@@ -1,7 +1,7 @@
 /*
  * Parts of a machine as text, for people: page walks, mappings, TLB, memory map, interrupts,
  * instructions. Nothing here changes anything in the guest: no A or D bit, no TLB fill, no read of
- * a device.
+ * a device. What a processor has of its own is of the one that is looked at (machine_debug_select).
  *
  * Threads: as the parked part of machine/debug.h: the machine is parked or held. The device lock is
  * taken inside where devices are looked at.
@@ -66,10 +66,13 @@ void machine_print_frame(struct machine *m, FILE *out, uint64_t address);
 /* RAM, ROM, devices' registers and ports. */
 void machine_print_memory_map(struct machine *m, FILE *out);
 
-/* What waits in the interrupt controllers, and the timers. */
+/* What waits in the interrupt controllers, of all processors, and the timers. */
 void machine_print_interrupts(struct machine *m, FILE *out);
 
-/* One line for each processor: where it is, what it does. */
+/* The registers of a local APIC. */
+void machine_print_lapic(struct machine *m, FILE *out);
+
+/* One line for each processor: where it is, what it does. '*': the one that is looked at. */
 void machine_print_processors(struct machine *m, FILE *out, const struct symbols *symbols);
 
 /* Running or stopped, and why; instructions and virtual time. */

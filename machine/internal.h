@@ -91,10 +91,14 @@ struct machine_debug {
     bool is_parked;               /* the run loop waits in a stop */
     bool in_slice;                /* vcpu_run runs */
     bool held;                    /* it must not begin: machine_hold */
+    struct vcpu *selected;        /* machine_debug_select; NULL: machine.cpu */
+    uint64_t stops;               /* how often the machine was parked */
     uint64_t steps;               /* single instructions before the next stop; 0: runs freely */
+    unsigned stepper;             /* the processor that runs them */
+    bool others_run;              /* while it does */
     bool step_interrupts;
     uint64_t until_instructions, until_ns; /* machine_debug_until */
-    bool told_triple_fault;       /* it was stopped for; now it happens */
+    struct vcpu *fallen;          /* stopped for its triple fault; now that happens. Or NULL */
     struct machine_stop_reason why;
 };
 
@@ -116,6 +120,7 @@ struct machine_processor {
     struct vcpu *vcpu;
     struct lapic *lapic;
     uint64_t lapic_mapped; /* where its local APIC's page is on the bus; 0: nowhere */
+    bool stands;           /* a debugger keeps it from running; device lock */
 };
 
 /* Whose turn it is to run, where several processors share the thread. */
@@ -178,6 +183,27 @@ void machine_deadline_moved(void *opaque);
  * the device lock is held. */
 void machine_debug_drop_points(struct machine *m);
 
+/* The machine has stopped: what debuggers asked for is done. The device lock is held. */
+void machine_debug_rest(struct machine *m);
+
+/* Is it the turn of a processor that steps? */
+static inline bool machine_debug_steps(const struct machine *m)
+{
+    return m->debug.steps > 0 && m->cpu->index == m->debug.stepper;
+}
+
+/* Does a step come to nothing: of a processor that sleeps, while all others stand still? */
+bool machine_debug_step_sleeps(const struct machine *m);
+
+/* Does a debugger keep a processor from running? */
+bool machine_debug_any_stands(const struct machine *m);
+
+/* The processor that tools look at. */
+static inline struct vcpu *machine_looked_at(const struct machine *m)
+{
+    return m->debug.selected != NULL ? m->debug.selected : m->cpu;
+}
+
 /* --- events.c; the processor does not run --- */
 
 /* Must the machine stop behind the very instruction of an event? */
@@ -206,27 +232,30 @@ void machine_update_a20(struct machine *m);
 /* The processors see SMRAM as the host bridge and SMM say. */
 void machine_update_smram(struct machine *m);
 
-/* The local APIC of the processor whose turn it is. */
-static inline struct lapic *machine_lapic(const struct machine *m)
-{
-    return m->processors[m->cpu->index].lapic;
-}
-
 /* --- report.c --- */
 
 /* The linear address of code at rip. */
-uint64_t machine_code_address(const struct machine *m, uint64_t rip);
+uint64_t machine_code_address(const struct vcpu *cpu, uint64_t rip);
 
-/* Writes the instructions of the guest's code in [address, address + length), `most` at most, until
- * one cannot be read. length 0: to the end of the block. */
-void machine_print_code(struct machine *m, FILE *out, uint64_t address, unsigned length,
-                        unsigned most, const struct report_tools *tools);
+/* Writes the instructions of the guest's code in [address, address + length), as the processor sees
+ * it, `most` at most, until one cannot be read. length 0: to the end of the block. */
+void machine_print_code(struct machine *m, const struct vcpu *cpu, FILE *out, uint64_t address,
+                        unsigned length, unsigned most, const struct report_tools *tools);
+
+/* "running", "halted", "waiting for start-up". */
+const char *machine_processor_word(const struct vcpu *cpu);
+
+/* machine_describe_place of a processor. */
+void machine_describe(const struct vcpu *cpu, const struct symbols *symbols, char *text,
+                      size_t size);
 
 /* How wide the code is that the processor runs: 16, 32 or 64. */
 unsigned machine_code_bits(const struct vcpu *cpu);
 
-/* What is on its way to the processor, and what holds it up; what is still to come. Device lock. */
-void machine_print_interrupts_locked(struct machine *m, FILE *out);
+/* What waits in a local APIC, in one line; what waits in the PICs; what is still to come. Device
+ * lock. */
+void machine_print_lapic_locked(const struct lapic *l, FILE *out);
+void machine_print_pic_locked(struct machine *m, FILE *out);
 void machine_print_timers_locked(struct machine *m, FILE *out);
 
 /* --- trace.c --- */

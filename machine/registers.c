@@ -129,7 +129,7 @@ static uint64_t *vector_part(struct vcpu *cpu, const struct place *p)
 void machine_register_get(struct machine *m, unsigned n, uint8_t *bytes)
 {
     const struct place *p = &places[n];
-    struct vcpu *cpu = m->cpu;
+    struct vcpu *cpu = machine_looked_at(m);
     uint64_t word = 0;
 
     switch ((enum kind)p->kind) {
@@ -177,7 +177,7 @@ void machine_register_get(struct machine *m, unsigned n, uint8_t *bytes)
 bool machine_register_set(struct machine *m, unsigned n, const uint8_t *bytes)
 {
     const struct place *p = &places[n];
-    struct vcpu *cpu = m->cpu;
+    struct vcpu *cpu = machine_looked_at(m);
     uint64_t word = take(bytes, MIN(p->info.bits / 8u, 8u));
 
     switch ((enum kind)p->kind) {

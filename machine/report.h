@@ -2,6 +2,8 @@
  * What is told about a guest that died, or that somebody looks at: registers, control registers and
  * tables, the last exceptions, the page walk of the faulting address, the blocks that ran last with
  * their instructions, and the timers. Reads the guest's memory without leaving a trace in it.
+ * All of that is of one processor: the one that ended the run, or that is looked at
+ * (machine_debug_select). Of others there is a short block each.
  *
  * All of it while machine_run does not run, or inside machine_host.look.
  */
@@ -33,8 +35,9 @@ void machine_describe_place(struct machine *m, const struct symbols *symbols, ch
 /* Counters of the run, for -d stats. */
 void machine_report_stats(struct machine *m, FILE *out);
 
-/* Counters of the MMU, for -d mmu-stats. */
+/* Counters of the MMU of the processor that is looked at; of all, for -d mmu-stats. */
 void machine_report_mmu(struct machine *m, FILE *out);
+void machine_report_mmus(struct machine *m, FILE *out);
 
 /* Names the instructions the guest used and Gnomon does not have, if any. */
 void machine_report_gaps(struct machine *m, FILE *out);

@@ -207,7 +207,7 @@ static void serve_look(struct machine *m)
 static void park(struct machine *m)
 {
     m->debug.is_parked = true;
-    m->debug.steps = 0;
+    machine_debug_rest(m);
     m->debug.until_instructions = m->debug.until_ns = UINT64_MAX;
     for (unsigned n = 0; n < MACHINE_TOOL_COUNT; n++) {
         const struct machine_listener *l = &m->debug.listeners[n];
@@ -224,7 +224,7 @@ static void stay_stopped(struct machine *m)
     park(m);
     while ((m->requests & MACHINE_REQUEST_STOP) && !(m->requests & MACHINE_REQUEST_END)) {
         if (!m->debug.is_parked) { /* continued, and stopped again before anything ran */
-            m->debug.why = (struct machine_stop_reason){MACHINE_STOP_REQUEST, 0};
+            m->debug.why = (struct machine_stop_reason){.kind = MACHINE_STOP_REQUEST};
             park(m);
         }
         if (m->requests & MACHINE_REQUEST_LOOK) {
@@ -238,14 +238,15 @@ static void stay_stopped(struct machine *m)
         wait_host(m, CLOCK_NEVER);
     }
     m->debug.is_parked = false;
-    m->debug.why = (struct machine_stop_reason){MACHINE_STOP_REQUEST, 0};
+    m->debug.selected = NULL;
+    m->debug.why = (struct machine_stop_reason){.kind = MACHINE_STOP_REQUEST};
     clock_start(&m->clock);
 }
 
 static void stop_for_debugger(struct machine *m, enum machine_stop_kind kind, uint64_t address)
 {
     m->debug.steps = 0;
-    m->debug.why = (struct machine_stop_reason){kind, address};
+    m->debug.why = (struct machine_stop_reason){.kind = kind, .address = address};
     machine_request_locked(m, MACHINE_REQUEST_STOP);
 }
 
@@ -321,6 +322,12 @@ static bool sleeps_for_ever(struct machine *m, uint64_t next, uint64_t *dead_sin
 {
     uint64_t now = clock_now(&m->clock);
 
+    if (machine_debug_any_stands(m)) { /* it could do something, but is not to */
+        if (next != CLOCK_NEVER || input_possible(m))
+            return false;
+        stop_for_debugger(m, MACHINE_STOP_REQUEST, 0);
+        return true;
+    }
     if (interrupts_wake(m)) {
         *dead_since = CLOCK_NEVER;
         if (next != CLOCK_NEVER || input_possible(m))
@@ -358,10 +365,11 @@ static void skip_idle(struct machine *m, uint64_t next)
     clock_skip_to(&m->clock, to);
 }
 
+/* Nobody runs: all sleep, but for those that a debugger keeps from running. */
 static bool all_asleep(const struct machine *m)
 {
     for (unsigned n = 0; n < m->processor_count; n++)
-        if (!vcpu_asleep(m->processors[n].vcpu))
+        if (!m->processors[n].stands && !vcpu_asleep(m->processors[n].vcpu))
             return false;
     return true;
 }
@@ -398,22 +406,39 @@ static uint64_t turn_length(struct machine *m)
     return TURN_LEAST + (m->turn.state >> 33) % TURN_LEAST;
 }
 
-/* Gives the thread to the next processor that is awake, if this one has had its turn or sleeps. */
-static void take_turns(struct machine *m)
+/* The turn of the next processor that is awake. */
+static void next_turn(struct machine *m)
 {
     unsigned count = m->processor_count, n = m->cpu->index;
+    struct vcpu *sleeper = NULL;
 
-    if (count == 1 || m->debug.steps > 0 || (m->turn.left > 0 && !vcpu_asleep(m->cpu)))
-        return;
     for (unsigned k = 1; k <= count; k++) {
-        struct vcpu *cpu = m->processors[(n + k) % count].vcpu;
+        struct machine_processor *p = &m->processors[(n + k) % count];
 
-        if (vcpu_asleep(cpu))
+        if (p->stands)
             continue;
-        m->cpu = cpu;
-        m->turn.left = turn_length(m);
-        return;
+        if (!vcpu_asleep(p->vcpu)) {
+            m->cpu = p->vcpu;
+            m->turn.left = turn_length(m);
+            return;
+        }
+        sleeper = p->vcpu;
     }
+    if (m->processors[n].stands)
+        m->cpu = sleeper;
+}
+
+/* Gives the thread to the next processor that is awake, if this one has had its turn or sleeps; or
+ * to the one that steps alone. */
+static void take_turns(struct machine *m)
+{
+    unsigned count = m->processor_count;
+
+    if (m->debug.steps > 0 && !m->debug.others_run)
+        m->cpu = m->processors[m->debug.stepper].vcpu;
+    else if (count > 1 &&
+             (m->turn.left == 0 || vcpu_asleep(m->cpu) || m->processors[m->cpu->index].stands))
+        next_turn(m);
 }
 
 /* --- Slices --- */
@@ -452,9 +477,9 @@ static uint64_t slice_length(struct machine *m)
     uint64_t n = m->config.deterministic ? SLICE_DETERMINISTIC : SLICE_PARALLEL;
     uint64_t now, step;
 
-    if (m->processor_count > 1 && m->debug.steps == 0)
+    if (m->processor_count > 1 && !machine_debug_steps(m))
         n = MIN(n, MAX(m->turn.left, 1));
-    if (m->debug.steps > 0 || machine_events_exact(m))
+    if (machine_debug_steps(m) || machine_events_exact(m))
         n = 1;
     n = until(m->target, done, n);
     n = until(m->debug.until_instructions, done, n);
@@ -472,12 +497,14 @@ static uint64_t slice_length(struct machine *m)
 
 static void triple_fault(struct machine *m)
 {
-    if (m->debug.listeners[MACHINE_TOOL_GDB].parked != NULL && !m->debug.told_triple_fault) {
-        m->debug.told_triple_fault = true;
+    if (m->debug.listeners[MACHINE_TOOL_GDB].parked != NULL && m->debug.fallen == NULL) {
+        m->debug.fallen = m->cpu;
         stop_for_debugger(m, MACHINE_STOP_TRIPLE_FAULT, m->cpu->rip);
         return;
     }
-    m->debug.told_triple_fault = false;
+    if (m->debug.fallen != NULL)
+        m->cpu = m->debug.fallen;
+    m->debug.fallen = NULL;
     if (m->config.triple_fault_resets) {
         machine_request_reset_locked(m);
         return;
@@ -524,33 +551,38 @@ static void run_slice(struct machine *m)
 {
     uint64_t length, before;
     enum vcpu_exit exit;
-    bool step;
+    bool step, stepped;
 
     stand_by(m);
     if (until_reached(m) || event_hit(m))
         return;
-    take_turns(m);
-    length = slice_length(m);
-    before = m->cpu->instructions;
-    step = m->debug.steps > 0;
-    if (length == 0)
-        return;
-    if (m->debug.told_triple_fault) {
+    if (m->debug.fallen != NULL) {
         triple_fault(m);
         return;
     }
+    take_turns(m);
+    if (machine_debug_step_sleeps(m)) {
+        stop_for_debugger(m, MACHINE_STOP_STEP, 0);
+        return;
+    }
+    length = slice_length(m);
+    before = m->cpu->instructions;
+    step = machine_debug_steps(m);
+    if (length == 0)
+        return;
     if (step && !m->debug.step_interrupts && !(m->cpu->attention & VCPU_ATTENTION_HALTED))
         m->cpu->attention |= VCPU_ATTENTION_SHADOW;
     exit = run_processor(m, length);
+    stepped = step && m->cpu->instructions != before;
     event_hit(m);
     clock_run_due(&m->clock);
-    if (exit == VCPU_EXIT_HALTED && all_asleep(m))
+    if (exit == VCPU_EXIT_HALTED && all_asleep(m) && !(stepped && m->processor_count > 1))
         idle(m);
     else if (exit == VCPU_EXIT_SHUTDOWN)
         triple_fault(m);
     else if (exit == VCPU_EXIT_DEBUG)
         point_reached(m);
-    if (step && m->debug.steps > 0 && m->cpu->instructions != before && --m->debug.steps == 0)
+    if (stepped && m->debug.steps > 0 && --m->debug.steps == 0)
         stop_for_debugger(m, MACHINE_STOP_STEP, 0);
 }
 
@@ -559,6 +591,7 @@ static void reset_locked(struct machine *m)
     struct error err = {0};
 
     m->requests &= ~MACHINE_REQUEST_RESET;
+    m->debug.fallen = NULL;
     if (m->config.no_reboot) {
         machine_end_locked(m, MACHINE_END_RESET, 0, "the guest asked for a reset (-no-reboot)");
         return;

@@ -12,15 +12,17 @@ static const struct report_tools no_tools;
 
 void machine_trace_block(void *opaque, unsigned length)
 {
-    struct machine *m = ((struct machine_processor *)opaque)->machine;
-    struct vcpu *cpu = m->cpu;
+    struct machine_processor *p = opaque;
+    struct machine *m = p->machine;
+    struct vcpu *cpu = p->vcpu;
     const struct report_tools *tools = m->config.tools != NULL ? m->config.tools : &no_tools;
     FILE *out = m->log->stream;
     char name[128];
 
     if (length > 0) {
         fputs("----------------\n", out);
-        machine_print_code(m, out, machine_code_address(m, cpu->rip), length, DECODED_MOST, tools);
+        machine_print_code(m, cpu, out, machine_code_address(cpu, cpu->rip), length, DECODED_MOST,
+                           tools);
         return;
     }
     cpu->block = NULL; /* the one before has ended: vcpu_instructions counts all of it */
@@ -28,7 +30,7 @@ void machine_trace_block(void *opaque, unsigned length)
         fprintf(
             out, "cpu%u: %04x:%016" PRIx64 " instruction %" PRIu64 " %s\n", cpu->index,
             cpu->seg[SEG_CS].selector, cpu->rip, vcpu_instructions(cpu),
-            symbols_text(tools->symbols, machine_code_address(m, cpu->rip), name, sizeof(name)));
+            symbols_text(tools->symbols, machine_code_address(cpu, cpu->rip), name, sizeof(name)));
     if (log_on(m->log, LOG_CPU))
         vcpu_dump(cpu, out);
 }
