@@ -222,6 +222,11 @@ bool lapic_accepts(const struct lapic *l, const struct apic_message *message)
            message->destination == (lapic_x2apic_mode(l) ? l->config.id : l->id);
 }
 
+bool lapic_takes_interrupts(const struct lapic *l)
+{
+    return lapic_enabled(l) && lapic_software_enabled(l);
+}
+
 void lapic_deliver(struct lapic *l, const struct apic_message *message)
 {
     if (!lapic_enabled(l) || !message->assert)

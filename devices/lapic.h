@@ -195,6 +195,10 @@ void lapic_signal_lvt(struct lapic *lapic, enum lapic_lvt entry);
  * Destination", "Logical Destination Mode in x2APIC Mode". Never while globally disabled. */
 bool lapic_accepts(const struct lapic *lapic, const struct apic_message *message);
 
+/* Could it keep an interrupt? Not while the software has disabled it: such a one must not be chosen
+ * for a lowest-priority message. Section "Local APIC State After It Has Been Software Disabled". */
+bool lapic_takes_interrupts(const struct lapic *lapic);
+
 /* What competes for a lowest-priority message: the smaller takes it. */
 uint8_t lapic_arbitration_priority(const struct lapic *lapic);
 

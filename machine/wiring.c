@@ -70,7 +70,7 @@ static struct lapic *least_busy(struct machine *m, const struct apic_message *me
     for (unsigned n = 0; n < m->processor_count; n++) {
         struct lapic *l = m->processors[n].lapic;
 
-        if (lapic_accepts(l, message) &&
+        if (lapic_accepts(l, message) && lapic_takes_interrupts(l) &&
             (best == NULL || lapic_arbitration_priority(l) < lapic_arbitration_priority(best)))
             best = l;
     }

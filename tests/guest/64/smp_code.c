@@ -296,17 +296,25 @@ static bool patch(unsigned change)
 {
     static const uint8_t bytes[2][5] = {{0x0f, 0x1f, 0x44, 0x00, 0x00}, {0xe9, 11, 0, 0, 0}};
     const uint8_t *to = bytes[change % 2];
-    unsigned step = 3 * (change - 1);
+    unsigned step = 3 * (change - 1), before[CPU_MAX];
     bool all;
 
     emulate = change % 2;
     published = step + 1; /* begins: nothing is checked any more */
     write_byte(0, 0xcc);
+    smp_pause();
     all = synchronise_all(step + 1);
-    for (unsigned n = 1; n < 5; n++)
+    for (unsigned n = 1; n < cpu_count; n++)
+        before[n] = hits[n];
+    for (unsigned n = 1; n < 5; n++) {
         write_byte(n, to[n]);
+        smp_pause();
+    }
+    for (unsigned n = 1; n < cpu_count; n++)
+        all = WAIT_FOR(hits[n] != before[n] || cpus[n].state != CPU_RUNS) && all;
     all = synchronise_all(step + 2) && all;
     write_byte(0, to[0]);
+    smp_pause();
     return synchronise_all(step + 3) && all;
 }
 

@@ -262,6 +262,40 @@ static void lowest_priority(void)
     close_all();
 }
 
+/* One whose APIC is disabled by software takes no interrupts, so it is not chosen; NMI, INIT and
+ * SIPI it takes (10.4.7.2). */
+static void disable_and_stop(void *unused)
+{
+    (void)unused;
+    apic_set(APIC_SVR, 0xff);
+    __atomic_add_fetch(&open_count, 1, __ATOMIC_SEQ_CST);
+    while (!smp_stop)
+        smp_window();
+    apic_set(APIC_SVR, 0x1ff);
+}
+
+static void disabled(void)
+{
+    if (!smp_begin())
+        return;
+    open_count = 0;
+    smp_start(1, disable_and_stop, NULL);
+    for (unsigned n = 2; n < cpu_count; n++)
+        smp_start(n, take_until_stop, NULL);
+    EXPECT(WAIT_FOR(open_count == cpu_count - 1));
+    context("fixed");
+    expect_at(0, cpus[1].apic_id, 0x84);
+    expect_at(EVERYBODY & ~2ull, 0, ICR_ALL | 0x85);
+    context("NMI");
+    expect_at(2, cpus[1].apic_id, ICR_NMI);
+    context("lowest priority");
+    apic_set(APIC_TPR, 0x20); /* so that processor 1 would be preferred */
+    expect_at_one(1, 3, ICR_LOGICAL | ICR_LOWEST | 0x86);
+    apic_set(APIC_TPR, 0);
+    close_all();
+    cpus[1].state = CPU_OFF; /* INIT empties its APIC, whatever it took */
+}
+
 /* ---- Pending, held back, in service ---- */
 
 static volatile unsigned step;
@@ -730,6 +764,7 @@ const struct test_case cases[] = {
     {"shorthands", shorthands},
     {"shorthands of another", from_another},
     {"lowest priority", lowest_priority},
+    {"disabled by software", disabled},
     {"held back by IF", held_by_flag},
     {"held back by task priority", held_by_priority},
     {"in service", in_service},

@@ -6,9 +6,9 @@
 #include "smp.h"
 
 #ifndef BATCHES
-#define BATCHES 60
+#define BATCHES 12
 #endif
-#define INSTANCES 40 /* between two meetings */
+#define INSTANCES 240 /* between two meetings */
 
 struct instance {
     volatile uint64_t x, pad_x[7], y, pad_y[7];

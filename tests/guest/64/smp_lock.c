@@ -6,7 +6,7 @@
 #include "smp.h"
 
 #ifndef ROUNDS
-#define ROUNDS 40 /* of each instruction at each place, by each processor */
+#define ROUNDS 600 /* of each instruction at each place, by each processor */
 #endif
 
 /* ---- Places ---- */
@@ -196,7 +196,7 @@ static void own_bit(void *unused)
 
     (void)unused;
     barrier_wait(&meeting, cpu_count);
-    for (unsigned n = 0; n < ROUNDS; n++) {
+    for (unsigned n = 0; n < ROUNDS / 4; n++) {
         job.row->sizes[s](job.at, bit);
         wrong += (load(job.at, size) & bit) == 0;
         and_sizes[s](job.at, ~bit);

@@ -178,6 +178,8 @@ static void use_page(unsigned me)
     unsigned long read, write;
 
     read = probe_read((void *)WINDOW, &value);
+    if (change % 2 != 0)
+        smp_pause();
     write = probe_write((void *)(WINDOW + 8), change);
     if (read == NO_TRAP && value != MARK(0) && value != MARK(1))
         note_wrong(change, read, write, value);
@@ -256,7 +258,9 @@ static void change(unsigned level, unsigned g)
         (void)__atomic_exchange_n(entry, entry_in(level, state_of(g)), __ATOMIC_SEQ_CST);
     else
         *entry = entry_in(level, state_of(g));
-    invalidate(); /* processor 0 has looked, too */
+    for (unsigned n = 0; n < g % 4; n++)
+        smp_pause(); /* the others use the page: as it was or as it is now */
+    invalidate();    /* processor 0 has looked, too */
     EXPECT(ipi_send(0, ICR_OTHERS | ICR_ASSERT | SHOOTDOWN));
     EXPECT(answers(g));
 }
