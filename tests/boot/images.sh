@@ -2,7 +2,7 @@
 #
 #   kernel_image                          prints the path of Debian's vmlinuz
 #   kernel_modules                        prints the path of its lib/modules/<version>
-#   busybox_initramfs interactive|headless  prints the path of an initramfs: a shell, or an init
+#   busybox_initramfs interactive|headless|smp  prints the path of an initramfs: a shell, or an init
 #                                         that prints BOOT_OK and powers off
 #   initramfs <name> <init file> [<file>=<path inside>...]  the same with an init of one's own
 #   debian_installer                      prints the paths of the installer's kernel and initrd
@@ -144,19 +144,32 @@ images_pack() {
     done
     (
         set -o pipefail
-        cd "$work/root" && find . -print0 | sort -z |
+        cd "$work/root" && find . -exec touch -h -d @0 {} + && find . -print0 | sort -z |
             cpio --quiet --null -o -H newc -R 0:0 --reproducible | gzip -n -6 >"$work/image"
     ) && mv "$work/image" "$image" && rm -rf "$work"
 }
 
-initramfs() {
-    local name=$1 init=$2 image=$images_cache/initramfs-$1.gz extra newest=
-    shift 2
-    for extra in "${BASH_SOURCE[0]}" "$init" "${@%%=*}"; do
-        [ "$image" -nt "$extra" ] || newest=$extra
+# Is the image newer than all of the files?
+images_is_new() {
+    local image=$1 file
+    shift
+    for file in "$@"; do
+        [ "$image" -nt "$file" ] || return 1
     done
-    if [ -n "$newest" ]; then
-        images_locked images_pack "$image" "$init" "$@" || {
+}
+
+# Packs the image unless somebody else has done so while this one waited for the lock.
+images_pack_once() {
+    local files=("${@:3}")
+
+    images_is_new "$1" "${BASH_SOURCE[0]}" "$2" "${files[@]%%=*}" || images_pack "$@"
+}
+
+initramfs() {
+    local name=$1 init=$2 image=$images_cache/initramfs-$1.gz
+    shift 2
+    if ! images_is_new "$image" "${BASH_SOURCE[0]}" "$init" "${@%%=*}"; then
+        images_locked images_pack_once "$image" "$init" "$@" || {
             images_say "cannot make the initramfs $name"
             return 1
         }
@@ -167,7 +180,7 @@ initramfs() {
 busybox_initramfs() {
     local init=$images_root/tests/boot/init-$1
     [ -f "$init" ] || {
-        images_say "busybox_initramfs: '$1' is neither interactive nor headless"
+        images_say "busybox_initramfs: there is no init-$1"
         return 1
     }
     initramfs "$1" "$init"

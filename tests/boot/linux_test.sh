@@ -5,7 +5,7 @@
 #   bzimage        the guest decompresses the kernel itself
 #   parallel       time from the host's clock (GNOMON_FULL=1 only)
 #   repeat         twice: the same console, instruction for instruction (GNOMON_FULL=1 only)
-#   smpN           with N processors, which must all be there
+#   smpN           with N processors, which must all be there, go offline and come back
 set -uo pipefail
 cd "$(dirname "$0")/../.." || exit 1
 gnomon=${GNOMON_BINARY:-build/release/gnomon}
@@ -22,7 +22,11 @@ esac
 
 # shellcheck source=tests/boot/images.sh
 . tests/boot/images.sh
-kernel=$(kernel_image) && initrd=$(busybox_initramfs headless) || {
+case $mode in
+smp*) init=smp ;;
+*) init=headless ;;
+esac
+kernel=$(kernel_image) && initrd=$(busybox_initramfs $init) || {
     echo "no kernel image: skipped"
     exit 77
 }
@@ -49,7 +53,7 @@ bzimage) boot -icount auto --guest-timeout 20e9 -machine pc,kernel-entry=bzimage
 parallel) boot --timeout 20m ;;
 smp*)
     boot -smp "${mode#smp}" -icount auto --guest-timeout 12e9
-    grep -q "Brought up 1 node, ${mode#smp} CPUs" "$work/console" || {
+    tr -d '\r' <"$work/console" | grep -qx "PROCESSORS_OK ${mode#smp}" || {
         echo "FAILED: not all processors are there"
         exit 1
     }

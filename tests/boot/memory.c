@@ -1,10 +1,13 @@
 /*
  * A process of a Linux guest that asks for what changes page tables: fork and copy on write, mmap,
  * munmap, mremap, mprotect with faults, shared memory, memory given back, swap, and fifty processes
- * that pass a token round. Everything that is read is compared; the first difference ends it with
+ * that pass a token round; with several processors also threads that store to pages while another
+ * takes these away. Everything that is read is compared; the first difference ends it with
  * status 1. Arguments: rounds (default 1).
  */
 #define _GNU_SOURCE
+#include <pthread.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdint.h>
@@ -29,6 +32,13 @@ static void need(int ok, const char *what, int line)
     printf("memory.c:%d: %s\n", line, what);
     fflush(stdout);
     _exit(1);
+}
+
+/* A page is read-only for a moment: the store is tried again. */
+static void on_busy(int number)
+{
+    (void)number;
+    sched_yield();
 }
 
 static uint64_t stamp(uint64_t seed, uint64_t page)
@@ -291,6 +301,79 @@ static void ring(unsigned turns)
     NEED(munmap((void *)shared, PAGE) == 0);
 }
 
+/* --- Pages that go while others store to them --- */
+
+struct shootdown {
+    uint8_t *memory;
+    _Atomic int stop;
+};
+
+/* Stores growing values. A fault means that the page is read-only just now: the store is tried
+ * again. */
+static void *writer(void *opaque)
+{
+    struct shootdown *s = opaque;
+
+    for (uint64_t value = 1; !s->stop; value++)
+        for (uint64_t n = 0; n < 16; n++)
+            *word(s->memory, n) = value;
+    return NULL;
+}
+
+/* Nobody can store to what is read-only for all threads. */
+static void freeze(struct shootdown *s)
+{
+    uint64_t seen[16];
+
+    NEED(mprotect(s->memory, 16 * PAGE, PROT_READ) == 0);
+    for (uint64_t n = 0; n < 16; n++)
+        seen[n] = *word(s->memory, n);
+    sched_yield();
+    for (unsigned spin = 0; spin < 20; spin++)
+        __asm__ volatile("pause");
+    for (uint64_t n = 0; n < 16; n++)
+        NEED(*word(s->memory, n) == seen[n]);
+    NEED(mprotect(s->memory, 16 * PAGE, PROT_READ | PROT_WRITE) == 0);
+}
+
+/* Other pages may have the frames of what was given back: nobody stores to these. */
+static void give_back(struct shootdown *s, uint64_t seed)
+{
+    uint8_t *other;
+
+    NEED(madvise(s->memory, 16 * PAGE, MADV_DONTNEED) == 0);
+    other = map(16 * PAGE, MAP_PRIVATE | MAP_ANONYMOUS);
+    fill(other, 16, seed);
+    sched_yield();
+    NEED(holds(other, 16, seed));
+    NEED(munmap(other, 16 * PAGE) == 0);
+}
+
+static void shoot_down(uint64_t rounds)
+{
+    long processors = sysconf(_SC_NPROCESSORS_ONLN);
+    unsigned writers = processors > 1 ? (unsigned)processors - 1 : 0;
+    struct sigaction retry = {.sa_handler = on_busy}, old;
+    struct shootdown s = {0};
+    pthread_t threads[64];
+
+    if (writers == 0 || writers > 63)
+        return;
+    NEED(sigaction(SIGSEGV, &retry, &old) == 0);
+    s.memory = map(16 * PAGE, MAP_PRIVATE | MAP_ANONYMOUS);
+    for (unsigned n = 0; n < writers; n++)
+        NEED(pthread_create(&threads[n], NULL, writer, &s) == 0);
+    for (uint64_t n = 0; n < rounds; n++) {
+        freeze(&s);
+        give_back(&s, n);
+    }
+    s.stop = 1;
+    for (unsigned n = 0; n < writers; n++)
+        NEED(pthread_join(threads[n], NULL) == 0);
+    NEED(munmap(s.memory, 16 * PAGE) == 0);
+    NEED(sigaction(SIGSEGV, &old, NULL) == 0);
+}
+
 int main(int argc, char **argv)
 {
     unsigned long rounds = argc > 1 ? strtoul(argv[1], NULL, 10) : 1;
@@ -305,6 +388,7 @@ int main(int argc, char **argv)
         share(round);
         page_out(round);
         ring(10);
+        shoot_down(40);
     }
     printf("MEMORY_OK\n");
     return 0;

@@ -1,11 +1,11 @@
 #!/bin/bash
-# policies_test.sh <policy> [long]: Linux under a policy of the MMU (-mmu): swap, and a program that changes
-# page tables in all ways that a process can (memory.c). long: more of it, and stress-ng
-# (GNOMON_FULL=1 only).
+# policies_test.sh <policy> [<processors> [long]]: Linux under a policy of the MMU (-mmu): swap, and for each
+# processor a program that changes page tables in all ways that a process can (memory.c). long: more of it,
+# and stress-ng (GNOMON_FULL=1 only).
 set -uo pipefail
 cd "$(dirname "$0")/../.." || exit 1
 gnomon=${GNOMON_BINARY:-build/release/gnomon}
-policy=$1
+policy=$1 processors=${2:-1}
 
 # shellcheck source=tests/boot/images.sh
 . tests/boot/images.sh
@@ -36,8 +36,14 @@ stress_files() {
         done
 }
 
+# A counter, of all processors.
+sum() {
+    awk -F '  +' -v name="mmu: $1" '$1 == name { sum += $2; found = 1 } END { if (found) print sum }' \
+        "$work/counters"
+}
+
 name=memory append="ROUNDS=1" limit=20e9
-if [ "${2:-}" = long ]; then
+if [ "${3:-}" = long ]; then
     [ -n "${GNOMON_FULL:-}" ] || skip "only with GNOMON_FULL=1"
     name=memory-long append="ROUNDS=10 STRESS=5" limit=400e9
 fi
@@ -45,7 +51,7 @@ kernel=$(kernel_image) && modules=$(kernel_modules) || skip "no kernel image"
 # shellcheck disable=SC2154  # of images.sh
 program=$images_cache/memory
 if [ ! "$program" -nt tests/boot/memory.c ]; then
-    gcc -std=gnu17 -O2 -Wall -Wextra -static -o "$program.$$" tests/boot/memory.c &&
+    gcc -std=gnu17 -O2 -Wall -Wextra -static -pthread -o "$program.$$" tests/boot/memory.c &&
         mv "$program.$$" "$program" || exit 1
 fi
 files=("$program=bin/memory" "$modules/kernel/mm/zsmalloc.ko=lib/zsmalloc.ko"
@@ -60,11 +66,11 @@ trap 'rm -rf "$work"' EXIT
 
 "$gnomon" -nographic -kernel "$kernel" -initrd "$initrd" -m 256 -no-reboot -icount auto \
     --guest-timeout $limit -append "console=ttyS0 panic=-1 $append" -mmu "$policy" \
-    -d stats,mmu-stats -D "$work/counters" >"$work/console" 2>"$work/messages" </dev/null
+    -smp "$processors" -d stats,mmu-stats -D "$work/counters" >"$work/console" 2>"$work/messages" </dev/null
 status=$?
 tail -n 12 "$work/console"
 cat "$work/messages" "$work/counters"
-errors=$(sed -n 's/^mmu: paranoid errors *//p' "$work/counters")
+errors=$(sum "paranoid errors")
 if [ "$status" -ne 0 ] || ! tr -d '\r' <"$work/console" | grep -qx BOOT_OK ||
     [ "$errors" != 0 ]; then
     tail -n 60 "$work/console"
@@ -72,8 +78,8 @@ if [ "$status" -ne 0 ] || ! tr -d '\r' <"$work/console" | grep -qx BOOT_OK ||
     exit 1
 fi
 # A bare machine composes nothing, one with a map whatever it enters in its TLB.
-composed=$(sed -n 's/^mmu: compositions at fills *//p' "$work/counters") expected=0
-[[ $policy != *p2m=* ]] || expected=$(sed -nE 's/^mmu: fills +([0-9]+)$/\1/p' "$work/counters")
+composed=$(sum "compositions at fills") expected=0
+[[ $policy != *p2m=* ]] || expected=$(sum fills)
 if [ "$composed" != "$expected" ]; then
     echo "FAILED: $composed compositions, not $expected"
     exit 1
