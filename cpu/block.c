@@ -308,8 +308,8 @@ static void fetch_page(struct vcpu *cpu, uint64_t linear, const uint8_t **host, 
     if (status != MMU_OK)
         fetch_fault(cpu, status, &fault);
     if (*host == NULL) {
-        LOG(cpu->log, LOG_GUEST_ERROR, "cpu: code fetch from a device or hole at %#llx\n",
-            (unsigned long long)linear);
+        LOG(cpu->log, LOG_GUEST_ERROR, "cpu%u: code fetch from a device or hole at %#llx\n",
+            cpu->index, (unsigned long long)linear);
         cpu_raise_code(cpu, NULL, EXC_GP, 0);
     }
 }

@@ -245,8 +245,8 @@ bool cpu_read_msr(struct vcpu *cpu, uint32_t index, uint64_t *value)
         cpu->platform.apic_msr_read(cpu->platform.opaque, index, value))
         return true;
     if (row == NULL || !msr_there(cpu, index)) {
-        LOG(cpu->log, LOG_GUEST_ERROR, "cpu: RDMSR of unknown MSR %#x at %#llx\n", index,
-            (unsigned long long)cpu->rip);
+        LOG(cpu->log, LOG_GUEST_ERROR, "cpu%u: RDMSR of unknown MSR %#x at %#llx\n", cpu->index,
+            index, (unsigned long long)cpu->rip);
         return false;
     }
     *value = row->read(cpu);
@@ -261,8 +261,8 @@ bool cpu_write_msr(struct vcpu *cpu, uint32_t index, uint64_t value)
         cpu->platform.apic_msr_write(cpu->platform.opaque, index, value))
         return true;
     if (row == NULL || !msr_there(cpu, index) || !row->write(cpu, value)) {
-        LOG(cpu->log, LOG_GUEST_ERROR, "cpu: WRMSR %#x = %#llx refused at %#llx\n", index,
-            (unsigned long long)value, (unsigned long long)cpu->rip);
+        LOG(cpu->log, LOG_GUEST_ERROR, "cpu%u: WRMSR %#x = %#llx refused at %#llx\n", cpu->index,
+            index, (unsigned long long)value, (unsigned long long)cpu->rip);
         return false;
     }
     return true;

@@ -97,6 +97,8 @@ void vcpu_reset(struct vcpu *cpu, bool init)
     vcpu_set_control(cpu, cr0, 0, 0, 0);
     debug_registers_changed(cpu);
     debug_control_changed(cpu);
+    if (cpu_topology_count(&cpu->topology) > 1)
+        LOG(cpu->log, LOG_RESET, "cpu%u: %s\n", cpu->index, init ? "INIT" : "reset");
     if (log_on(cpu->log, LOG_RESET))
         vcpu_dump(cpu, cpu->log->stream);
 }

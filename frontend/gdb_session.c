@@ -139,7 +139,8 @@ static bool describe_thread(struct gdb_session *s, const char *args, struct gdb_
     unsigned processor;
     char text[64];
 
-    if (!take_thread(s, &args, &processor) || !machine_debug_select(s->machine, processor))
+    if (!take_thread(s, &args, &processor) || processor >= GDB_ALL ||
+        !machine_debug_select(s->machine, processor))
         return false;
     snprintf(text, sizeof(text), "CPU#%u [%s]", processor, machine_debug_state(s->machine));
     gdb_reply_hex(r, text, strlen(text));
@@ -149,16 +150,16 @@ static bool describe_thread(struct gdb_session *s, const char *args, struct gdb_
 /* Hg, Hc */
 static bool choose_thread(struct gdb_session *s, const char *args)
 {
-    char what = *args++;
+    char what = *args;
     unsigned processor;
 
-    if (!take_thread(s, &args, &processor))
+    if ((what != 'c' && what != 'g') || (args++, !take_thread(s, &args, &processor)))
         return false;
     if (what == 'c')
         s->stepper = processor;
     else if (what == 'g' && processor < GDB_ALL)
         monitor_choose(&s->monitor, processor);
-    return what == 'c' || what == 'g';
+    return true;
 }
 
 static bool thread_alive(struct gdb_session *s, const char *args)

@@ -17,10 +17,14 @@ void machine_trace_block(void *opaque, unsigned length)
     struct vcpu *cpu = p->vcpu;
     const struct report_tools *tools = m->config.tools != NULL ? m->config.tools : &no_tools;
     FILE *out = m->log->stream;
+    bool several = m->processor_count > 1;
     char name[128];
 
     if (length > 0) {
-        fputs("----------------\n", out);
+        fputs("----------------", out);
+        if (several)
+            fprintf(out, " cpu%u", cpu->index);
+        fputc('\n', out);
         machine_print_code(m, cpu, out, machine_code_address(cpu, cpu->rip), length, DECODED_MOST,
                            tools);
         return;
@@ -31,6 +35,8 @@ void machine_trace_block(void *opaque, unsigned length)
             out, "cpu%u: %04x:%016" PRIx64 " instruction %" PRIu64 " %s\n", cpu->index,
             cpu->seg[SEG_CS].selector, cpu->rip, vcpu_instructions(cpu),
             symbols_text(tools->symbols, machine_code_address(cpu, cpu->rip), name, sizeof(name)));
+    if (several && log_on(m->log, LOG_CPU) && !log_on(m->log, LOG_EXEC))
+        fprintf(out, "cpu%u:\n", cpu->index);
     if (log_on(m->log, LOG_CPU))
         vcpu_dump(cpu, out);
 }

@@ -113,6 +113,78 @@ def small():
     check(exits == [0], "the end of the machine is told", str(exits))
 
 
+def count(address):
+    return int(gdb.parse_and_eval(f"*(unsigned int*){address:#x}"))
+
+
+def current():
+    return gdb.selected_thread().num
+
+
+def of_thread(number, name):
+    run(f"thread {number}")
+    return register(name)
+
+
+def smp():
+    """Two processors, each in a loop of its own; the second one has to be started."""
+    threads = run("info threads")
+    check("CPU#0 [running]" in threads and "CPU#1 [waiting for start-up]" in threads,
+          "two threads, one of them not started", re.sub(r"\s+", " ", threads))
+    loop = 0x20000 + symbol("other_loop") - symbol("other")
+    run(f"hbreak *{loop:#x}")
+    run("continue")
+    check(current() == 2 and register("rip") == loop, "the second processor hits a breakpoint",
+          f"thread {current()} at {register('rip'):#x}")
+    run("continue")
+    check(current() == 2 and count(0x600) == 1, "and again, a round later", str(count(0x600)))
+    run("delete")
+    threads = run("info threads")
+    check(threads.count("[running]") == 2, "both run", re.sub(r"\s+", " ", threads))
+    check(of_thread(1, "rbx") == 0xfee00000 and of_thread(2, "rbx") == 0x1234,
+          "each has registers of its own")
+    check(of_thread(1, "cr0") & 1 == 1 and of_thread(2, "cr0") & 1 == 0, "and modes")
+    check("* cpu1: at" in run("monitor info cpus"), "the monitor looks at the chosen one")
+    check("in GDB this is 'thread'" in run("monitor cpu 0"), "and leaves the choice to GDB")
+    run("thread 1")
+    check("* cpu0: at" in run("monitor info cpus"), "as it changes")
+    run(f"hbreak *{symbol('first'):#x}")
+    run("continue")
+    check(current() == 1 and register("rip") == symbol("first"), "the first one hits another")
+    run("delete")
+
+    run("set scheduler-locking on")
+    before, first, second = count(0x300000), count(0x600), of_thread(2, "rip")
+    run("thread 1")
+    run("stepi 20")
+    check(current() == 1 and count(0x300000) == before + 10, "twenty steps of the first one")
+    check(of_thread(2, "rip") == second and count(0x600) == first, "while the other stands")
+    before = count(0x300000)
+    run("thread 2")
+    run(f"tbreak *{loop:#x}")
+    run("continue")
+    run(f"tbreak *{loop:#x}")
+    run("continue")
+    check(current() == 2 and register("rip") == loop, "the second one runs alone")
+    check(count(0x300000) == before and first < count(0x600) <= first + 2, "quite alone")
+    run("set scheduler-locking off")
+    run("thread 1")
+    ours = register("rip")
+    run("stepi 2")
+    check(current() == 1 and register("rip") == ours, "two steps around the loop")
+    run("stepi")
+    check(count(0x600) > first + 100, "while the other runs", str(count(0x600)))
+    run("watch *(int*)0x600")
+    run("continue")
+    check(current() == 2, "a watchpoint names who wrote", str(current()))
+    run("delete")
+    run("watch *(int*)0x300000")
+    run("continue")
+    check(current() == 1, "the other one, too", str(current()))
+    run("delete")
+    run("kill")
+
+
 def linux():
     """Debian's kernel; addresses in the symbol file GDB_SYMBOLS, user program in GDB_PROGRAM."""
     run(f"hbreak *{symbol('start_kernel'):#x}")
@@ -152,7 +224,7 @@ if "GDB_SYMBOLS" in os.environ:
 text = attempt("target remote " + os.environ["GDB_TARGET"])
 check("rror" not in text and "refused" not in text, "connected", re.sub(r"\s+", " ", text)[:60])
 try:
-    {"small": small, "linux": linux}[os.environ["GDB_SCENARIO"]]()
+    {"small": small, "smp": smp, "linux": linux}[os.environ["GDB_SCENARIO"]]()
     print(f"1..{number}")
 except gdb.error as error:
     print(f"not ok {number + 1} - {error}")

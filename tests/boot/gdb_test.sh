@@ -1,7 +1,8 @@
 #!/bin/bash
-# gdb_test.sh small|linux|raw|mce: a debugger on a guest.
+# gdb_test.sh small|smp|linux|raw|mce: a debugger on a guest.
 #
 #   small  the real GDB, by the script gdb_script.py, on a bare-metal program from real to long mode
+#   smp    the same on two processors, each in a loop of its own: threads
 #   linux  the same on Debian's kernel: early boot, a module, a system call, a user program
 #   raw    a client that is no GDB, gdb_raw.py: interrupts, leaves, comes back
 #   mce    the same client breaks the hardware, gdb_mce.py, of a guest that handles #MC
@@ -106,6 +107,33 @@ gdt_pointer:
 end
     GDB_SYMBOLS=$work/program.elf debug small -kernel "$work/program.bin" \
         -machine pc,kernel-entry=flat16 -cpu max -m 4
+}
+
+# The second processor is started at 20000h, in real mode; it counts at 600h, the first at 300000h.
+smp() {
+    guest program 64 <<'end'
+        .globl first, other, other_loop
+        mov $0xfee00000, %ebx
+        movl $0x1ff, 0xf0(%rbx)
+        lea other(%rip), %rsi
+        mov $0x20000, %edi
+        mov $(other_end - other), %ecx
+        rep movsb
+        movl $0xc4500, 0x300(%rbx)
+        movl $0xc4620, 0x300(%rbx)
+first:  incq 0x300000
+        jmp first
+        .code16
+other:  mov $0x1234, %bx
+        xor %eax, %eax
+        mov %ax, %ds
+other_loop:
+        incl 0x600
+        jmp other_loop
+other_end:
+end
+    GDB_SYMBOLS=$work/program.elf debug smp -kernel "$work/program.bin" \
+        -machine pc,kernel-entry=flat64 -smp 2 -m 4
 }
 
 raw() {

@@ -23,6 +23,14 @@ GUEST = "b9{}48ff0425000030000f20d80f22d8e2f066ba040666b8002066efebfe"
 ENDLESS, ENDING = "ffffff7f", "400d0300"  # 2^31 - 1, 200000
 LOOP, AFTER_CR3 = 0x100005, 0x100013
 
+# The same with two processors, without an end. The first one starts the other at 20000h, in real
+# mode, which counts at 600h, its NMI handler at 608h, and reloads CR3, too.
+PAIR = (
+    "66c7042508000000120066c704250a0000000020bb0000e0fec783f0000000ff010000488d3530000000"
+    "bf00000200b918000000f3a40f20d8c7830003000000450c00c7830003000020460c0048ff0425000030"
+    "000f22d8ebf3bb34126631c08ed866ff0600060f22d8ebf666ff060806cf")
+OTHER_LOOP = 0x20008
+
 failures = []
 
 
@@ -229,6 +237,45 @@ def test_determinism(policy):
     check("stats:" in alone[1] and alone[1] == looked_at[1], f"the same run: {alone[1]} {looked_at[1]}")
 
 
+def test_processors():
+    machine = start("-S", "-smp", "2", "-icount", "shift=0", "-monitor",
+                    "unix:mon,server=on,wait=off", guest="pair.bin")
+    c = Client("mon")
+    found = c.ask("stop\ninfo cpus")
+    check(re.search(r"^\* cpu0: at 0x100000, .* running, APIC id 0\n"
+                    r"  cpu1: .* waiting for start-up, APIC id 1$", found, re.M), found)
+    found = c.ask(f"run-until {OTHER_LOOP:#x}")
+    check("on cpu1;" in found and "=> 0x0000000000020008" in found, f"run-until on cpu1: {found}")
+    check(c.ask("cpu") == "cpu1\n" and c.ask("print $rbx") == "0x1234\n", "cpu1 stopped")
+    c.ask("cpu 0")
+    check(c.ask("cpu") == "cpu0\n" and c.ask("print $rbx") == "0xfee00000\n", "cpu 0")
+    check("* cpu0" in c.ask("info cpus") and "64-bit" in c.ask("info cpus | grep cpu0"), "marked")
+    check("there is no processor 2: they are 0 to 1" in c.ask("cpu 2"), "cpu 2")
+    check("paging off" in c.ask("cpu 1\nwalk 0x1000"), "the walk of cpu 1")
+    check("id 0x1," in c.ask("info lapic"), "info lapic")
+    counts = c.ask("xp/1dw 0x300000\nxp/1dw 0x600")
+    found = c.ask("step 3")
+    check("on cpu1;" in found and rip(c) == OTHER_LOOP, f"a round of cpu1: {found}")
+    check(c.ask("xp/1dw 0x300000") in counts, "while cpu0 stands")
+    for n in ("0", "1"):
+        found = c.ask(f"wait-for cr3_load if vcpu == {n}")
+        check(f"on cpu{n};" in found and f" cpu{n} 0x" in found, f"an event of cpu{n}: {found}")
+    for form in ("text", "json", "chrome"):
+        c.ask(f"trace events.{form} {form} kind==cr3_load\nrun-until instructions +40000\ntrace off")
+        with open(f"events.{form}", encoding="utf-8") as file:
+            text = file.read()
+        marks = {"text": " cpu%d 0x", "json": '"vcpu":%d', "chrome": '"tid":%d,'}[form]
+        check(marks % 0 in text and marks % 1 in text, f"both processors in {form}: {text[:300]}")
+    check(c.ask("xp/1dw 0x608") == "0000000000000608: 0\n", "no NMI yet")
+    c.ask("cpu 1\nnmi\nrun-until instructions +40000")
+    check(c.ask("xp/1dw 0x608") == "0000000000000608: 1\n", "nmi goes to the chosen one")
+    check(re.search(r"^cpu0: local APIC.*\ncpu1: local APIC", c.ask("info irq"), re.M), "info irq")
+    found = c.ask("cpu 1\ninfo report")
+    check("--- processor 1, " in found and "--- processor 0, running ---" in found, found)
+    c.send("quit\n")
+    end(machine)
+
+
 def test_tcp():
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -271,9 +318,12 @@ def main():
     for name, rounds in (("endless", ENDLESS), ("ending", ENDING)):
         with open(f"{name}.bin", "wb") as file:
             file.write(bytes.fromhex(GUEST.format(rounds)))
+    with open("pair.bin", "wb") as file:
+        file.write(bytes.fromhex(PAIR))
     session([])
     session(["-icount", "shift=0"])
     session(["-mmu", "flush,p2m=scatter"])
+    test_processors()
     for policy in ("flush", "coherent", "paranoid=1000", "coherent,p2m=scatter"):
         test_determinism(policy)
     test_tcp()

@@ -4,7 +4,7 @@
  * standard output; the exit status is the guest's, or 100 if it did not end by the exit port.
  *
  *     run_guest <image> [-cpu MODEL] [-smp CORES] [-machine pc,triple-fault=reset] [-mmu POLICY]
- * [hash]
+ *               [parallel] [hash]
  *
  * With "hash" it prints how many instructions ran and a hash over all state, instead of the
  * console: the same numbers on every host.
@@ -88,6 +88,8 @@ static bool take_options(char **argv, struct machine_config *config, bool *hash)
     for (char **arg = argv + 2; *arg != NULL; arg++) {
         if (strcmp(*arg, "hash") == 0)
             *hash = true;
+        else if (strcmp(*arg, "parallel") == 0)
+            config->deterministic = false;
         else if (strcmp(*arg, "-cpu") == 0 && arg[1] != NULL)
             config->cpu = *++arg;
         else if (strcmp(*arg, "-mmu") == 0 && arg[1] != NULL && take_policy(arg[1], config))
@@ -127,7 +129,7 @@ int main(int argc, char **argv)
 
     if (argc < 2 || !take_options(argv, &config, &hash)) {
         fprintf(stderr, "usage: run_guest <image> [-cpu MODEL] [-smp CORES] "
-                        "[-machine pc,triple-fault=reset] [-mmu POLICY] [hash]\n");
+                        "[-machine pc,triple-fault=reset] [-mmu POLICY] [parallel] [hash]\n");
         return NO_EXIT_STATUS;
     }
     if (hash)

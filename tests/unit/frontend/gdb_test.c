@@ -22,6 +22,7 @@ static size_t sent_count;
 #define FRAMES_MAX 8
 static struct gdb_reply frames[FRAMES_MAX];
 static unsigned frame_count;
+static unsigned processors = 1; /* the others wait for start-up */
 
 static void collect(void *opaque, const void *bytes, size_t count)
 {
@@ -63,6 +64,7 @@ static void converse(const char *const *lines)
 {
     RIG16(&rig, debugged);
     rig.config.host = (struct machine_host){.wait = wait};
+    rig.config.smp = (struct machine_smp){{1, processors, 1}, processors};
     rig_create(&rig);
     next_input = lines;
     sent_count = 0;
@@ -313,6 +315,86 @@ START_TEST(the_monitor_injects_machine_checks)
 }
 END_TEST
 
+/* --- Several processors --- */
+
+START_TEST(each_processor_is_a_thread)
+{
+    ck_assert_str_eq(ask("qfThreadInfo"), "m1");
+    ck_assert_str_eq(ask("T2"), "E01");
+    processors = 18;
+    ck_assert_str_eq(ask("qfThreadInfo"), "m1,2,3,4,5,6,7,8,9,a,b,c,d,e,f,10,11,12");
+    ck_assert_str_eq(ask("qsThreadInfo"), "l");
+    ck_assert_str_eq(ask("qC"), "QC1");
+    ck_assert_str_eq(ask("T12"), "OK");
+    ck_assert_str_eq(ask("T13"), "E01");
+    ck_assert_str_eq(ask("qThreadExtraInfo,1"), "4350552330205b72756e6e696e675d");
+    ck_assert_str_eq(ask("qThreadExtraInfo,2"),
+                     "4350552331205b77616974696e6720666f722073746172742d75705d");
+    ck_assert_str_eq(ask("qThreadExtraInfo,0"), "E01");
+    ck_assert_str_eq(ask("qThreadExtraInfo,ffffffffffffffff"), "E01");
+}
+END_TEST
+
+/* 10h: RIP. */
+START_TEST(registers_are_those_of_the_chosen_thread)
+{
+    processors = 2;
+    CONVERSE(frame("QStartNoAckMode"), frame("Hg2"), frame("p10"), frame("Hg1"), frame("p10"),
+             frame("Hg3"), frame("qC"));
+    ck_assert_str_eq(sent, "+$OK#9a$OK#9a$f0ffffff00000000#7a$OK#9a$007c000000000000#3a"
+                           "$E01#a6$QC1#c5");
+    CONVERSE(frame("QStartNoAckMode"), frame("Hg2"), frame("Hg0"), frame("Hg-1"), frame("qC"));
+    ck_assert_ptr_nonnull(strstr(sent, "$QC2#"));
+    ck_assert_str_eq(ask("H"), "E01");
+    ck_assert_str_eq(ask("Hx1"), "E01");
+    ck_assert_str_eq(ask("Hgx"), "E01");
+}
+END_TEST
+
+START_TEST(threads_go_on_as_they_are_told)
+{
+    processors = 2;
+    ck_assert_str_eq(ask("vCont;s:1"), "T05thread:1;");
+    ck_assert_str_eq(ask("vCont;s:1;c"), "T05thread:1;");
+    ck_assert_str_eq(ask("vCont;s"), "T05thread:1;");
+    ck_assert_str_eq(ask("vCont;S05:1;C05:-1"), "T05thread:1;");
+    ck_assert_str_eq(ask("vCont;s:2"), "T05thread:2;"); /* nothing to run, but no waiting */
+    ck_assert_str_eq(ask("vCont;s:2;c:2"), "T05thread:2;");
+    ck_assert_str_eq(ask("s"), "T05thread:1;");
+    CONVERSE(frame("Hc2"), frame("s"));
+    ck_assert_ptr_nonnull(strstr(sent, "$T05thread:2;#"));
+    ck_assert_str_eq(ask("vCont;c:2"), "T02thread:2;"); /* nothing would ever wake it */
+    CONVERSE(frame("Hc2"), frame("c"));
+    ck_assert_ptr_nonnull(strstr(sent, "$T02thread:2;#"));
+}
+END_TEST
+
+START_TEST(actions_for_nobody_are_errors)
+{
+    static const char *const packets[] = {
+        "vCont;",
+        "vCont;x",
+        "vCont;c:3",
+        "vCont;s:1;q",
+        "vCont;c:",
+        "vCont;s:1x",
+        "vCont;C:1",
+        "vCont;t:1",
+        "vCont;s:1,c",
+        "vCont;c:-2",
+        "vCont;c:fffffffffffffffff",
+        "vCont;C",
+        "vCont;r1,2",
+        "vCont;s;;",
+        "vCont;s:1:1",
+    };
+
+    processors = 2;
+    for (unsigned n = 0; n < ARRAY_SIZE(packets); n++)
+        ck_assert_msg(strcmp(ask(packets[n]), "E01") == 0, "%s: %s", packets[n], sent);
+}
+END_TEST
+
 START_TEST(killing_ends_the_run)
 {
     CONVERSE(frame("k"), frame("c"));
@@ -341,6 +423,10 @@ int main(void)
     tcase_add_test(tc, points_stop_the_machine);
     tcase_add_test(tc, the_monitor_answers_in_hexadecimal);
     tcase_add_test(tc, the_monitor_injects_machine_checks);
+    tcase_add_test(tc, each_processor_is_a_thread);
+    tcase_add_test(tc, registers_are_those_of_the_chosen_thread);
+    tcase_add_test(tc, threads_go_on_as_they_are_told);
+    tcase_add_test(tc, actions_for_nobody_are_errors);
     tcase_add_test(tc, killing_ends_the_run);
     return run_suite("gdb", tc);
 }
