@@ -13,12 +13,18 @@
 static void serialize_machine(struct machine *m, struct state *s)
 {
     uint64_t memory_size = m->config.memory_size;
-    uint32_t count = m->processor_count, turn = m->cpu->index;
+    const struct cpu_topology *t = &m->config.smp.topology;
+    uint32_t turn = m->cpu->index;
+    uint32_t arrangement[] = {m->processor_count, t->sockets, t->cores, t->threads};
     char model[64] = {0}, loaded[sizeof(model)];
 
     state_section(s, "machine", 2);
-    state_u32(s, &count);
-    state_check(s, count == m->processor_count, "another number of processors");
+    for (unsigned n = 0; n < ARRAY_SIZE(arrangement); n++) {
+        uint32_t found = arrangement[n];
+
+        state_u32(s, &found);
+        state_check(s, found == arrangement[n], "another arrangement of processors");
+    }
     state_u32(s, &turn);
     state_check(s, turn < m->processor_count, "the turn of a processor that there is not");
     if (!state_failed(s))

@@ -286,6 +286,14 @@ START_TEST(a_machine_of_another_configuration_refuses_the_snapshot)
     rig.config.cpu = NULL;
 
     err = (struct error){0};
+    rig.config.smp = (struct machine_smp){{2, 1, 1}, 2};
+    rig_create(&rig);
+    ck_assert(!load(bytes, length, &err));
+    ck_assert_ptr_nonnull(strstr(err.text, "arrangement"));
+    machine_destroy(rig.machine);
+    rig.config.smp = (struct machine_smp){0};
+
+    err = (struct error){0};
     rig.config.hpet = false;
     rig_create(&rig);
     ck_assert(!load(bytes, length, &err));
