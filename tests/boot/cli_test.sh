@@ -184,6 +184,7 @@ test_options() {
 -nographic -m 64
 -nographic -m size=2G
 -nographic -smp 1,cores=1
+-nographic -smp 8,sockets=2,threads=2 -icount auto
 -nographic -M q35
 -nographic -machine type=pc,accel=tcg,usb=off,vmport=off
 -nographic -accel interp
@@ -221,6 +222,7 @@ test_refusals() {
     refused "not there yet" -hda disk.img
     refused "is no option" disk.img
     refused "64 at most" -smp 65
+    refused "3 sockets x 1 cores x 1 threads are 3 processors, not 4" -smp 4,sockets=3
     refused "hardware virtualization" -enable-kvm
     refused "'kvm'" -accel kvm
     refused "valid: int, in_asm" -d nonsense
