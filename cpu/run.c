@@ -66,6 +66,7 @@ _Noreturn void cpu_wait(struct vcpu *cpu, const struct insn *i)
     cpu->mmu.exact_point = false;
     cpu->attention &= ~(SHADOWS | VCPU_ATTENTION_SINGLE | VCPU_ATTENTION_ALONE);
     cpu->attention |= VCPU_ATTENTION_HALTED;
+    cpu->monitor_waits = false;
     _longjmp(cpu->landing, LANDING_WAIT);
 }
 

@@ -62,15 +62,17 @@ static void cpu_intr_set(void *listener, unsigned pin, bool level)
         machine_wake_locked(p->machine);
 }
 
-/* One of those that accept the message: the least busy one, and the first among equals. */
-static struct lapic *least_busy(struct machine *m, const struct apic_message *message)
+/* One of those that accept the message, but not `except`: the least busy, and the first among
+ * equals. */
+static struct lapic *least_busy(struct machine *m, const struct apic_message *message,
+                                const struct lapic *except)
 {
     struct lapic *best = NULL;
 
     for (unsigned n = 0; n < m->processor_count; n++) {
         struct lapic *l = m->processors[n].lapic;
 
-        if (lapic_accepts(l, message) && lapic_takes_interrupts(l) &&
+        if (l != except && lapic_accepts(l, message) && lapic_takes_interrupts(l) &&
             (best == NULL || lapic_arbitration_priority(l) < lapic_arbitration_priority(best)))
             best = l;
     }
@@ -82,7 +84,7 @@ static void route_message(struct machine *m, const struct apic_message *message,
                           const struct lapic *except)
 {
     if (message->delivery_mode == APIC_DELIVERY_LOWEST) {
-        struct lapic *l = least_busy(m, message);
+        struct lapic *l = least_busy(m, message, except);
 
         if (l != NULL)
             lapic_deliver(l, message);

@@ -39,6 +39,7 @@ OP(sti)
 OP(hlt)
 {
     cpu->attention |= VCPU_ATTENTION_HALTED;
+    cpu->monitor_waits = false; /* that of an MWAIT which an SMI has ended */
     NEXT;
 }
 
