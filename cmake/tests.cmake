@@ -136,7 +136,7 @@ if(NOT GNOMON_CROSS OR emulator)
         elseif(NOT GNOMON_SANITIZE STREQUAL "")
             set(random_steps 100000)
         endif()
-        gnomon_test(unit/mmu/random LABEL unit COMMAND mmu_random --steps ${random_steps})
+        gnomon_test(unit/mmu/random LABEL unit TIMEOUT 3600 COMMAND mmu_random --steps ${random_steps})
     endif()
 endif()
 
