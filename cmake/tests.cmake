@@ -57,7 +57,7 @@ endif()
 
 # Of the layer machine. Some compress, which takes libraries; some have guests in assembler.
 set(unit_without_cross decompress loader_linux)
-set(unit_with_guests machine report snapshot)
+set(unit_with_guests machine processors report snapshot)
 if(GNOMON_CROSS)
     find_program(GUEST_CC NAMES x86_64-linux-gnu-gcc gcc)
     if(GUEST_CC AND CMAKE_HOST_SYSTEM_PROCESSOR STREQUAL "x86_64")

@@ -6,26 +6,9 @@
 #include "tests/unit/machine/guests.h"
 #include "tests/unit/run_suite.h"
 
-/* The first processor starts the other at 20000h, then counts at 300000h for ever. */
-#define START_OTHER                                                                                \
-    "movw $(7f-5f), 8\n movw $0x2000, 10\n"                                                        \
-    "mov $0xfee00000, %ebx\n movl $0x1ff, 0xf0(%rbx)\n"                                            \
-    "lea 5f(%rip), %rsi\n mov $0x20000, %edi\n mov $(6f-5f), %ecx\n rep movsb\n"                   \
-    "movl $0xc4500, 0x300(%rbx)\n movl $0xc4620, 0x300(%rbx)\n"                                    \
-    "1: incq 0x300000\n jmp 1b\n .code16\n"
-
-/* The handler of NMI, in real mode: counts at 608h. */
-#define NMI_HANDLER "7: incl 0x608\n iret\n 6:\n"
-
-/* Counts at 600h. */
-GUEST64(pair, START_OTHER "5: mov $0x1234, %bx\n xor %ax, %ax\n mov %ax, %ds\n"
-                          "2: incl 0x600\n jmp 2b\n" NMI_HANDLER);
-#define OTHER_LOOP 0x20007
-
-/* Sleeps. */
-GUEST64(sleeper,
-        START_OTHER "5: xor %ax, %ax\n mov %ax, %ds\n 2: cli\n hlt\n jmp 2b\n" NMI_HANDLER);
-#define BEHIND_SLEEP 0x20006
+/* In the other processor's code of the guests. */
+#define OTHER_LOOP   0x20007 /* pair: behind the count */
+#define BEHIND_SLEEP 0x20006 /* sleeper: behind HLT */
 
 static struct rig rig;
 static void (*const *next)(void); /* what is done at each stop; NULL ends the run */
