@@ -423,7 +423,7 @@ START_TEST(no_patch_is_lost)
 END_TEST
 
 /* What holds for both kinds of channels. */
-static TCase *common(const char *name, SFun set_up)
+static TCase *common(const char *name, void (*set_up)(void))
 {
     TCase *tc = tcase_create(name);
 
