@@ -16,7 +16,7 @@
 #define FRAME_SIZE    (1u << 12)
 #define ARENA_SIZE    ((size_t)64 << 20)
 #define FRAME_MAX     (1u << 18) /* frames that blocks come from */
-#define GRANULE_SHIFT 7 /* 128-byte granules: 32 in a frame */
+#define GRANULE_SHIFT 7          /* 128-byte granules: 32 in a frame */
 
 /* A frame that blocks come from. */
 struct code_frame {
@@ -32,7 +32,7 @@ struct block_cache {
     struct block *hash[HASH_SIZE];
     struct code_frame *frames[FRAME_SIZE];
     uint8_t *arena;
-    size_t used; /* bytes of the arena */
+    size_t used;                    /* bytes of the arena */
     struct code_frame *frame_arena; /* FRAME_MAX */
     unsigned frames_used;
     uint64_t decoding; /* the frame whose code is about to be decoded, or ~0: its watch stays */

@@ -206,8 +206,7 @@ bool mem_compare_exchange_pair(struct vcpu *cpu, const struct insn *i, uint64_t 
     if (unlikely(cpu->debug.data_count != 0))
         debug_data(cpu, i, linear, 16, true);
     slow_enter(cpu, i);
-    slow_leave(cpu, i,
-               mmu_compare_exchange_pair(&cpu->mmu, gva(linear), pair, replacement, &fault),
+    slow_leave(cpu, i, mmu_compare_exchange_pair(&cpu->mmu, gva(linear), pair, replacement, &fault),
                &fault);
     return pair[0] == wanted[0] && pair[1] == wanted[1];
 }

@@ -135,7 +135,7 @@ bool vcpu_wakeable(const struct vcpu *cpu)
 
     if (cpu->attention & VCPU_ATTENTION_STARTUP)
         return pending & (VCPU_PENDING_INIT | VCPU_PENDING_STARTUP);
-    if (line_changed(cpu))
+    if ((pending & VCPU_PENDING_STARTUP) || line_changed(cpu)) /* the message is thrown away */
         return true;
     if ((pending & VCPU_PENDING_MCE) || ((pending & VCPU_PENDING_NMI) && !cpu->nmi_blocked))
         return true;

@@ -24,7 +24,7 @@ struct machine_events {
     struct event_break breaks[MACHINE_EVENT_BREAKS];
     unsigned break_count, numbered, exact;
     struct mmu_event hit;
-    unsigned hit_number; /* of the breakpoint; 0: none yet */
+    unsigned hit_number;      /* of the breakpoint; 0: none yet */
     _Atomic bool hit_pending; /* the machine has not stopped for it yet */
 };
 

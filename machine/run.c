@@ -7,10 +7,10 @@
  *   parallel       slices are short, and timers are looked at between them; HLT sleeps on a
  *                  condition until the next deadline or a wake-up, so an idle guest costs nothing
  *
- * Several processors have threads of their own in parallel mode (crew.c): here they are started, and
- * stopped when something is asked for. In deterministic mode, and while a debugger steps, they take
- * turns on this thread: one runs until it has had its turn, sleeps, or waits for another (PAUSE).
- * Deterministic time is the sum of what all have retired.
+ * Several processors have threads of their own in parallel mode (crew.c): here they are started,
+ * and stopped when something is asked for. In deterministic mode, and while a debugger steps, they
+ * take turns on this thread: one runs until it has had its turn, sleeps, or waits for another
+ * (PAUSE). Deterministic time is the sum of what all have retired.
  */
 #include "base/bits.h"
 #include "base/check.h"

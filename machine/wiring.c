@@ -134,9 +134,13 @@ static void cpu_smi(void *opaque)
     cpu_signal_and_wake(opaque, VCPU_PENDING_SMI);
 }
 
+/* A start-up message that it has not looked at came before, and means nothing behind it. */
 static void cpu_init(void *opaque)
 {
-    cpu_signal_and_wake(opaque, VCPU_PENDING_INIT);
+    struct machine_processor *p = opaque;
+
+    vcpu_signal(p->vcpu, 0, VCPU_PENDING_STARTUP);
+    cpu_signal_and_wake(p, VCPU_PENDING_INIT);
 }
 
 static void cpu_startup(void *opaque, uint8_t vector)

@@ -72,8 +72,7 @@ static bool touches_device(const struct pieces *p)
 }
 
 /* In exact mode, devices and code are touched at exact points only. */
-static enum mmu_status admit(struct mmu_context *m, const struct pieces *p,
-                             enum mmu_access access)
+static enum mmu_status admit(struct mmu_context *m, const struct pieces *p, enum mmu_access access)
 {
     if (!m->exact || m->exact_point)
         return MMU_OK;

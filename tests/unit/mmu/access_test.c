@@ -289,8 +289,8 @@ struct heard {
     unsigned count;
     mpa_t address;
     unsigned length;
-    uint64_t now;    /* what memory held then */
-    bool overlaps;   /* what code_overlaps answers */
+    uint64_t now;  /* what memory held then */
+    bool overlaps; /* what code_overlaps answers */
 };
 
 static struct heard heard;
