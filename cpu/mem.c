@@ -39,7 +39,7 @@ void mem_note_place(struct vcpu *cpu, const struct insn *i)
         cpu->current = i;
     cpu->mmu.origin_rip = i != NULL ? cpu_insn_start(cpu, i) : cpu->rip;
     if (i != NULL || cpu->block == NULL)
-        cpu->mmu.origin_instructions = vcpu_instructions(cpu);
+        cpu->mmu.origin_instructions = vcpu_instructions(cpu) + cpu->clock_lead;
 }
 
 /* Makes time and place exact before the MMU may reach a device or record an event. */

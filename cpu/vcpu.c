@@ -9,6 +9,7 @@
 #include "cpu/decode.h"
 #include "cpu/flags.h"
 #include "cpu/fpu.h"
+#include "cpu/mem.h"
 #include "cpu/mode.h"
 #include "cpu/smm.h"
 #include "cpu/system.h"
@@ -95,6 +96,7 @@ void vcpu_reset(struct vcpu *cpu, bool init)
     cpu->monitor_address = cpu->monitor_at = UINT64_MAX;
     cpu->mmu.cpl = 0;
     cpu->block = NULL;
+    mem_note_place(cpu, NULL);
     vcpu_set_control(cpu, cr0, 0, 0, 0);
     debug_registers_changed(cpu);
     debug_control_changed(cpu);

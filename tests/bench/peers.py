@@ -19,6 +19,9 @@ class Peer:
 
     native = False
     boots = ("user",)  # user: as a user boots; pvh: vmlinux at its PVH entry
+    mode = []          # further options of the emulator
+    processors = 1
+    asked = False      # does the runner write to the guest's console?
 
     def __init__(self, options):
         self.options = options
@@ -32,13 +35,19 @@ class Peer:
         """Arguments of the emulator for a kernel file and its command line."""
         raise NotImplementedError
 
+    def smp(self):
+        return ["-smp", str(self.processors)] if self.processors > 1 else []
+
+    def input(self):
+        return subprocess.PIPE if self.asked else subprocess.DEVNULL
+
     def start(self, boot, environment):
         """Starts it; returns the process and the descriptor of its console."""
         append = " ".join(["console=ttyS0", "quiet", "panic=-1"] +
                           [f"{name}={value}" for name, value in environment.items()] +
                           self.options.append)
         kernel = images.vmlinux(self.work) if boot == "pvh" else images.bzimage()
-        process = subprocess.Popen(self.command(kernel, append), stdin=subprocess.DEVNULL,
+        process = subprocess.Popen(self.command(kernel, append), stdin=self.input(),
                                    stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
         return process, process.stdout.fileno()
 
@@ -51,7 +60,6 @@ class Peer:
 
 class Gnomon(Peer):
     boots = ("user", "pvh")
-    mode = []
 
     def version(self):
         text = images.command([self.options.gnomon, "-version"]).splitlines()[0]
@@ -64,8 +72,8 @@ class Gnomon(Peer):
     def command(self, kernel, append):
         return [self.options.gnomon, "-display", "none", "-serial", "stdio", "-no-reboot",
                 "-m", str(MEMORY_MIB), "-kernel", kernel, "-initrd",
-                images.initramfs(self.work), "-append", append] + self.mode + \
-            self.options.gnomon_option
+                images.initramfs(self.work), "-append", append] + self.smp() + \
+            self.mode + self.options.gnomon_option
 
 
 class GnomonDeterministic(Gnomon):
@@ -82,7 +90,8 @@ class Qemu(Peer):
     def command(self, kernel, append):
         return ["qemu-system-x86_64", "-accel", "tcg,thread=multi", "-m", str(MEMORY_MIB),
                 "-display", "none", "-serial", "stdio", "-no-reboot", "-kernel", kernel,
-                "-initrd", images.initramfs(self.work), "-append", append]
+                "-initrd", images.initramfs(self.work), "-append", append] + self.smp() + \
+            self.mode
 
 
 BOCHSRC = """megs: {memory}
@@ -136,11 +145,11 @@ class Native(Peer):
         return names[0] if names else os.uname().machine
 
     def start(self, boot, environment):
-        core = max(os.sched_getaffinity(0))
+        cores = sorted(os.sched_getaffinity(0))[-self.processors:]
         program = images.guest_program(self.work)
-        process = subprocess.Popen([program], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+        process = subprocess.Popen([program], stdin=self.input(), stdout=subprocess.PIPE,
                                    env={**os.environ, **environment},
-                                   preexec_fn=lambda: os.sched_setaffinity(0, [core]))
+                                   preexec_fn=lambda: os.sched_setaffinity(0, cores))
         return process, process.stdout.fileno()
 
 

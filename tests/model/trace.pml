@@ -1,327 +1,517 @@
 /*
- * Tracing: how a consumer makes sure that stores to a table reach it as patches, while writers hold
- * the table's frame writable in their TLBs. mmu/shadow.c (trace, untrace, shadow_learn), mmu/tlb.c
- * (grant_write), mmu/control.c (mmu_frame_watch), mmu/coherency.c (machine_memory_traced_write).
- * Channels are sets that lose nothing: channel.pml shows that.
+ * Tracing: how a consumer makes sure that stores to a table reach it as patches, while other vCPUs
+ * hold the table's frame writable in their TLBs. One frame with one entry; every vCPU has its
+ * thread. mmu/shadow.c (trace, untrace, shadow_learn), mmu/tlb.c (grant_write), mmu/control.c
+ * (mmu_frame_watch), mmu/coherency.c (machine_memory_traced_write). Channels are sets that lose
+ * nothing: channel.pml shows that. tables.pml has two tables, code.pml the watches of code.
  *
- * To be shown: behind an event that begins when a store is known to be over, nothing that was
- * derived before is older than the store.
+ * To be shown: whoever can read a new entry has it, or nothing, behind his next event. Of a
+ * device's store that holds only when the device has said that it is over. When stores have ended,
+ * a walk is kept.
  *
- * Plain stores go through a store buffer of each process, as on x86; locked operations and fences
- * empty it. Every process has its thread, which is more than there is: all vCPUs run on one, and
- * holders have answered when mmu_frame_watch returns. Here a holder answers a revocation between
- * two instructions, and until then what was derived is provisional: it is read again at every
- * event, and once more after the answer. Or the consumer waits for the answer.
+ * Plain stores go through a store buffer of each thread, as on x86; locked operations and fences
+ * empty it. The entry's value is the number of stores that have reached it.
  *
- *   CONSUMERS, STORES, EVENTS, FLOOD   sizes
- *   DMA        the writer has no TLB, as a device
- *   WAIT       a consumer waits for the answers instead of being provisional
- *   SEED_...   errors, each of which must be found
+ *   VCPUS, WRITERS, CONSUMERS   the first vCPUs write, the last ones consume; some may do both
+ *   STORES, EVENTS   of each of them
+ *   FLOOD            this many stores have no answer but patches
+ *   DMA              a device stores, too; it has no holder bit
+ *   PARK             vCPUs may be parked between two instructions; then the asker answers for them
+ *   NO_FENCE         right, for locked operations follow each store of the slow way; for a device,
+ *                    an error
+ *   SEED_...         errors, each of which must be found
+ *   REACH_...        an assertion that must fail: it shows that the case is in the model
  */
+#ifndef VCPUS
+#define VCPUS 2
+#endif
+#ifndef WRITERS
+#define WRITERS 1
+#endif
 #ifndef CONSUMERS
 #define CONSUMERS 1
 #endif
 #ifndef STORES
-#define STORES 3
+#define STORES 2
 #endif
 #ifndef EVENTS
 #define EVENTS 3
 #endif
-#ifndef FLOOD
-#define FLOOD 255
+#ifdef DMA
+#define THREADS (VCPUS + 1)
+#define DEVICE  VCPUS
+#define PRODUCERS (WRITERS + 1)
+#else
+#define THREADS   VCPUS
+#define PRODUCERS WRITERS
 #endif
 
-/* Memory that is stored to plainly. OVER: the number of the store that the writer has finished,
- * which software at its other end waits for. */
+#define WRITES(v)       ((v) < WRITERS)
+#define FIRST_CONSUMER  (VCPUS - CONSUMERS)
+#define CONSUMES(v)     ((v) >= FIRST_CONSUMER)
+#define ONE(v)          (1 << (v))
+#define OTHERS(bits)    ((bits) & ~ONE(me))
+#define LOCKED          empty(buffer[me]) ->
+#define FENCE           empty(buffer[me])
+
+/* What a store buffer holds: the store to the entry; the device's word that it is over; bits that
+ * errors set plainly. */
 #define ENTRY  0
 #define OVER   1
 #define HOLDER 2
-#define MASK(c) (3 + (c))
-byte memory[3 + CONSUMERS];
-chan buffer[CONSUMERS + 1] = [6] of { byte, byte };
-#define WRITER CONSUMERS
+#define BIT    3
+#define UNLOCK 4
+chan buffer[THREADS] = [3] of { byte };
 
-#define LOCKED(p) empty(buffer[p]) ->
-#define FENCE(p)  empty(buffer[p])
-
+byte entry;
 bit watch;
-bit request; /* the holder is to give its write tag up */
-byte writes;
+byte mask;    /* bit n: vCPU n has derived something from the frame */
+byte holders; /* bit n: vCPU n may have a write tag, or is storing the slow way */
 bit lock_held;
-bit patched[CONSUMERS], dropped[CONSUMERS]; /* what waits in the channels */
+bit tag[VCPUS];
+bit request[VCPUS]; /* the vCPU's mailbox: it is to give its write tag up */
+bit parked[VCPUS];
+bit patched[VCPUS], dropped[VCPUS]; /* what waits in the channels */
+byte finished, idle;                /* producers that store no more; consumers at their end */
+#ifdef FLOOD
+byte writes;
+#endif
+#ifdef DMA
+byte by_vcpu, by_device; /* the value after the last store of either */
+byte over;
+#endif
 
-active [CONSUMERS + 1] proctype store_buffer()
+active [THREADS] proctype store_buffer()
 {
-    byte where, value;
+    byte what;
 
 end:
     do
     :: atomic {
-        nempty(buffer[_pid]) -> buffer[_pid]?where, value;
-        memory[where] = value;
-        where = 0;
-        value = 0
+        nempty(buffer[_pid]) -> buffer[_pid]?what;
+        if
+        :: what == ENTRY ->
+            entry++;
+#ifdef DMA
+            if
+            :: _pid == DEVICE -> by_device = entry
+            :: else -> by_vcpu = entry
+            fi
+        :: what == OVER -> over = by_device
+#endif
+        :: what == HOLDER -> holders = holders | ONE(_pid)
+        :: what == BIT -> mask = mask | ONE(_pid)
+        :: what == UNLOCK -> lock_held = 0
+        fi;
+        what = 0
     }
     od
 }
 
 /* machine_memory_lock_traces: a frame's consumers and its watch change together. A watch must not
- * go behind the back of a consumer who has just found it there. A writer who waits for the lock
- * answers revocations. */
-inline lock(p)
+ * go behind the back of a consumer who has just found it there. */
+inline lock()
 {
 #ifndef SEED_NO_LOCK
-    atomic { empty(buffer[p]) && !lock_held -> lock_held = 1 }
+    atomic { empty(buffer[me]) && !lock_held -> lock_held = 1 }
 #else
     skip
 #endif
 }
 
-inline unlock(p)
+inline unlock()
 {
-#ifndef SEED_NO_LOCK
-    atomic { LOCKED(p) lock_held = 0 }
-#else
+#ifdef SEED_NO_LOCK
     skip
+#else
+#ifdef SEED_PLAIN_BIT
+    buffer[me]!UNLOCK
+#else
+    atomic { LOCKED lock_held = 0 }
+#endif
 #endif
 }
 
-/* --- The writer --- */
+/* --- Writers --- */
 
+inline clear_holder()
+{
+    atomic { LOCKED holders = OTHERS(holders) }
+}
+
+/* Between two instructions. */
 inline answer()
 {
+#ifdef SEED_BIT_BEFORE_TAG
     if
-    :: request ->
-        tag = 0;
-#ifdef SEED_PLAIN_ANSWER
-        request = 0
-#else
-        atomic { LOCKED(WRITER) request = 0 }
-#endif
+    :: late -> tag[me] = 0; late = 0
+    :: else
+    fi;
+    if
+    :: request[me] -> request[me] = 0; clear_holder(); late = tag[me]
     :: else
     fi
+#else
+    if
+    :: request[me] ->
+        atomic { LOCKED request[me] = 0; tag[me] = 0 };
+        clear_holder()
+    :: else
+    fi
+#endif
 }
 
-inline grant_write()
+inline post(to)
 {
-    if
-    :: watch -> skip
-    :: else ->
-#ifdef SEED_PLAIN_HOLDER
-        buffer[WRITER]!HOLDER, 1;
-#else
-        atomic { LOCKED(WRITER) memory[HOLDER] = 1 };
-#endif
-#ifdef SEED_NO_SECOND_TEST
-        tag = 1
-#else
+    targets = to;
+    c = FIRST_CONSUMER;
+    do
+    :: c < VCPUS ->
         if
-        :: watch -> skip
-        :: else -> tag = 1
-        fi
+        :: targets & ONE(c) -> atomic { LOCKED patched[c] = 1 }
+        :: else
+        fi;
+        c++
+    :: else -> break
+    od;
+    atomic { c = 0; targets = 0 }
+}
+
+inline post_drop()
+{
+    lock();
+#ifndef SEED_FLOOD_TELLS_NOBODY
+    targets = mask;
+    c = FIRST_CONSUMER;
+    do
+    :: c < VCPUS ->
+        if
+        :: targets & ONE(c) -> atomic { LOCKED dropped[c] = 1 }
+        :: else
+        fi;
+        c++
+    :: else -> break
+    od;
+    atomic { c = 0; targets = 0 };
 #endif
-    fi
+    atomic { LOCKED watch = 0 };
+    unlock()
 }
 
 /* machine_memory_finish_write, behind the store. */
 inline finish_write()
 {
-#ifndef SEED_NO_FENCE
-    FENCE(WRITER);
+#ifndef NO_FENCE
+    FENCE;
 #endif
     if
-    :: watch ->
-        if
-        :: writes >= FLOOD ->
-#ifndef SEED_NO_LOCK
-            do
-            :: request -> answer()
-            :: atomic { empty(buffer[WRITER]) && !lock_held -> lock_held = 1 }; break
-            od;
+#ifdef FLOOD
+    :: watch && writes >= FLOOD -> post_drop()
+    :: watch && writes < FLOOD -> writes++; post(mask)
+#else
+    :: watch -> post(mask)
 #endif
-#ifndef SEED_FLOOD_TELLS_NOBODY
-            for (c : 0 .. CONSUMERS - 1) {
-                if
-                :: memory[MASK(c)] -> atomic { LOCKED(WRITER) dropped[c] = 1 }
-                :: else
-                fi
-            }
-#endif
-            atomic { LOCKED(WRITER) watch = 0 };
-            unlock(WRITER)
-        :: else ->
-            writes++;
-            for (c : 0 .. CONSUMERS - 1) {
-                if
-                :: memory[MASK(c)] -> atomic { LOCKED(WRITER) patched[c] = 1 }
-                :: else
-                fi
-            }
-        fi
     :: else
-    fi;
-    c = 0
+    fi
 }
 
-active proctype writer()
+/* grant_write: may the vCPU have a write tag? Its holder bit is set in any case. */
+inline grant_write()
 {
-    byte n, c;
-    bit tag;
+    watched = watch;
+#ifdef SEED_PLAIN_HOLDER
+    buffer[me]!HOLDER;
+#else
+    atomic { LOCKED holders = holders | ONE(me) };
+#endif
+#ifndef SEED_NO_SECOND_TEST
+    if
+    :: !watched -> watched = watch
+    :: else
+    fi;
+#endif
+    if
+    :: watched -> tag[me] = 0
+    :: else -> tag[me] = 1
+    fi
+}
+
+/* The holder bit of a watched frame stays until the patches behind the store are posted: a consumer
+ * who has taken the first ones meanwhile, or who traces only now, keeps nothing. */
+inline store_slow()
+{
+    grant_write();
+#ifdef SEED_NO_BIT_IN_STORE
+    if
+    :: watched -> clear_holder()
+    :: else
+    fi;
+#endif
+#ifndef SEED_NO_PRE_POST
+    if
+    :: watched -> post(OTHERS(mask))
+    :: else
+    fi;
+#endif
+    buffer[me]!ENTRY;
+#ifndef SEED_NO_POST_BEHIND
+    finish_write();
+#endif
+    if
+    :: watched -> clear_holder(); watched = 0
+    :: else
+    fi
+}
+
+/* Another slot than the one with the tag may be used. */
+inline store()
+{
+    n++;
+    if
+    :: tag[me] ->
+#ifdef REACH_TAG_UNDER_WATCH
+        assert(!watch);
+#endif
+        buffer[me]!ENTRY
+    :: store_slow()
+    fi
+}
+
+/* Under the mutex of the mailbox. */
+inline park()
+{
+    do
+    :: request[me] -> answer()
+    :: atomic { empty(buffer[me]) && !request[me] -> parked[me] = 1 }; break
+    od
+}
+
+#ifdef DMA
+active proctype device()
+{
+    byte me = DEVICE, n, c, targets;
 
     do
     :: n < STORES ->
         n++;
-        answer();
-#ifdef SEED_POST_BEFORE_STORE
+        buffer[me]!ENTRY;
         finish_write();
-#endif
-        if
-        :: tag -> buffer[WRITER]!ENTRY, n
-        :: else ->
-#ifndef DMA
-            grant_write();
-#endif
-            buffer[WRITER]!ENTRY, n;
-#ifndef SEED_POST_BEFORE_STORE
-            finish_write()
-#else
-            skip
-#endif
-        fi;
-        answer();
-        buffer[WRITER]!OVER, n
+        buffer[me]!OVER
     :: else -> break
     od;
-end:
-    do
-    :: request -> answer()
-    od
+    atomic { LOCKED finished++ }
 }
+#endif
 
 /* --- Consumers --- */
 
-/* The frame is watched from now on; whoever holds it writable is asked. */
-inline set_watch()
+/* For everybody whose bit is left. */
+inline ask()
 {
-#ifdef SEED_HOLDERS_BEFORE_WATCH
-    atomic { LOCKED(me) holder = memory[HOLDER]; memory[HOLDER] = 0 };
-    atomic { LOCKED(me) was = watch; watch = 1 };
+    c = 0;
+    do
+    :: c < WRITERS ->
+        if
+        :: c != me && (holders & ONE(c)) ->
+#ifdef SEED_PARKED_WITHOUT_MUTEX
+            if
+            :: parked[c] ->
+                tag[c] = 0;
+                atomic { LOCKED holders = holders & ~ONE(c) }
+            :: else -> atomic { LOCKED request[c] = 1 }
+            fi
 #else
-    atomic { LOCKED(me) was = watch; watch = 1 };
-    if
-    :: !was -> atomic { LOCKED(me) holder = memory[HOLDER]; memory[HOLDER] = 0 }
-    :: else
-    fi;
+            atomic {
+                LOCKED
+                if
+                :: parked[c] -> tag[c] = 0; holders = holders & ~ONE(c)
+                :: else -> request[c] = 1
+                fi
+            }
+#ifdef SEED_ASKER_CLEARS
+            ;
+            atomic { LOCKED holders = holders & ~ONE(c) }
 #endif
-    if
-    :: !was && holder -> atomic { LOCKED(me) request = 1 }
-    :: else
-    fi;
-    was = 0;
-    holder = 0
+#endif
+        :: else
+        fi;
+        c++
+    :: else -> break
+    od;
+    c = 0
 }
 
-/* A walk has read the entry, and what it read is to be kept. */
+/* From now on stores to the frame arrive as patches. */
+inline enter()
+{
+    lock();
+#ifdef SEED_PLAIN_BIT
+    buffer[me]!BIT;
+#else
+    atomic { LOCKED mask = mask | ONE(me) };
+#endif
+#ifdef FLOOD
+    writes = 0;
+#endif
+    if
+    :: watch
+    :: else ->
+#ifdef SEED_ASK_BEFORE_WATCH
+        ask();
+#endif
+        atomic { LOCKED watch = 1 };
+        asks = 1
+    fi;
+    unlock();
+    traced = 1;
+    if
+    :: holders & ONE(me) -> tag[me] = 0; clear_holder()
+    :: else
+    fi;
+#ifndef SEED_ASK_BEFORE_WATCH
+    if
+    :: asks -> ask()
+    :: else
+    fi;
+#endif
+    asks = 0
+}
+
+/* A walk reads the entry, and what it read is kept if nobody can store to it unheard. */
 inline walk()
 {
-    read = memory[ENTRY];
-    lock(me);
-#ifdef SEED_PLAIN_BIT
-    buffer[me]!MASK(me), 1;
-#else
-    atomic { LOCKED(me) memory[MASK(me)] = 1 };
-#endif
+    read = entry;
     if
-    :: watch -> skip
-    :: else -> set_watch()
-    fi;
-    traced = 1;
-    writes = 0;
-#ifdef WAIT
-    !request;
+    :: patched[me] || dropped[me] -> skip
+    :: else ->
+        if
+        :: !traced -> enter()
+        :: else
+        fi;
+        if
+#ifndef SEED_KEEP_HELD
+        :: OTHERS(holders) -> skip
+        :: else ->
 #else
-#ifndef SEED_NEVER_PROVISIONAL
-    provisional = request;
+        :: true ->
 #endif
-#endif
-    if
+            if
 #ifndef SEED_KEEP_FIRST_READ
-    :: memory[ENTRY] != read -> skip /* good until the next event: not kept */
+            :: entry != read -> skip
 #endif
-    :: else -> shadow = read; known = 1
+            :: else -> d_step { shadow = read; known = 1 }
+            fi
+        fi
     fi;
-    unlock(me);
     read = 0
 }
 
 inline untrace()
 {
-    lock(me);
-    atomic { LOCKED(me) memory[MASK(me)] = 0 };
+    lock();
+    atomic { LOCKED mask = OTHERS(mask) };
     if
-    :: memory[MASK(0)] == 0 && memory[MASK(CONSUMERS - 1)] == 0 -> atomic { LOCKED(me) watch = 0 }
+    :: mask == 0 -> atomic { LOCKED watch = 0 }
     :: else
     fi;
-    unlock(me);
-    d_step { traced = 0; known = 0; shadow = 0; provisional = 0 }
+    unlock();
+    d_step { traced = 0; known = 0; shadow = 0 }
 }
 
+/* Takes what is pending. */
 inline consume()
 {
-    atomic { LOCKED(me) patch = patched[me]; patched[me] = 0; drop = dropped[me]; dropped[me] = 0 };
     if
-    :: drop && traced ->
+    :: patched[me] || dropped[me] ->
+        atomic {
+            LOCKED
+            patch = patched[me];
+            drop = dropped[me];
+            patched[me] = 0;
+            dropped[me] = 0
+        };
+        if
+        :: drop && traced ->
 #ifdef SEED_DROP_KEEPS_SHADOW
-        atomic { LOCKED(me) memory[MASK(me)] = 0; traced = 0 };
+            atomic { LOCKED mask = OTHERS(mask); traced = 0 }
 #else
-        untrace()
+            untrace()
 #endif
-    :: !drop && patch && known -> shadow = memory[ENTRY]
+        :: !drop && known ->
+            shadow = entry;
+#ifndef SEED_PATCH_OF_HELD
+            if
+            :: OTHERS(holders) -> d_step { known = 0; shadow = 0 }
+            :: else
+            fi
+#endif
+        :: else
+        fi;
+        d_step { patch = 0; drop = 0 }
     :: else
-    fi;
-    d_step { patch = 0; drop = 0 }
+    fi
 }
 
 inline event()
 {
-    before = memory[OVER];
-    consume();
-    if
-    :: provisional ->
-#ifdef SEED_NO_LAST_LOOK
-        if
-        :: !request -> provisional = 0
-        :: else -> shadow = memory[ENTRY]
-        fi
+#ifdef DMA
+    before = (by_vcpu > over -> by_vcpu : over);
 #else
-        was = !request;
-        shadow = memory[ENTRY];
-        if
-        :: was -> provisional = 0
-        :: else
-        fi;
-        was = 0
+    before = entry;
 #endif
-    :: else
-    fi;
+    consume();
     d_step {
         assert(!known || shadow >= before);
         before = 0
     }
 }
 
-active [CONSUMERS] proctype consumer()
+/* --- A vCPU --- */
+
+active [VCPUS] proctype vcpu()
 {
-    byte me = _pid - CONSUMERS - 2, before, shadow, read, count;
-    bit traced, known, provisional, was, holder, patch, drop;
+    byte n, c, targets, before, shadow, read, count;
+    bit watched, traced, known, asks, patch, drop;
+#ifdef SEED_BIT_BEFORE_TAG
+    bit late;
+#endif
+#ifdef DMA
+    byte me = _pid - THREADS - 1;
+#else
+    byte me = _pid - THREADS;
+#endif
 
     do
-    :: count < EVENTS -> event(); count++
-    :: count < EVENTS && !traced -> consume(); walk(); count++
-    :: count < EVENTS && traced -> untrace(); count++
-    :: break
+    :: WRITES(me) && n < STORES -> answer(); store()
+#ifdef PARK
+    :: WRITES(me) && n < STORES -> park(); parked[me] = 0
+#endif
+    :: CONSUMES(me) && count < EVENTS -> answer(); count++; event()
+    :: CONSUMES(me) && count < EVENTS && !known -> answer(); count++; consume(); walk()
+    :: CONSUMES(me) && count < EVENTS && traced -> count++; untrace()
+    :: n == STORES || !WRITES(me) -> break
     od;
-    memory[OVER] == STORES;
-    event();
-    assert(!known || shadow == STORES)
+    if
+    :: WRITES(me) -> park(); finished++
+    :: else
+    fi;
+    if
+    :: CONSUMES(me) ->
+        finished == PRODUCERS;
+        event();
+        assert(!known || shadow == entry);
+        idle++
+    :: else
+    fi;
+    if
+    :: me == VCPUS - 1 ->
+        idle == CONSUMERS;
+        consume();
+        if
+        :: !known -> walk()
+        :: else
+        fi;
+        assert(known && shadow == entry)
+    :: else
+    fi
 }

@@ -23,8 +23,13 @@ extern const struct program float_programs[];
 extern const struct program system_programs[];
 extern const struct program process_programs[];
 
-/* Argument by which the program, started by execve, ends at once. */
+/* Those that want two processors; only requests run them (serve.c). */
+extern const struct program shootdown_programs[];
+extern const struct program parallel_programs[];
+
+/* Arguments by which the program, started by execve, ends at once, or does a job (jobs.c). */
 #define EXEC_ARGUMENT "leave"
+#define JOB_ARGUMENT "job"
 
 /* Path of this binary, for execve. */
 extern const char *self_path;
@@ -35,6 +40,39 @@ void unmap_pages(void *pages, uint64_t bytes);
 
 /* Ends the program with a message if ok is 0. */
 void need(int ok, const char *what);
+
+/* Pins the calling thread to the n-th processor of those that this program was started on, or
+ * gives it back all of them. */
+void pin_to(unsigned n);
+void unpin(void);
+
+/* How many threads or copies are to run at once: BENCH_CPUS, else all processors. */
+unsigned cpu_count(void);
+
+/* Remembers the processors; before the first pin_to. */
+void cpus_find(void);
+
+/* Does what standard input asks for, to its end. */
+void serve(void);
+
+/* Runs a program and says so. copies: 0: it runs as it is; else so many processes run it at once,
+ * each pinned to a processor of its own. number: what stands after the name in the line @S. */
+void run_once(const struct program *p, unsigned copies, unsigned number, unsigned long scale);
+
+/* Does the work at once in processes of their own; returns the checksum, which all must have. */
+uint64_t run_copies(const struct program *p, uint64_t units, unsigned copies);
+
+/* The program of that name, or the end of this one. */
+const struct program *find_program(const char *name);
+
+/* A child of the program "jobs": arguments after JOB_ARGUMENT. Returns its status. */
+int do_job(char **arguments);
+
+/* Writes a line at once: nothing of it waits behind what was written before. */
+void say(const char *line);
+
+/* A variable of the environment, or otherwise if it is not a number above 0. */
+unsigned long number_of(const char *variable, unsigned long otherwise);
 
 /* Deterministic numbers; *state must not be 0. */
 static inline uint64_t next_random(uint64_t *state)

@@ -10,6 +10,7 @@
  *
  * BENCH_ONLY (names or kinds with commas between), BENCH_REPEAT and BENCH_SCALE (percent of the
  * full work) come from the environment; Linux passes words of its command line on to process 1.
+ * With BENCH_ASK=1 it does what the runner asks for instead, see serve.c.
  */
 #include "bench.h"
 
@@ -26,6 +27,8 @@
 static const struct program *const lists[] = {
     integer_programs, memory_programs, float_programs, system_programs, process_programs,
 };
+
+static const struct program *const request_lists[] = {shootdown_programs, parallel_programs};
 
 const char *self_path;
 
@@ -51,8 +54,7 @@ void unmap_pages(void *pages, uint64_t bytes)
     need(munmap(pages, bytes) == 0, "munmap");
 }
 
-/* Writes a line at once: nothing of it waits behind what was written before. */
-static void say(const char *line)
+void say(const char *line)
 {
     size_t length = strlen(line);
 
@@ -79,18 +81,18 @@ static uint64_t cpu_time(void)
            (uint64_t)(u.ru_utime.tv_usec + u.ru_stime.tv_usec) * 1000;
 }
 
-static void run_once(const struct program *p, unsigned repetition, unsigned long scale)
+void run_once(const struct program *p, unsigned copies, unsigned number, unsigned long scale)
 {
     uint64_t units = p->units * scale / 100, wall, cpu, sum;
     char line[160];
 
     if (units == 0)
         units = 1;
-    snprintf(line, sizeof(line), "@S %s %u\n", p->name, repetition);
+    snprintf(line, sizeof(line), "@S %s %u\n", p->name, number);
     say(line);
     wall = now(CLOCK_MONOTONIC);
     cpu = cpu_time();
-    sum = p->run(units);
+    sum = copies > 0 ? run_copies(p, units, copies) : p->run(units);
     cpu = cpu_time() - cpu;
     wall = now(CLOCK_MONOTONIC) - wall;
     need(write(STDOUT_FILENO, "@E\n", 3) == 3, "write");
@@ -98,6 +100,26 @@ static void run_once(const struct program *p, unsigned repetition, unsigned long
              (unsigned long long)units, (unsigned long long)wall, (unsigned long long)cpu,
              (unsigned long long)sum);
     say(line);
+}
+
+static const struct program *find_in(const struct program *list, const char *name)
+{
+    for (const struct program *p = list; p->name != NULL; p++)
+        if (strcmp(p->name, name) == 0)
+            return p;
+    return NULL;
+}
+
+const struct program *find_program(const char *name)
+{
+    const struct program *p = NULL;
+
+    for (unsigned n = 0; n < sizeof(lists) / sizeof(lists[0]) && p == NULL; n++)
+        p = find_in(lists[n], name);
+    for (unsigned n = 0; n < sizeof(request_lists) / sizeof(request_lists[0]) && p == NULL; n++)
+        p = find_in(request_lists[n], name);
+    need(p != NULL, "there is no program of that name");
+    return p;
 }
 
 /* Is the word one of the list's, which has commas between? */
@@ -113,7 +135,7 @@ static int listed(const char *list, const char *word)
     return 0;
 }
 
-static unsigned long number(const char *variable, unsigned long otherwise)
+unsigned long number_of(const char *variable, unsigned long otherwise)
 {
     const char *text = getenv(variable);
     unsigned long n = text != NULL ? strtoul(text, NULL, 10) : 0;
@@ -121,23 +143,34 @@ static unsigned long number(const char *variable, unsigned long otherwise)
     return n > 0 ? n : otherwise;
 }
 
-int main(int argc, char **argv)
+static void run_selection(void)
 {
     const char *only = getenv("BENCH_ONLY");
-    unsigned long repeat = number("BENCH_REPEAT", 1), scale = number("BENCH_SCALE", 100);
+    unsigned long repeat = number_of("BENCH_REPEAT", 1), scale = number_of("BENCH_SCALE", 100);
 
-    if (argc > 1 && strcmp(argv[1], EXEC_ARGUMENT) == 0)
-        return 0;
-    self_path = getpid() == 1 ? "/init" : argv[0];
-    say("@UP\n");
     for (unsigned n = 0; n < sizeof(lists) / sizeof(lists[0]); n++) {
         for (const struct program *p = lists[n]; p->name != NULL; p++) {
             if (only != NULL && !listed(only, p->name) && !listed(only, p->kind))
                 continue;
             for (unsigned r = 0; r < repeat; r++)
-                run_once(p, r, scale);
+                run_once(p, 0, r, scale);
         }
     }
+}
+
+int main(int argc, char **argv)
+{
+    if (argc > 1 && strcmp(argv[1], EXEC_ARGUMENT) == 0)
+        return 0;
+    self_path = getpid() == 1 ? "/init" : argv[0];
+    if (argc > 3 && strcmp(argv[1], JOB_ARGUMENT) == 0)
+        return do_job(argv + 2);
+    cpus_find();
+    say("@UP\n");
+    if (number_of("BENCH_ASK", 0) != 0)
+        serve();
+    else
+        run_selection();
     say("@DONE\n");
     tcdrain(STDOUT_FILENO);
     if (getpid() == 1)

@@ -111,6 +111,28 @@ static volatile struct {
     uint32_t seen;
 } wrong[CPU_MAX];
 
+/* The first wrong value is kept. */
+static void note_wrong(unsigned me, unsigned round, uint32_t seen)
+{
+    if (wrong[me].count++ == 0) {
+        wrong[me].round = round;
+        wrong[me].seen = seen;
+    }
+}
+
+/* Waits for the others' end; expected(round) is what they should have seen then. */
+static void finish(uint32_t (*expected)(unsigned round))
+{
+    smp_stop = true;
+    for (unsigned n = 1; n < cpu_count; n++) {
+        smp_await(n);
+        EXPECT_EQ(wrong[n].count, 0);
+        if (wrong[n].count != 0)
+            print("processor %u, round %u: expected %x, seen %x\n", n, wrong[n].round,
+                  expected(wrong[n].round), wrong[n].seen);
+    }
+}
+
 static uint32_t value_of(unsigned round)
 {
     return 0x10000 + round * 0x1111;
@@ -129,23 +151,10 @@ static void run_rounds(void *unused)
         for (unsigned n = 0; n < (job.rerun ? 20 : 1); n++) {
             uint32_t seen = call(job.run);
 
-            if (seen != value_of(round) && wrong[me].count++ == 0) {
-                wrong[me].round = round;
-                wrong[me].seen = seen;
-            }
+            if (seen != value_of(round))
+                note_wrong(me, round, seen);
         }
         done[me] = round;
-    }
-}
-
-static void check_wrong(void)
-{
-    for (unsigned n = 1; n < cpu_count; n++) {
-        smp_await(n);
-        EXPECT_EQ(wrong[n].count, 0);
-        if (wrong[n].count != 0)
-            print("processor %u, round %u: expected %x, seen %x\n", n, wrong[n].round,
-                  value_of(wrong[n].round), wrong[n].seen);
     }
 }
 
@@ -164,7 +173,7 @@ static void write_rounds(unsigned kinds)
         for (unsigned n = 1; n < cpu_count; n++)
             EXPECT(WAIT_FOR(done[n] == round || cpus[n].state != CPU_RUNS));
     }
-    check_wrong();
+    finish(value_of);
 }
 
 static void protocol(void)
@@ -262,6 +271,12 @@ static bool patched_hook(struct frame *f)
     return synchronise(f);
 }
 
+/* After a change's last step, of three. */
+static uint32_t result_of(unsigned step)
+{
+    return step / 3 % 2 + 1;
+}
+
 static void call_site(void *unused)
 {
     unsigned me = this_cpu()->index;
@@ -278,10 +293,8 @@ static void call_site(void *unused)
         /* Between the steps 3n + 3 and 3n + 4 nothing changes. */
         if (published != step || answered[me] != step || step % 3 != 0)
             continue;
-        if (seen != (step / 3 % 2 != 0 ? 2 : 1) && wrong[me].count++ == 0) {
-            wrong[me].round = step;
-            wrong[me].seen = seen;
-        }
+        if (seen != result_of(step))
+            note_wrong(me, step, seen);
     }
     asm volatile("cli");
 }
@@ -339,16 +352,10 @@ static void patched(void)
             before[n] = done[n];
         for (unsigned n = 1; n < cpu_count; n++)
             EXPECT(WAIT_FOR(done[n] >= before[n] + 2 || cpus[n].state != CPU_RUNS));
-        EXPECT_EQ(call(site), change % 2 + 1);
+        EXPECT_EQ(call(site), result_of(3 * change));
     }
-    smp_stop = true;
-    for (unsigned n = 1; n < cpu_count; n++) {
-        smp_await(n);
-        context("processor %u", n);
-        EXPECT_EQ(wrong[n].count, 0);
-        if (wrong[n].count != 0)
-            print("step %u, seen %u\n", wrong[n].round, wrong[n].seen);
-    }
+    context("the others");
+    finish(result_of);
 }
 
 /* ---- Another page of code at the same address ---- */
@@ -358,6 +365,11 @@ static bool remap_hook(struct frame *f)
     if (f->vector == SYNC)
         invlpg((void *)(WINDOW + 4096));
     return synchronise(f);
+}
+
+static uint32_t page_of(unsigned step)
+{
+    return 0x100 + step % 2;
 }
 
 static void run_page(void *unused)
@@ -375,10 +387,8 @@ static void run_page(void *unused)
             smp_pause();
         if (published != step || answered[me] != step)
             continue;
-        if (seen != 0x100 + step % 2 && wrong[me].count++ == 0) {
-            wrong[me].round = step;
-            wrong[me].seen = seen;
-        }
+        if (seen != page_of(step))
+            note_wrong(me, step, seen);
     }
     asm volatile("cli");
 }
@@ -409,16 +419,10 @@ static void remapped(void)
             before[n] = done[n];
         for (unsigned n = 1; n < cpu_count; n++)
             EXPECT(WAIT_FOR(done[n] >= before[n] + 2 || cpus[n].state != CPU_RUNS));
-        EXPECT_EQ(call((void *)(WINDOW + 4096 + 0x10)), 0x100 + step % 2);
+        EXPECT_EQ(call((void *)(WINDOW + 4096 + 0x10)), page_of(step));
     }
-    smp_stop = true;
-    for (unsigned n = 1; n < cpu_count; n++) {
-        smp_await(n);
-        context("processor %u", n);
-        EXPECT_EQ(wrong[n].count, 0);
-        if (wrong[n].count != 0)
-            print("step %u, seen %x\n", wrong[n].round, wrong[n].seen);
-    }
+    context("the others");
+    finish(page_of);
     pml4[2] = 0;
 }
 

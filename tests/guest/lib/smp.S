@@ -6,6 +6,7 @@
  * stack. Nothing is changed before it is noted, but flags and what the lock does to them.
  */
 #include "smp.h"
+#include "stubs.h"
 
     .section .rodata
     .code16
@@ -122,58 +123,11 @@ ap_start64:
     hlt
     jmp 2b
 
-    .balign 16
-    .globl smp_stubs
-smp_stubs:
-    .set n, 0
-    .rept 256
-    .balign 16
-    .if (n == 8) || ((n >= 10) && (n <= 14)) || (n == 17)
-    .else
-    push $0
-    .endif
-    .byte 0x68                          /* PUSH imm32 */
-    .long n
-    jmp common
-    .set n, n + 1
-    .endr
+    STUBS smp_stubs, common
 common:
-    push %rax
-    push %rcx
-    push %rdx
-    push %rbx
-    push %rbp
-    push %rsi
-    push %rdi
-    push %r8
-    push %r9
-    push %r10
-    push %r11
-    push %r12
-    push %r13
-    push %r14
-    push %r15
-    mov %rsp, %rdi
-    mov %rsp, %rbx
-    and $-16, %rsp
-    cld
-    call smp_handle
-    mov %rbx, %rsp
-    pop %r15
-    pop %r14
-    pop %r13
-    pop %r12
-    pop %r11
-    pop %r10
-    pop %r9
-    pop %r8
-    pop %rdi
-    pop %rsi
-    pop %rbp
-    pop %rbx
-    pop %rdx
-    pop %rcx
-    pop %rax
+    PUSH_ALL
+    CALL_HANDLER smp_handle
+    POP_ALL
     add $16, %rsp
     iretq
 

@@ -1,5 +1,6 @@
 /* Entry of every vector, TRY's way back, and the way to CPL 3 (32 and 64 bits). */
 #include "segments.h"
+#include "stubs.h"
 
 #ifdef __x86_64__
 #define W(n)    (8 * (n))
@@ -26,65 +27,18 @@
 #endif
 
     .text
-    .balign 16
-    .globl trap_stubs
-trap_stubs:
-    .set n, 0
-    .rept 256
-    .balign 16
-    .if (n == 8) || ((n >= 10) && (n <= 14)) || (n == 17)
-    .else
-    push $0
-    .endif
-    .byte 0x68                          /* PUSH imm32 */
-    .long n
-    jmp common
-    .set n, n + 1
-    .endr
+    STUBS trap_stubs, common
 
 common:
 #ifdef __x86_64__
-    push %rax
-    push %rcx
-    push %rdx
-    push %rbx
-    push %rbp
-    push %rsi
-    push %rdi
-    push %r8
-    push %r9
-    push %r10
-    push %r11
-    push %r12
-    push %r13
-    push %r14
-    push %r15
-    mov %rsp, %rdi
-    mov %rsp, %rbx
-    and $-16, %rsp
-    cld
-    call trap_handle
-    mov %rbx, %rsp
+    PUSH_ALL
+    CALL_HANDLER trap_handle
     test %rax, %rax
     jz 1f
     mov %rax, trap_target
     mov $SEL_DATA, %eax
     mov %eax, %ss
-1:  pop %r15
-    pop %r14
-    pop %r13
-    pop %r12
-    pop %r11
-    pop %r10
-    pop %r9
-    pop %r8
-    pop %rdi
-    pop %rsi
-    pop %rbp
-    pop %rbx
-    pop %rdx
-    pop %rcx
-    pop %rax
+1:  POP_ALL
     cmpq $0, trap_target
     jne 2f
     add $16, %rsp

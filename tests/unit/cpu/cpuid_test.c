@@ -1,12 +1,6 @@
 /* CPUID against the table of features and the models (docs/cpu-features.md is made of the same). */
-#include "cpu/cpuid.h"
+#include "tests/unit/cpu/cpuid_rig.h"
 #include "tests/unit/run_suite.h"
-
-#include <check.h>
-#include <stdlib.h>
-#include <string.h>
-
-enum { EAX, EBX, ECX, EDX };
 
 static const struct {
     const char *word;
@@ -17,29 +11,6 @@ static const struct {
     CPU_FEATURES(X)
 #undef X
 };
-
-static struct vcpu *cpu;
-static struct cpu_model model;
-
-static void setup(void)
-{
-    cpu = calloc(1, sizeof(*cpu));
-    cpu->model = &model;
-    cpu->tsc_hz = 1000000000;
-}
-
-static void teardown(void)
-{
-    free(cpu);
-}
-
-static void select_model(const char *spec)
-{
-    struct error err = {0};
-
-    ck_assert_msg(cpu_model_parse(spec, &model, &err), "%s", err.text);
-    memcpy(cpu->features, model.features, sizeof(cpu->features));
-}
 
 static bool shown(unsigned feature)
 {

@@ -2,14 +2,8 @@
  * What CPUID says about several processors, read as the manuals tell software to read it: each way
  * (leaf 0Bh, leaves 1 and 4, AMD's leaves) must find every processor's place.
  */
-#include "cpu/cpuid.h"
+#include "tests/unit/cpu/cpuid_rig.h"
 #include "tests/unit/run_suite.h"
-
-#include <check.h>
-#include <stdlib.h>
-#include <string.h>
-
-enum { EAX, EBX, ECX, EDX };
 
 #define FIELD(v, high, low) (((v) >> (low)) & (BIT((high) - (low) + 1) - 1))
 
@@ -17,27 +11,6 @@ static const struct cpu_topology arrangements[] = {
     {1, 2, 1}, {2, 1, 1},  {1, 1, 2},  {2, 3, 2}, {3, 2, 1},  {1, 64, 1},
     {2, 3, 3}, {1, 32, 2}, {64, 1, 1}, {4, 5, 3}, {1, 33, 1},
 };
-
-static struct vcpu *cpu;
-static struct cpu_model model;
-
-static void setup(void)
-{
-    cpu = calloc(1, sizeof(*cpu));
-    cpu->model = &model;
-    cpu->tsc_hz = 1000000000;
-}
-
-static void teardown(void)
-{
-    free(cpu);
-}
-
-static void select_model(const char *name)
-{
-    ck_assert(cpu_model_parse(name, &model, NULL));
-    memcpy(cpu->features, model.features, sizeof(cpu->features));
-}
 
 /* The processor becomes number n of an arrangement. */
 static void become(const struct cpu_topology *t, unsigned n)

@@ -112,13 +112,16 @@ GUEST64(worker,
         "mov $0x3f8, %edx\n out %al, %dx\n mov $0x20, %al\n out %al, $0x20\n"
         "pop %rdx\n pop %rax\n iretq\n");
 
-/* The first processor starts the other at 20000h, then counts at 300000h for ever. */
-#define START_OTHER                                                                                \
+/* The first processor starts the other at 20000h, then does something for ever. */
+#define START_OTHER_AND(something)                                                                 \
     "movw $(7f-5f), 8\n movw $0x2000, 10\n"                                                        \
     "mov $0xfee00000, %ebx\n movl $0x1ff, 0xf0(%rbx)\n"                                            \
     "lea 5f(%rip), %rsi\n mov $0x20000, %edi\n mov $(6f-5f), %ecx\n rep movsb\n"                   \
     "movl $0xc4500, 0x300(%rbx)\n movl $0xc4620, 0x300(%rbx)\n"                                    \
-    "1: incq 0x300000\n jmp 1b\n .code16\n"
+    "1: " something "\n jmp 1b\n .code16\n"
+
+/* It counts at 300000h. */
+#define START_OTHER START_OTHER_AND("incq 0x300000")
 
 /* The handler of NMI, in real mode: counts at 608h. */
 #define NMI_HANDLER "7: incl 0x608\n iret\n 6:\n"
@@ -130,5 +133,9 @@ GUEST64(pair, START_OTHER "5: mov $0x1234, %bx\n xor %ax, %ax\n mov %ax, %ds\n"
 /* Sleeps. */
 GUEST64(sleeper,
         START_OTHER "5: xor %ax, %ax\n mov %ax, %ds\n 2: cli\n hlt\n jmp 2b\n" NMI_HANDLER);
+
+/* Both have events for ever: CR3 loads and what follows them; changes of CR0.WP. */
+GUEST64(loaders, START_OTHER_AND("mov %cr3, %rax\n mov %rax, %cr3\n incq 0x300000")
+        "5: mov %cr0, %eax\n xor $0x10000, %eax\n mov %eax, %cr0\n jmp 5b\n" NMI_HANDLER);
 
 #endif

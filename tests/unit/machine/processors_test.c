@@ -1,5 +1,9 @@
-/* A debugger's hold on a machine with two processors: which one it looks at, which ones go on. */
+/*
+ * A debugger's hold on a machine with two processors: which one it looks at, which ones go on, and
+ * when the events of both were.
+ */
 #include "machine/debug.h"
+#include "machine/events.h"
 #include "machine/inspect.h"
 #include "machine/report.h"
 #include "tests/unit/machine/machine_rig.h"
@@ -411,6 +415,38 @@ START_TEST(texts_tell_the_processors_apart)
 }
 END_TEST
 
+/* --- Events --- */
+
+/* What another processor takes away is the exception: its time is that of the event before. */
+START_TEST(events_have_the_time_of_the_machine)
+{
+    uint64_t last = 0, own[2] = {0}, seen[2] = {0};
+
+    RIG64(&rig, loaders);
+    rig.config.smp = (struct machine_smp){{1, 2, 1}, 2};
+    rig_create(&rig);
+    ck_assert(machine_events_record(rig.machine, NULL, NULL));
+    rig_run(&rig, SETTLED);
+    for (uint64_t n = machine_events_oldest(rig.machine); n < machine_events_end(rig.machine);
+         n++) {
+        const struct mmu_event *e = machine_events_at(rig.machine, n);
+
+        ck_assert_uint_le(own[e->vcpu], e->instructions);
+        own[e->vcpu] = e->instructions;
+        seen[e->vcpu]++;
+        if (e->kind == MMU_EVENT_WATCH_REVOKE)
+            continue;
+        ck_assert_uint_le(last, e->instructions);
+        last = e->instructions;
+    }
+    ck_assert_uint_gt(seen[0], 100);
+    ck_assert_uint_gt(seen[1], 100);
+    ck_assert_uint_le(last, machine_instructions(rig.machine));
+    ck_assert_uint_gt(last, SETTLED - 1000);
+    rig_destroy(&rig);
+}
+END_TEST
+
 int main(void)
 {
     TCase *tc = tcase_create("processors");
@@ -427,5 +463,6 @@ int main(void)
     tcase_add_test(tc, a_sleeper_alone_that_nothing_wakes_stops_the_machine);
     tcase_add_test(tc, an_nmi_goes_to_the_one_looked_at);
     tcase_add_test(tc, texts_tell_the_processors_apart);
+    tcase_add_test(tc, events_have_the_time_of_the_machine);
     return run_suite("processors", tc);
 }
