@@ -56,7 +56,7 @@ parallel) boot --timeout 20m ;;
 smp* | threads-smp*)
     processors=${mode##*smp}
     time=(-icount auto --guest-timeout 12e9)
-    [ "$processors" = "${mode#smp}" ] || time=(--timeout 20m)
+    [ "$processors" = "${mode#smp}" ] || time=(--timeout 50m)
     boot -smp "$processors" "${time[@]}"
     tr -d '\r' <"$work/console" | grep -qx "PROCESSORS_OK $processors" || {
         echo "FAILED: not all processors are there"

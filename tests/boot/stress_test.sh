@@ -58,7 +58,7 @@ boot() {
 }
 
 case $kind in
-stress) boot "SECONDS=$seconds" -smp 4 ;;
+stress) boot "STRESS=$seconds" -smp 4 ;;
 load)
     boot "LOAD=1" -smp 1 -icount auto
     expected=$(grep '^LOAD_SUM ' "$work/console")

@@ -29,7 +29,8 @@
     "mov $0x620, %eax\n mov %eax, %cr4\n mov (97f-90b), %eax\n mov %eax, %cr3\n"                   \
     "mov $0xc0000080, %ecx\n rdmsr\n or $0x100, %eax\n wrmsr\n"                                    \
     "mov $0x80000033, %eax\n mov %eax, %cr0\n ljmpl $8, $(0x20000+94f-90b)\n"                      \
-    ".code64\n 94: mov $16, %eax\n mov %eax, %ds\n mov %eax, %es\n mov %eax, %ss\n jmp *96f(%rip)\n" \
+    ".code64\n 94: mov $16, %eax\n mov %eax, %ds\n mov %eax, %es\n mov %eax, %ss\n"               \
+    "jmp *96f(%rip)\n"                                                                             \
     "95: .word 23\n .long 0x20000+93f-90b\n"                                                       \
     "93: .quad 0, 0xaf9a000000ffff, 0xcf92000000ffff\n 97: .long 0\n 96: .quad 0\n 99:\n"
 
@@ -73,7 +74,8 @@ GUEST64(until_told, CREW "1: lock incq COUNT\n incq OWN(, %r15, 8)\n cmpl $0, TO
 #define POINTS_ROUNDS 25
 extern const uint8_t guest_points_here[];
 GUEST64(points, CREW MEET "mov $25, %r13d\n"
-                          "1: mov $20000, %ecx\n 2: dec %ecx\n jnz 2b\n mov $0x3fd, %edx\n in %dx, %al\n .globl guest_points_here\n"
+                          "1: mov $20000, %ecx\n 2: dec %ecx\n jnz 2b\n"
+                          "mov $0x3fd, %edx\n in %dx, %al\n .globl guest_points_here\n"
                           "guest_points_here: incq OWN(, %r15, 8)\n dec %r13d\n jnz 1b\n" FINISH);
 
 /* Finishes at its third start; is busy before. */
