@@ -1,4 +1,5 @@
-# Everything that ctest runs. Labels: unit, lint, guest, diff, model, boot, bench, fuzz.
+# Everything that ctest runs. Labels: unit, lint, guest, diff, model, boot, bench, fuzz. What check
+# leaves out somewhere has a second one: full, policy (tests/guest/CMakeLists.txt), single.
 #
 #   tests/unit/<layer>/<file>_test.c   one program each, linked only to what that layer may use
 #   tests/fuzz/<name>_fuzz.c           one harness each; preset fuzz fuzzes, the others replay
@@ -55,6 +56,10 @@ elseif(NOT GNOMON_FUZZ)
     set(unit_libraries PkgConfig::check Threads::Threads)
 endif()
 
+# Programs of one thread that take long with the thread sanitizer, which has nothing to see in them.
+# They have the label single, too.
+set(unit_single avx512 inspect p2m p2m_same pit snapshot softfloat)
+
 # Of the layer machine. Some compress, which takes libraries; some have guests in assembler.
 set(unit_without_cross decompress loader_linux)
 set(unit_with_guests machine processors report snapshot)
@@ -92,6 +97,9 @@ if(unit_libraries)
             set(label unit)
             if(GNOMON_CROSS AND layer MATCHES "devices|machine")
                 list(APPEND label full)
+            endif()
+            if(subject IN_LIST unit_single)
+                list(APPEND label single)
             endif()
             gnomon_test(unit/${layer}/${subject} LABEL "${label}"
                         COMMAND unit_${layer}_${subject})
@@ -136,7 +144,8 @@ if(NOT GNOMON_CROSS OR emulator)
         elseif(NOT GNOMON_SANITIZE STREQUAL "")
             set(random_steps 100000)
         endif()
-        gnomon_test(unit/mmu/random LABEL unit TIMEOUT 3600 COMMAND mmu_random --steps ${random_steps})
+        gnomon_test(unit/mmu/random LABEL "unit;single" TIMEOUT 3600
+                    COMMAND mmu_random --steps ${random_steps})
     endif()
 endif()
 
