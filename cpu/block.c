@@ -15,7 +15,8 @@
 #define HASH_SIZE     (1u << 16)
 #define FRAME_SIZE    (1u << 12)
 #define ARENA_SIZE    ((size_t)64 << 20)
-#define GRANULE_SHIFT 7 /* 128-byte granules: 32 in a frame */
+#define FRAME_MAX     (1u << 18) /* frames that blocks come from */
+#define GRANULE_SHIFT 7          /* 128-byte granules: 32 in a frame */
 
 /* A frame that blocks come from. */
 struct code_frame {
@@ -23,6 +24,7 @@ struct code_frame {
     uint32_t granules;       /* bit n: some block has bytes in granule n */
     struct block *blocks;    /* through frame_next[0] or [1] */
     struct code_frame *next; /* same hash slot */
+    bool watched;            /* this processor hears of stores */
 };
 
 struct block_cache {
@@ -30,7 +32,11 @@ struct block_cache {
     struct block *hash[HASH_SIZE];
     struct code_frame *frames[FRAME_SIZE];
     uint8_t *arena;
-    size_t used; /* bytes of the arena */
+    size_t used;                    /* bytes of the arena */
+    struct code_frame *frame_arena; /* FRAME_MAX */
+    unsigned frames_used;
+    uint64_t decoding; /* the frame whose code is about to be decoded, or ~0: its watch stays */
+    uint64_t changes;  /* stores to code that were heard of */
     struct special *special;
     struct vcpu *cpu;
 };
@@ -88,53 +94,54 @@ static struct block **block_frame_link(struct block *b, uint64_t frame)
     return &b->frame_next[frame == b->address >> PAGE_SHIFT ? 0 : 1];
 }
 
-static void frame_attach(struct block_cache *c, struct block *b, uint64_t frame)
+static struct code_frame *frame_at(struct block_cache *c, uint64_t frame)
 {
     struct code_frame **link = frame_slot(c, frame), *f = *link;
+
+    if (f != NULL)
+        return f;
+    CHECK(c->frames_used < FRAME_MAX);
+    f = &c->frame_arena[c->frames_used++];
+    *f = (struct code_frame){.frame = frame};
+    *link = f;
+    return f;
+}
+
+/* What is decoded from the frame is to follow stores there. False if this took a wait for others,
+ * in which everything may have changed. */
+static bool watch(struct block_cache *c, mpa_t where)
+{
+    struct code_frame *f = frame_at(c, mpa_frame(where));
+
+    if (f->watched)
+        return true;
+    f->watched = true;
+    if (mmu_frame_watch(&c->cpu->mmu, where, FRAME_WATCH_CODE))
+        return true;
+    c->decoding = f->frame;
+    mmu_frame_wait(&c->cpu->mmu, where);
+    c->decoding = UINT64_MAX;
+    return false;
+}
+
+static void frame_attach(struct block_cache *c, struct block *b, uint64_t frame)
+{
+    struct code_frame *f = *frame_slot(c, frame);
     unsigned offset, length;
 
-    if (f == NULL) {
-        f = arena_take(c, sizeof(*f));
-        *f = (struct code_frame){.frame = frame};
-        *link = f;
-    }
-    if (f->blocks == NULL)
-        mmu_frame_watch(&c->cpu->mmu, mpa(frame << PAGE_SHIFT), FRAME_WATCH_CODE);
     block_part(b, frame, &offset, &length);
     f->granules |= granule_mask(offset, length);
     *block_frame_link(b, frame) = f->blocks;
     f->blocks = b;
 }
 
-/* The block cache of the processor that has the context, or NULL. */
-static struct block_cache *cache_of(struct mmu_context *m)
-{
-    return m == NULL ? NULL : ((struct vcpu *)((char *)m - offsetof(struct vcpu, mmu)))->blocks;
-}
-
-/* Has another processor decoded something in the frame? */
-static bool others_have(const struct block_cache *c, uint64_t frame)
-{
-    const struct machine_memory *memory = c->cpu->mmu.memory;
-
-    for (unsigned n = 0; n < memory->context_end; n++) {
-        struct block_cache *other = cache_of(memory->contexts[n]);
-        const struct code_frame *f;
-
-        if (other == NULL || other == c)
-            continue;
-        f = *frame_slot(other, frame);
-        if (f != NULL && f->blocks != NULL)
-            return true;
-    }
-    return false;
-}
-
 /* The cache has nothing of the frame any more. */
-static void unwatch(struct block_cache *c, uint64_t frame)
+static void unwatch(struct block_cache *c, struct code_frame *f)
 {
-    if (!others_have(c, frame))
-        mmu_frame_unwatch(&c->cpu->mmu, mpa(frame << PAGE_SHIFT), FRAME_WATCH_CODE);
+    if (!f->watched || f->frame == c->decoding)
+        return;
+    f->watched = false;
+    mmu_frame_unwatch(&c->cpu->mmu, mpa(f->frame << PAGE_SHIFT), FRAME_WATCH_CODE);
 }
 
 static void frame_detach(struct block_cache *c, struct block *b, uint64_t frame)
@@ -153,7 +160,7 @@ static void frame_detach(struct block_cache *c, struct block *b, uint64_t frame)
         f->granules |= granule_mask(offset, length);
     }
     if (f->blocks == NULL)
-        unwatch(c, frame);
+        unwatch(c, f);
 }
 
 static void block_invalidate(struct block_cache *c, struct block *b)
@@ -200,7 +207,11 @@ static void invalidate(struct block_cache *c, mpa_t address, unsigned length)
     unsigned offset = address.v & 0xfff;
     struct block *b, *next;
 
-    if (f == NULL || !(f->granules & granule_mask(offset, length)))
+    if (f == NULL)
+        return;
+    if (f->blocks == NULL)
+        unwatch(c, f); /* nothing came of it: decoding ended with a fault */
+    if (!(f->granules & granule_mask(offset, length)))
         return;
     for (b = overlapping(f->blocks, f->frame, offset, length); b != NULL;
          b = overlapping(next, f->frame, offset, length)) {
@@ -209,31 +220,29 @@ static void invalidate(struct block_cache *c, mpa_t address, unsigned length)
     }
 }
 
-/* machine_memory.code_overlaps: would a store here invalidate something? Within one frame. */
-static bool code_overlaps(void *opaque, mpa_t address, unsigned length)
+static struct block_cache *cache_of(struct mmu_context *m)
 {
-    const struct machine_memory *memory = opaque;
-
-    for (unsigned n = 0; n < memory->context_end; n++) {
-        struct block_cache *c = cache_of(memory->contexts[n]);
-
-        if (c != NULL && overlaps(c, address, length))
-            return true;
-    }
-    return false;
+    return ((struct vcpu *)((char *)m - offsetof(struct vcpu, mmu)))->blocks;
 }
 
-/* machine_memory.code_write: all processors run on this thread. */
-static void code_write(void *opaque, mpa_t address, unsigned length)
+/* machine_memory.code_overlaps */
+static bool code_overlaps(struct mmu_context *m, mpa_t address, unsigned length)
 {
-    const struct machine_memory *memory = opaque;
+    return overlaps(cache_of(m), address, length);
+}
 
-    for (unsigned n = 0; n < memory->context_end; n++) {
-        struct block_cache *c = cache_of(memory->contexts[n]);
+/* machine_memory.code_changed */
+static void code_changed(struct mmu_context *m, mpa_t address, unsigned length)
+{
+    struct block_cache *c = cache_of(m);
 
-        if (c != NULL)
-            invalidate(c, address, length);
-    }
+    if (c == NULL) /* the processor is being created or destroyed */
+        return;
+    c->changes++;
+    if (length != 0)
+        invalidate(c, address, length);
+    else
+        vcpu_signal(c->cpu, VCPU_PENDING_DROP, 0);
 }
 
 static void forget_lookups(struct block_cache *c)
@@ -247,13 +256,14 @@ struct block_cache *block_cache_create(struct vcpu *cpu)
     struct block_cache *c = host_alloc_lazy(sizeof(*c));
 
     c->arena = host_alloc_lazy(ARENA_SIZE);
+    c->frame_arena = host_alloc_lazy(FRAME_MAX * sizeof(*c->frame_arena));
+    c->decoding = UINT64_MAX;
     c->special = special_create();
     c->cpu = cpu;
     cpu->lookup = c->lookup;
     forget_lookups(c);
-    cpu->mmu.memory->code_write = code_write;
+    cpu->mmu.memory->code_changed = code_changed;
     cpu->mmu.memory->code_overlaps = code_overlaps;
-    cpu->mmu.memory->code_write_opaque = cpu->mmu.memory;
     return c;
 }
 
@@ -262,6 +272,7 @@ void block_cache_destroy(struct block_cache *c)
     if (c == NULL)
         return;
     host_free_lazy(c->arena, ARENA_SIZE);
+    host_free_lazy(c->frame_arena, FRAME_MAX * sizeof(*c->frame_arena));
     special_destroy(c->special);
     host_free_lazy(c, sizeof(*c));
 }
@@ -272,10 +283,11 @@ void block_cache_drop(struct vcpu *cpu)
 
     for (unsigned n = 0; n < FRAME_SIZE; n++)
         for (struct code_frame *f = c->frames[n]; f != NULL; f = f->next)
-            unwatch(c, f->frame);
+            unwatch(c, f);
     memset(c->frames, 0, sizeof(c->frames));
     memset(c->hash, 0, sizeof(c->hash));
     c->used = 0;
+    c->frames_used = 0;
     cpu->chain_slot = NULL;
     mmu_end_lookups(&cpu->mmu);
     forget_lookups(c);
@@ -315,8 +327,8 @@ static void fetch_page(struct vcpu *cpu, uint64_t linear, const uint8_t **host, 
 }
 
 /* Decodes the instruction that straddles this page and the next; room: bytes of it that the segment
- * limit allows. */
-static void decode_straddling(struct vcpu *cpu, struct block *b, const struct source *s,
+ * limit allows. False: as for watch. */
+static bool decode_straddling(struct vcpu *cpu, struct block *b, const struct source *s,
                               unsigned offset, uint64_t room)
 {
     uint8_t bytes[INSN_MAX_LENGTH];
@@ -328,6 +340,8 @@ static void decode_straddling(struct vcpu *cpu, struct block *b, const struct so
 
     memcpy(bytes, s->host + (offset - b->start), first);
     fetch_page(cpu, (s->linear & PAGE_MASK) + PAGE_SIZE, &host, &where);
+    if (!watch(cpu->blocks, where))
+        return false;
     memcpy(bytes + first, host, INSN_MAX_LENGTH - first);
     result = decode_insn(cpu, b->mode, bytes, (unsigned)MIN((uint64_t)INSN_MAX_LENGTH, room),
                          offset, &b->insns[0], &attrs);
@@ -335,6 +349,7 @@ static void decode_straddling(struct vcpu *cpu, struct block *b, const struct so
         cpu_raise_code(cpu, NULL, EXC_GP, 0);
     b->second = where.v & PAGE_MASK;
     b->count = 1;
+    return true;
 }
 
 /* Bytes of code that may still be fetched before the segment limit cuts in. */
@@ -347,7 +362,8 @@ static uint64_t limit_room(const struct vcpu *cpu, uint64_t rip)
     return cpu->seg[SEG_CS].limit - rip + 1;
 }
 
-static void decode_block(struct vcpu *cpu, struct block *b, const struct source *s)
+/* False: as for watch. */
+static bool decode_block(struct vcpu *cpu, struct block *b, const struct source *s)
 {
     unsigned max = b->mode & MODE_SINGLE ? 1 : BLOCK_MAX_INSNS;
     unsigned offset = b->start;
@@ -367,7 +383,8 @@ static void decode_block(struct vcpu *cpu, struct block *b, const struct source 
                 break;
             if (result == DECODE_TOO_LONG || room - taken <= PAGE_SIZE - offset)
                 cpu_raise_code(cpu, NULL, EXC_GP, 0);
-            decode_straddling(cpu, b, s, offset, room - taken);
+            if (!decode_straddling(cpu, b, s, offset, room - taken))
+                return false;
             offset = b->insns[0].ip_next;
             break;
         }
@@ -386,17 +403,29 @@ static void decode_block(struct vcpu *cpu, struct block *b, const struct source 
         .row = INSN_ROW_NONE,
         .ip_next = (uint16_t)offset,
     };
+    return true;
 }
 
+/* There is room for one more block. */
+static void make_room(struct vcpu *cpu)
+{
+    const struct block_cache *c = cpu->blocks;
+    size_t most = sizeof(struct block) + (BLOCK_MAX_INSNS + 1) * sizeof(struct insn);
+
+    if (c->used + most + 64 > ARENA_SIZE || c->frames_used + 2 > FRAME_MAX)
+        block_cache_drop(cpu);
+}
+
+/* NULL if somebody may have stored to the code meanwhile. */
 static struct block *block_create(struct vcpu *cpu, const struct source *s, uint32_t mode)
 {
     struct block_cache *c = cpu->blocks;
-    size_t most = sizeof(struct block) + (BLOCK_MAX_INSNS + 1) * sizeof(struct insn);
+    uint64_t changes = c->changes;
     unsigned slot;
     struct block *b;
 
-    if (c->used + most + 4 * sizeof(struct code_frame) + 256 > ARENA_SIZE)
-        block_cache_drop(cpu);
+    if (!watch(c, s->where))
+        return NULL;
     b = (struct block *)(c->arena + c->used);
     *b = (struct block){
         .address = s->where.v,
@@ -407,7 +436,8 @@ static struct block *block_create(struct vcpu *cpu, const struct source *s, uint
         .chain = {&block_nowhere, &block_nowhere},
     };
     b->debug = debug_exec_at(cpu, b->start);
-    decode_block(cpu, b, s);
+    if (!decode_block(cpu, b, s) || c->changes != changes)
+        return NULL;
     b->chain_cost = b->count;
     arena_take(c, sizeof(*b) + (b->count + 1u) * sizeof(struct insn));
     slot = hash_slot(b->address, mode);
@@ -434,6 +464,13 @@ static bool second_page_fits(struct vcpu *cpu, const struct block *b, uint64_t l
     return (where.v & PAGE_MASK) == b->second;
 }
 
+static bool block_fits(struct vcpu *cpu, const struct block *b, const struct source *s,
+                       uint32_t mode)
+{
+    return b->address == s->where.v && b->mode == mode && second_page_fits(cpu, b, s->linear) &&
+           limit_room(cpu, cpu->rip) >= b->length;
+}
+
 static struct block *block_find_slow(struct vcpu *cpu, uint64_t linear, uint32_t mode)
 {
     struct block_cache *c = cpu->blocks;
@@ -444,12 +481,16 @@ static struct block *block_find_slow(struct vcpu *cpu, uint64_t linear, uint32_t
     debug_exec_early(cpu, linear);
     if (limit_room(cpu, cpu->rip) == 0)
         cpu_raise_code(cpu, NULL, EXC_GP, 0);
-    fetch_page(cpu, linear, &s.host, &s.where);
-    for (b = c->hash[hash_slot(s.where.v, mode)]; b != NULL; b = b->hash_next)
-        if (b->address == s.where.v && b->mode == mode && second_page_fits(cpu, b, linear) &&
-            limit_room(cpu, cpu->rip) >= b->length)
-            return b;
-    return block_create(cpu, &s, mode);
+    do {
+        make_room(cpu);
+        fetch_page(cpu, linear, &s.host, &s.where);
+        b = c->hash[hash_slot(s.where.v, mode)];
+        while (b != NULL && !block_fits(cpu, b, &s, mode))
+            b = b->hash_next;
+        if (b == NULL)
+            b = block_create(cpu, &s, mode);
+    } while (b == NULL);
+    return b;
 }
 
 /* After the TLB has dropped translations: is the block that was found here still the right one?

@@ -212,6 +212,8 @@ enum vcpu_pending {
     VCPU_PENDING_DROP = 1 << 6,  /* decoded blocks are to be dropped: breakpoints changed */
     VCPU_PENDING_MCE = 1 << 7,   /* mce_inject */
     VCPU_PENDING_STARTUP = 1 << 8, /* a start-up message, for the vector vcpu.startup_vector */
+    VCPU_PENDING_SAFEPOINT = 1 << 9, /* another vCPU asks for something: mmu/safepoint.h */
+    VCPU_PENDING_CHIPSET = 1 << 10, /* vcpu_platform.chipset is to be called */
 };
 
 /* The same, known to the vCPU's own thread only. */
@@ -258,9 +260,11 @@ struct vcpu_platform {
     void (*ferr)(void *opaque);
     /* SMIACT#: the processor enters or leaves system management mode. */
     void (*smm)(void *opaque, bool active);
-    /* Device lock around port and MMIO accesses. */
+    /* Device lock around port and MMIO accesses. Whoever waits for it is parked. */
     void (*lock)(void *opaque);
     void (*unlock)(void *opaque);
+    /* What the chipset decides about the processor has changed: A20, SMRAM. */
+    void (*chipset)(void *opaque);
     /* For the log: a block of `length` bytes at vcpu.rip has been decoded (LOG_IN_ASM), or with
      * length 0 is about to run (LOG_EXEC, LOG_CPU). Not called while the log wants none of them. */
     void (*trace_block)(void *opaque, unsigned length);

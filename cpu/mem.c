@@ -5,18 +5,6 @@
 
 #include <string.h>
 
-static void device_lock(struct vcpu *cpu)
-{
-    if (cpu->platform.lock != NULL)
-        cpu->platform.lock(cpu->platform.opaque);
-}
-
-static void device_unlock(struct vcpu *cpu)
-{
-    if (cpu->platform.unlock != NULL)
-        cpu->platform.unlock(cpu->platform.opaque);
-}
-
 /* #SS for stack accesses, else #GP (SDM 1 3.3.7.1). PUSH, POP and CALL with a memory operand make
  * one of either kind. */
 static bool is_stack_access(const struct vcpu *cpu, const struct insn *i, uint64_t linear)
@@ -65,14 +53,12 @@ static void slow_enter(struct vcpu *cpu, const struct insn *i)
             vcpu_set_clock(cpu);
         cpu->mmu.origin_rip = cpu->rip;
     }
-    cpu->mmu.origin_instructions = cpu->clock->instructions;
-    device_lock(cpu);
+    cpu->mmu.origin_instructions = vcpu_instructions(cpu) + cpu->clock_lead;
 }
 
 static void slow_leave(struct vcpu *cpu, const struct insn *i, enum mmu_status status,
                        const struct mmu_fault *fault)
 {
-    device_unlock(cpu);
     switch (status) {
     case MMU_OK:
         return;
@@ -209,6 +195,20 @@ bool mem_rmw_commit_slow(struct vcpu *cpu, const struct insn *i, uint64_t linear
     slow_leave(cpu, i, mmu_compare_exchange(&cpu->mmu, gva(linear), size, old, value, &fault),
                &fault);
     return *old == expected;
+}
+
+bool mem_compare_exchange_pair(struct vcpu *cpu, const struct insn *i, uint64_t linear,
+                               uint64_t pair[2], const uint64_t replacement[2])
+{
+    uint64_t wanted[2] = {pair[0], pair[1]};
+    struct mmu_fault fault;
+
+    if (unlikely(cpu->debug.data_count != 0))
+        debug_data(cpu, i, linear, 16, true);
+    slow_enter(cpu, i);
+    slow_leave(cpu, i, mmu_compare_exchange_pair(&cpu->mmu, gva(linear), pair, replacement, &fault),
+               &fault);
+    return pair[0] == wanted[0] && pair[1] == wanted[1];
 }
 
 uint64_t mem_load_system(struct vcpu *cpu, uint64_t linear, unsigned size)

@@ -143,10 +143,12 @@ bool mem_rmw_commit_slow(struct vcpu *cpu, const struct insn *i, uint64_t linear
         uint64_t wide;                                                                             \
         bool done;                                                                                 \
         if (likely(m->host != NULL)) {                                                             \
-            if (unlikely(i->flags & INSN_LOCK) && ((uintptr_t)m->host & (bits / 8 - 1)) == 0)      \
+            if (likely(!(i->flags & INSN_LOCK))) {                                                 \
+                guest_store##bits(m->host, value);                                                 \
+                return true;                                                                       \
+            }                                                                                      \
+            if (likely(((uintptr_t)m->host & (bits / 8 - 1)) == 0))                                \
                 return guest_cas##bits(m->host, old, value);                                       \
-            guest_store##bits(m->host, value);                                                     \
-            return true;                                                                           \
         }                                                                                          \
         wide = *old;                                                                               \
         done = mem_rmw_commit_slow(cpu, i, m->linear, bits / 8, &wide, value);                     \
@@ -159,6 +161,11 @@ MEM_RMW_DEFINE(16)
 MEM_RMW_DEFINE(32)
 MEM_RMW_DEFINE(64)
 #undef MEM_RMW_DEFINE
+
+/* Compares 16 bytes with the pair and stores the replacement if they are equal; else loads them
+ * into the pair. As LOCK asks for it; linear is aligned. */
+bool mem_compare_exchange_pair(struct vcpu *cpu, const struct insn *i, uint64_t linear,
+                               uint64_t pair[2], const uint64_t replacement[2]);
 
 /* 128-bit operands. The aligned forms raise #GP(0) on a misaligned address (legacy SSE). */
 FORCE_INLINE void mem_load128(struct vcpu *cpu, const struct insn *i, uint64_t linear,

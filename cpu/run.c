@@ -10,6 +10,7 @@
 #include "cpu/smm.h"
 #include "mmu/guest_access.h"
 #include "mmu/memory.h"
+#include "mmu/safepoint.h"
 
 #include <string.h>
 
@@ -87,7 +88,8 @@ void cpu_sync_time(struct vcpu *cpu, const struct insn *i)
 
 void vcpu_set_clock(struct vcpu *cpu)
 {
-    cpu->clock->instructions = vcpu_instructions(cpu) + cpu->clock_lead;
+    if (cpu->clock->mode == CLOCK_DETERMINISTIC)
+        cpu->clock->instructions = vcpu_instructions(cpu) + cpu->clock_lead;
 }
 
 uint64_t vcpu_instructions(const struct vcpu *cpu)
@@ -133,7 +135,7 @@ bool vcpu_wakeable(const struct vcpu *cpu)
 
     if (cpu->attention & VCPU_ATTENTION_STARTUP)
         return pending & (VCPU_PENDING_INIT | VCPU_PENDING_STARTUP);
-    if (line_changed(cpu))
+    if ((pending & VCPU_PENDING_STARTUP) || line_changed(cpu)) /* the message is thrown away */
         return true;
     if ((pending & VCPU_PENDING_MCE) || ((pending & VCPU_PENDING_NMI) && !cpu->nmi_blocked))
         return true;
@@ -325,6 +327,14 @@ static bool attend(struct vcpu *cpu, enum vcpu_exit *exit)
 
     cpu->block = NULL;
     cpu->chain_slot = NULL;
+    if (pending & VCPU_PENDING_SAFEPOINT) {
+        vcpu_signal(cpu, 0, VCPU_PENDING_SAFEPOINT);
+        mmu_answer(&cpu->mmu);
+    }
+    if (unlikely(pending & VCPU_PENDING_CHIPSET)) {
+        vcpu_signal(cpu, 0, VCPU_PENDING_CHIPSET);
+        cpu->platform.chipset(cpu->platform.opaque);
+    }
     if (unlikely(pending & VCPU_PENDING_MCE) && !take_machine_check(cpu)) {
         *exit = VCPU_EXIT_SHUTDOWN;
         return false;
@@ -484,6 +494,7 @@ enum vcpu_exit vcpu_run(struct vcpu *cpu, uint64_t instructions)
 {
     enum vcpu_exit exit;
 
+    mmu_unpark(&cpu->mmu);
     update_trace(cpu);
     if (instructions >= BLOCK_STALE)
         instructions = BLOCK_STALE - 1;
@@ -515,5 +526,6 @@ enum vcpu_exit vcpu_run(struct vcpu *cpu, uint64_t instructions)
     fpu_host_leave(cpu);
     cpu->block = NULL;
     cpu->instructions = cpu->slice_end - (uint64_t)cpu->budget;
+    mmu_park(&cpu->mmu);
     return exit;
 }

@@ -34,7 +34,7 @@ static inline void smm_note_io(struct vcpu *cpu, uint64_t rip, uint16_t port, un
         .rcx = cpu->gpr[GPR_RCX],
         .rsi = cpu->gpr[GPR_RSI],
         .rdi = cpu->gpr[GPR_RDI],
-        .end = cpu->clock->instructions - cpu->clock_lead + 1,
+        .end = vcpu_instructions(cpu) + 1,
         .info = (uint32_t)port << 16 | size << 4 | how | 1u << 1, /* bit 1: valid */
     };
 }

@@ -15,6 +15,7 @@
 #include "cpu/system.h"
 
 #include <inttypes.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -105,6 +106,30 @@ void vcpu_reset(struct vcpu *cpu, bool init)
         vcpu_dump(cpu, cpu->log->stream);
 }
 
+static struct vcpu *vcpu_of(struct mmu_context *m)
+{
+    return (struct vcpu *)((char *)m - offsetof(struct vcpu, mmu));
+}
+
+static void interrupt(struct mmu_context *m)
+{
+    vcpu_signal(vcpu_of(m), VCPU_PENDING_SAFEPOINT, 0);
+}
+
+static void lock_devices(struct mmu_context *m)
+{
+    const struct vcpu *cpu = vcpu_of(m);
+
+    cpu->platform.lock(cpu->platform.opaque);
+}
+
+static void unlock_devices(struct mmu_context *m)
+{
+    const struct vcpu *cpu = vcpu_of(m);
+
+    cpu->platform.unlock(cpu->platform.opaque);
+}
+
 struct vcpu *vcpu_create(const struct vcpu_config *config)
 {
     struct vcpu *cpu = host_alloc_lazy(sizeof(*cpu));
@@ -125,6 +150,9 @@ struct vcpu *vcpu_create(const struct vcpu_config *config)
     cpu->random_state = 0x9e3779b97f4a7c15ull + config->index;
     mmu_init(&cpu->mmu, config->bus, config->memory, config->log, config->index);
     cpu->mmu.exact = true;
+    cpu->mmu.interrupt = interrupt;
+    cpu->mmu.lock = config->platform.lock != NULL ? lock_devices : NULL;
+    cpu->mmu.unlock = config->platform.unlock != NULL ? unlock_devices : NULL;
     cpu->mmu.physical_bits = model->physical_bits;
     cpu->mmu.gib_pages = cpu_has(cpu, FEATURE_PDPE1GB);
     cpu->decoder = decoder_create();

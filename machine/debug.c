@@ -64,6 +64,7 @@ void machine_hold(struct machine *m)
     machine_lock(m);
     CHECK(!m->debug.held);
     m->debug.held = true;
+    machine_crew_rest(m);
     while (m->debug.in_slice) {
         vcpu_signal(m->cpu, VCPU_PENDING_EXIT, 0);
         pthread_cond_wait(&m->wake, &m->device_lock);
@@ -366,7 +367,7 @@ enum machine_error_outcome machine_inject_error(struct machine *m, const struct 
 
     machine_lock(m);
     outcome = mce_inject(machine_looked_at(m), &error);
-    machine_wake_locked(m);
+    machine_wake_processor(&m->processors[machine_looked_at(m)->index]);
     machine_unlock(m);
     switch (outcome) {
     case MCE_LOGGED:
@@ -385,6 +386,6 @@ void machine_inject_nmi(struct machine *m)
 {
     machine_lock(m);
     vcpu_signal(machine_looked_at(m), VCPU_PENDING_NMI, 0);
-    machine_wake_locked(m);
+    machine_wake_processor(&m->processors[machine_looked_at(m)->index]);
     machine_unlock(m);
 }

@@ -24,11 +24,11 @@ struct machine_events {
     struct event_break breaks[MACHINE_EVENT_BREAKS];
     unsigned break_count, numbered, exact;
     struct mmu_event hit;
-    unsigned hit_number; /* of the breakpoint; 0: none yet */
-    bool hit_pending;    /* the machine has not stopped for it yet */
+    unsigned hit_number;      /* of the breakpoint; 0: none yet */
+    _Atomic bool hit_pending; /* the machine has not stopped for it yet */
 };
 
-/* mmu_events.notify of the source: on the vCPU's thread, or its stand-in's. */
+/* mmu_events.notify of the source: on the vCPU's thread, or its stand-in's; one at a time. */
 static void spread(void *opaque, const struct mmu_event *e)
 {
     struct machine_events *ev = opaque;
@@ -48,7 +48,8 @@ static void spread(void *opaque, const struct mmu_event *e)
         ev->hit = *e;
         ev->hit_number = b->info.number;
         ev->hit_pending = true;
-        vcpu_signal(ev->machine->cpu, VCPU_PENDING_EXIT, 0);
+        for (unsigned k = 0; k < ev->machine->processor_count; k++)
+            vcpu_signal(ev->machine->processors[k].vcpu, VCPU_PENDING_EXIT, 0);
     }
 }
 
@@ -230,6 +231,11 @@ const struct mmu_event *machine_event_hit(const struct machine *m)
 bool machine_events_exact(const struct machine *m)
 {
     return m->events != NULL && m->events->exact > 0;
+}
+
+bool machine_events_hit_waits(const struct machine *m)
+{
+    return m->events != NULL && m->events->hit_pending;
 }
 
 unsigned machine_events_take_hit(struct machine *m)

@@ -3,6 +3,7 @@
  *
  *   machine.c   builds, resets and destroys it      wiring.c    connects devices and processor
  *   run.c       the run loop, requests to it        snapshot.c  saves and restores
+ *   crew.c      threads of processors
  *   report.c    crash reports                       boot.c      puts a kernel into it
  *   trace.c     log records of blocks
  */
@@ -121,6 +122,22 @@ struct machine_processor {
     struct lapic *lapic;
     uint64_t lapic_mapped; /* where its local APIC's page is on the bus; 0: nowhere */
     bool stands;           /* a debugger keeps it from running; device lock */
+
+    /* As a member of the crew; device lock. */
+    pthread_t thread;
+    pthread_cond_t wake;
+    bool sleeps;         /* its thread waits for `wake` */
+    bool runs;           /* its thread is in vcpu_run */
+    enum vcpu_exit exit; /* _DEBUG or _SHUTDOWN: it stopped for that; nobody knows yet */
+};
+
+/* The threads of processors; device lock. */
+struct machine_crew {
+    unsigned count;   /* of threads that there are */
+    unsigned running; /* of them in vcpu_run */
+    bool go;          /* they may run; else they are to rest */
+    bool leaves;      /* they are to end */
+    bool failed;      /* the host has no threads for them */
 };
 
 /* Whose turn it is to run, where several processors share the thread. */
@@ -141,6 +158,7 @@ struct machine {
     struct vcpu *cpu; /* the one whose turn it is, or was when the machine stopped; device lock */
     struct machine_processor *accessor; /* who accesses a device, device lock; NULL: no processor */
     struct machine_turn turn;
+    struct machine_crew crew;
 #define X(type, prefix, field) struct type *field;
     MACHINE_DEVICES(X)
 #undef X
@@ -171,11 +189,33 @@ void machine_request_power_off_locked(struct machine *m);
 /* The run loop looks at requests and pending interrupts again. */
 void machine_wake_locked(struct machine *m);
 
+/* The same for one of the processors, which may sleep: something waits for it. */
+void machine_wake_processor(struct machine_processor *p);
+
 /* Deterministic: calls machine_host.poll if it is time; gives the lock away meanwhile. */
 void machine_poll_locked(struct machine *m);
 
 /* For clock.deadline_moved. */
 void machine_deadline_moved(void *opaque);
+
+/* --- crew.c; the device lock is held --- */
+
+/* All processors run, each on its thread, until they are asked to rest. False if the host has no
+ * threads for them. */
+bool machine_crew_start(struct machine *m);
+
+/* They are to rest: soon, or before this returns. */
+void machine_crew_ask_rest(struct machine *m);
+void machine_crew_rest(struct machine *m);
+
+/* Ends the threads, if there are any. */
+void machine_crew_leave(struct machine *m);
+
+/* The crew rests: one that has stopped by itself, and why; it is told of once. NULL: none has. */
+struct machine_processor *machine_crew_take_exit(struct machine *m, enum vcpu_exit *exit);
+
+/* Does the processor run at this moment, on another thread than the caller's? */
+bool machine_runs_elsewhere(const struct machine_processor *p);
 
 /* --- debug.c --- */
 
@@ -203,6 +243,9 @@ static inline struct vcpu *machine_looked_at(const struct machine *m)
 {
     return m->debug.selected != NULL ? m->debug.selected : m->cpu;
 }
+
+/* Any time: has a breakpoint's event come that nobody has taken yet? */
+bool machine_events_hit_waits(const struct machine *m);
 
 /* --- events.c; the processor does not run --- */
 

@@ -7,8 +7,10 @@
  *   parallel       slices are short, and timers are looked at between them; HLT sleeps on a
  *                  condition until the next deadline or a wake-up, so an idle guest costs nothing
  *
- * Several processors take turns on this thread, in either mode: one runs until it has had its turn,
- * sleeps, or waits for another (PAUSE). Deterministic time is the sum of what all have retired.
+ * Several processors have threads of their own in parallel mode (crew.c): here they are started,
+ * and stopped when something is asked for. In deterministic mode, and while a debugger steps, they
+ * take turns on this thread: one runs until it has had its turn, sleeps, or waits for another
+ * (PAUSE). Deterministic time is the sum of what all have retired.
  */
 #include "base/bits.h"
 #include "base/check.h"
@@ -45,7 +47,9 @@ void machine_wake_locked(struct machine *m)
 void machine_request_locked(struct machine *m, uint32_t request)
 {
     m->requests |= request;
-    if (m->cpu != NULL)
+    if (m->crew.go)
+        machine_crew_ask_rest(m);
+    else if (m->cpu != NULL)
         vcpu_signal(m->cpu, VCPU_PENDING_EXIT, 0);
     machine_wake_locked(m);
 }
@@ -586,6 +590,67 @@ static void run_slice(struct machine *m)
         stop_for_debugger(m, MACHINE_STOP_STEP, 0);
 }
 
+/* --- The crew --- */
+
+/* Do the processors run on threads of their own? */
+static bool crew_fits(const struct machine *m)
+{
+    return !m->config.deterministic && m->processor_count > 1 && m->debug.steps == 0 &&
+           !machine_events_exact(m) && !m->crew.failed;
+}
+
+/* What one of them has stopped for. */
+static bool take_exit(struct machine *m)
+{
+    enum vcpu_exit exit;
+    const struct machine_processor *p = machine_crew_take_exit(m, &exit);
+
+    if (p == NULL)
+        return false;
+    m->cpu = p->vcpu;
+    if (exit == VCPU_EXIT_SHUTDOWN)
+        triple_fault(m);
+    else
+        point_reached(m);
+    return true;
+}
+
+/* While the crew is at work: timers, and waiting for what comes. */
+static void attend_crew(struct machine *m)
+{
+    uint64_t dead_since = CLOCK_NEVER, next, now;
+
+    while (m->crew.go) {
+        clock_run_due(&m->clock);
+        if (guest_timeout_locked(m) || until_reached(m) || !m->crew.go)
+            return;
+        if (m->crew.running > 0 || !all_asleep(m))
+            dead_since = CLOCK_NEVER;
+        else if (sleeps_for_ever(m, m->clock.next_deadline, &dead_since))
+            return;
+        next = MIN(m->clock.next_deadline, time_limit(m));
+        now = clock_now(&m->clock);
+        if (next > now)
+            wait_parallel(m, next == CLOCK_NEVER ? CLOCK_NEVER : next - now);
+    }
+}
+
+static void run_crew(struct machine *m)
+{
+    stand_by(m);
+    if (until_reached(m) || event_hit(m) || take_exit(m))
+        return;
+    if (m->debug.fallen != NULL) {
+        triple_fault(m);
+        return;
+    }
+    if (machine_crew_start(m))
+        attend_crew(m);
+    else
+        m->crew.failed = true;
+    machine_crew_rest(m);
+}
+
 static void reset_locked(struct machine *m)
 {
     struct error err = {0};
@@ -630,10 +695,14 @@ void machine_run(struct machine *m, uint64_t instructions, struct machine_result
     }
     clock_start(&m->clock);
     while (!serve_requests(m)) {
-        run_slice(m);
+        if (crew_fits(m))
+            run_crew(m);
+        else
+            run_slice(m);
         if (m->config.deterministic)
             machine_poll_locked(m);
     }
+    machine_crew_leave(m);
     clock_stop(&m->clock);
     *result = m->result;
     machine_unlock(m);

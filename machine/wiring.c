@@ -14,6 +14,7 @@
 #include "base/bits.h"
 #include "base/check.h"
 #include "machine/board.h"
+#include "mmu/safepoint.h"
 
 #define HPET_ROUTES        0x00f00000u
 #define PM_DEVFN           PCI_DEVFN(1, 3)
@@ -59,7 +60,7 @@ static void cpu_intr_set(void *listener, unsigned pin, bool level)
     (void)pin;
     vcpu_signal(p->vcpu, level ? VCPU_PENDING_INTR : 0, level ? 0 : VCPU_PENDING_INTR);
     if (level)
-        machine_wake_locked(p->machine);
+        machine_wake_processor(p);
 }
 
 /* One of those that accept the message, but not `except`: the least busy, and the first among
@@ -120,7 +121,7 @@ static void end_of_interrupt(void *opaque, uint8_t vector)
 static void cpu_signal_and_wake(struct machine_processor *p, uint32_t pending)
 {
     vcpu_signal(p->vcpu, pending, 0);
-    machine_wake_locked(p->machine);
+    machine_wake_processor(p);
 }
 
 static void cpu_nmi(void *opaque)
@@ -133,9 +134,13 @@ static void cpu_smi(void *opaque)
     cpu_signal_and_wake(opaque, VCPU_PENDING_SMI);
 }
 
+/* A start-up message that it has not looked at came before, and means nothing behind it. */
 static void cpu_init(void *opaque)
 {
-    cpu_signal_and_wake(opaque, VCPU_PENDING_INIT);
+    struct machine_processor *p = opaque;
+
+    vcpu_signal(p->vcpu, 0, VCPU_PENDING_STARTUP);
+    cpu_signal_and_wake(p, VCPU_PENDING_INIT);
 }
 
 static void cpu_startup(void *opaque, uint8_t vector)
@@ -217,13 +222,9 @@ static void ignore_x87_error(void *opaque)
     }
 }
 
-void machine_update_a20(struct machine *m)
+static void update_a20(struct machine_processor *p)
 {
-    for (unsigned n = 0; n < m->processor_count; n++) {
-        struct vcpu *cpu = m->processors[n].vcpu;
-
-        mmu_set_a20(&cpu->mmu, m->a20_sources != 0 || cpu->smm);
-    }
+    mmu_set_a20(&p->vcpu->mmu, p->machine->a20_sources != 0 || p->vcpu->smm);
 }
 
 /* 82441FX datasheet 3.2.22 */
@@ -238,13 +239,30 @@ static enum mmu_smram smram_seen(const struct machine *m, const struct vcpu *cpu
     return MMU_SMRAM_HIDDEN;
 }
 
-void machine_update_smram(struct machine *m)
+static void update_smram(struct machine_processor *p)
+{
+    mmu_set_smram(&p->vcpu->mmu, smram_seen(p->machine, p->vcpu));
+}
+
+/* Now, or when the processor that runs on another thread has come to the end of its block. */
+static void update_all(struct machine *m, void (*update)(struct machine_processor *p))
 {
     for (unsigned n = 0; n < m->processor_count; n++) {
-        struct vcpu *cpu = m->processors[n].vcpu;
-
-        mmu_set_smram(&cpu->mmu, smram_seen(m, cpu));
+        if (machine_runs_elsewhere(&m->processors[n]))
+            vcpu_signal(m->processors[n].vcpu, VCPU_PENDING_CHIPSET, 0);
+        else
+            update(&m->processors[n]);
     }
+}
+
+void machine_update_a20(struct machine *m)
+{
+    update_all(m, update_a20);
+}
+
+void machine_update_smram(struct machine *m)
+{
+    update_all(m, update_smram);
 }
 
 static void smram_changed(void *opaque, uint8_t value)
@@ -266,11 +284,34 @@ static void a20_set(void *listener, unsigned pin, bool level)
 
 /* --- The processor's side: struct vcpu_platform --- */
 
+/* The device lock, for a processor that runs: it is parked while it waits. It does not wait to be
+ * let go by who holds it with the lock in its hands, for that one may want the lock, too. */
+static void lock_for(struct machine_processor *p)
+{
+    struct machine *m = p->machine;
+    struct mmu_context *mmu = &p->vcpu->mmu;
+
+    if (m->crew.count == 0 || mmu_is_parked(mmu)) {
+        machine_lock(m);
+        return;
+    }
+    if (pthread_mutex_trylock(&m->device_lock) == 0)
+        return;
+    mmu_park(mmu);
+    for (;;) {
+        machine_lock(m);
+        if (mmu_try_unpark(mmu))
+            return;
+        machine_unlock(m);
+        mmu_wait_free(mmu);
+    }
+}
+
 static void platform_lock(void *opaque)
 {
     struct machine_processor *p = opaque;
 
-    machine_lock(p->machine);
+    lock_for(p);
     p->machine->accessor = p;
 }
 
@@ -288,7 +329,7 @@ static int platform_acknowledge(void *opaque)
     struct machine *m = p->machine;
     int vector;
 
-    machine_lock(m);
+    lock_for(p);
     vector = lapic_acknowledge(p->lapic);
     if (vector == LAPIC_ACK_EXTINT)
         vector = pic_acknowledge(m->pic);
@@ -301,7 +342,7 @@ static bool platform_apic_msr_read(void *opaque, uint32_t msr, uint64_t *value)
     struct machine_processor *p = opaque;
     bool ok;
 
-    machine_lock(p->machine);
+    lock_for(p);
     lapic_set_tsc_offset(p->lapic, p->vcpu->tsc_offset);
     ok = lapic_msr_read(p->lapic, msr, value);
     machine_unlock(p->machine);
@@ -313,7 +354,7 @@ static bool platform_apic_msr_write(void *opaque, uint32_t msr, uint64_t value)
     struct machine_processor *p = opaque;
     bool ok;
 
-    machine_lock(p->machine);
+    lock_for(p);
     lapic_set_tsc_offset(p->lapic, p->vcpu->tsc_offset);
     ok = lapic_msr_write(p->lapic, msr, value);
     if (ok && msr == MSR_IA32_APIC_BASE)
@@ -327,7 +368,7 @@ static uint8_t platform_cr8_read(void *opaque)
     struct machine_processor *p = opaque;
     uint8_t tpr;
 
-    machine_lock(p->machine);
+    lock_for(p);
     tpr = lapic_tpr(p->lapic);
     machine_unlock(p->machine);
     return tpr >> 4;
@@ -337,29 +378,35 @@ static void platform_cr8_write(void *opaque, uint8_t value)
 {
     struct machine_processor *p = opaque;
 
-    machine_lock(p->machine);
+    lock_for(p);
     lapic_set_tpr(p->lapic, (uint8_t)(value << 4));
     machine_unlock(p->machine);
 }
 
 static void platform_ferr(void *opaque)
 {
-    struct machine *m = ((struct machine_processor *)opaque)->machine;
+    struct machine_processor *p = opaque;
+    struct machine *m = p->machine;
 
-    machine_lock(m);
+    lock_for(p);
     ferr_raise(m->ferr);
     machine_unlock(m);
 }
 
+static void platform_chipset(void *opaque)
+{
+    struct machine_processor *p = opaque;
+
+    lock_for(p);
+    update_smram(p);
+    update_a20(p);
+    machine_unlock(p->machine);
+}
+
 static void platform_smm(void *opaque, bool active)
 {
-    struct machine *m = ((struct machine_processor *)opaque)->machine;
-
     (void)active; /* vcpu.smm says it, too */
-    machine_lock(m);
-    machine_update_smram(m);
-    machine_update_a20(m);
-    machine_unlock(m);
+    platform_chipset(opaque);
 }
 
 struct vcpu_platform machine_platform(struct machine_processor *p)
@@ -373,6 +420,7 @@ struct vcpu_platform machine_platform(struct machine_processor *p)
         .cr8_write = platform_cr8_write,
         .ferr = platform_ferr,
         .smm = platform_smm,
+        .chipset = platform_chipset,
         .lock = platform_lock,
         .unlock = platform_unlock,
         .trace_block = machine_trace_block,

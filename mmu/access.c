@@ -1,5 +1,6 @@
 /* Loads, stores and fetches by linear address, the slow way. */
 #include "mmu/guest_access.h"
+#include "mmu/safepoint.h"
 #include "mmu/tlb.h"
 
 #include <string.h>
@@ -54,20 +55,24 @@ static enum mmu_status resolve(struct mmu_context *m, gva_t address, unsigned si
 }
 
 /* Would the write change decoded code? */
-static bool hits_code(const struct mmu_context *m, const struct tlb_place *place, unsigned length)
+static bool hits_code(struct mmu_context *m, const struct tlb_place *place, unsigned length)
 {
     const struct machine_memory *memory = m->memory;
 
     if (place->backing != TLB_BACKING_RAM ||
         !(atomic_load(&machine_memory_frame(memory, place->mpa)->watch) & FRAME_WATCH_CODE))
         return false;
-    return memory->code_overlaps == NULL ||
-           memory->code_overlaps(memory->code_write_opaque, place->mpa, length);
+    return memory->code_overlaps == NULL || memory->code_overlaps(m, place->mpa, length);
+}
+
+static bool touches_device(const struct pieces *p)
+{
+    return p->place[0].backing == TLB_BACKING_IO ||
+           (p->count == 2 && p->place[1].backing == TLB_BACKING_IO);
 }
 
 /* In exact mode, devices and code are touched at exact points only. */
-static enum mmu_status admit(const struct mmu_context *m, const struct pieces *p,
-                             enum mmu_access access)
+static enum mmu_status admit(struct mmu_context *m, const struct pieces *p, enum mmu_access access)
 {
     if (!m->exact || m->exact_point)
         return MMU_OK;
@@ -76,6 +81,32 @@ static enum mmu_status admit(const struct mmu_context *m, const struct pieces *p
             (access == MMU_WRITE && hits_code(m, &p->place[i], p->length[i])))
             return MMU_RESTART;
     return MMU_OK;
+}
+
+/*
+ * Resolves an access that is to happen. With the device lock in *locked if it reaches a device; a
+ * vCPU that waits for the lock is parked, so that afterwards the other piece may lie elsewhere.
+ */
+static enum mmu_status begin(struct mmu_context *m, gva_t address, unsigned size,
+                             enum mmu_access access, enum tlb_view view, struct pieces *p,
+                             bool *locked, struct mmu_fault *fault)
+{
+    enum mmu_status status = resolve(m, address, size, access, view, p, fault);
+
+    *locked = false;
+    if (status == MMU_OK)
+        status = admit(m, p, access);
+    if (status != MMU_OK || likely(!touches_device(p)))
+        return status;
+    mmu_lock_devices(m);
+    *locked = true;
+    return p->count == 1 ? MMU_OK : resolve(m, address, size, access, view, p, fault);
+}
+
+static void end(struct mmu_context *m, bool locked)
+{
+    if (unlikely(locked))
+        mmu_unlock_devices(m);
 }
 
 /* Whoever watches the bytes of the access hears of it before they change. */
@@ -88,7 +119,7 @@ static void announce(struct mmu_context *m, const struct pieces *p, gva_t addres
             continue;
         if (atomic_load(&machine_memory_frame(m->memory, place->mpa)->watch) & FRAME_WATCH_CODE)
             MMU_EMIT(m, CODE_WRITE, .mpa = place->mpa.v, .gva = address.v, .count = p->length[i]);
-        machine_memory_prepare_write(m->memory, place->mpa, p->length[i]);
+        machine_memory_prepare_write(m->memory, place->mpa);
     }
 }
 
@@ -143,12 +174,12 @@ static enum mmu_status load(struct mmu_context *m, gva_t address, unsigned size,
                             uint64_t *value, struct mmu_fault *fault)
 {
     struct pieces p;
-    enum mmu_status status = resolve(m, address, size, MMU_READ, view, &p, fault);
+    bool locked;
+    enum mmu_status status = begin(m, address, size, MMU_READ, view, &p, &locked, fault);
 
     if (status == MMU_OK)
-        status = admit(m, &p, MMU_READ);
-    if (status == MMU_OK)
         *value = read_pieces(m, &p, size);
+    end(m, locked);
     return status;
 }
 
@@ -156,16 +187,16 @@ static enum mmu_status store(struct mmu_context *m, gva_t address, unsigned size
                              enum tlb_view view, uint64_t value, struct mmu_fault *fault)
 {
     struct pieces p;
-    enum mmu_status status = resolve(m, address, size, MMU_WRITE, view, &p, fault);
+    bool locked;
+    enum mmu_status status = begin(m, address, size, MMU_WRITE, view, &p, &locked, fault);
 
-    if (status == MMU_OK)
-        status = admit(m, &p, MMU_WRITE);
-    if (status != MMU_OK)
-        return status;
-    announce(m, &p, address);
-    write_pieces(m, &p, size, value);
-    settle(m, &p);
-    return MMU_OK;
+    if (status == MMU_OK) {
+        announce(m, &p, address);
+        write_pieces(m, &p, size, value);
+        settle(m, &p);
+    }
+    end(m, locked);
+    return status;
 }
 
 enum mmu_status mmu_load(struct mmu_context *m, gva_t address, unsigned size, uint64_t *value,
@@ -227,10 +258,13 @@ void mmu_read_physical(struct mmu_context *m, gpa_t address, void *buffer, unsig
         mpa_t at;
 
         n = page_part(address, size);
-        if (mmu_locate(m, address, MMU_READ, &at) != FRAME_HOLE)
+        if (mmu_locate(m, address, MMU_READ, &at) != FRAME_HOLE) {
             guest_copy_out(out, machine_memory_host(m->memory, at), n);
-        else
-            bus_read(m->bus, address, out, n);
+            continue;
+        }
+        mmu_lock_devices(m);
+        bus_read(m->bus, address, out, n);
+        mmu_unlock_devices(m);
     }
 }
 
@@ -243,40 +277,110 @@ void mmu_write_physical(struct mmu_context *m, gpa_t address, const void *buffer
 
         n = page_part(address, size);
         if (mmu_locate(m, address, MMU_WRITE, &at) == FRAME_RAM) {
-            machine_memory_prepare_write(m->memory, at, n);
+            machine_memory_prepare_write(m->memory, at);
             guest_copy_in(machine_memory_host(m->memory, at), in, n);
             machine_memory_finish_write(m->memory, m->vcpu, at, n);
-        } else {
-            bus_write(m->bus, address, in, n);
+            continue;
         }
+        mmu_lock_devices(m);
+        bus_write(m->bus, address, in, n);
+        mmu_unlock_devices(m);
     }
+}
+
+/* One aligned word of 8 bytes holds all of the operand. */
+static bool in_one_word(uint64_t address, unsigned size)
+{
+    return (address & 7) + size <= 8;
+}
+
+/* Compare-and-store on a part of an aligned word. */
+static void exchange_part(uint8_t *host, unsigned size, uint64_t *expected, uint64_t desired)
+{
+    unsigned shift = 8 * ((unsigned)(uintptr_t)host & 7);
+    uint64_t *word = (uint64_t *)(void *)(host - shift / 8);
+    uint64_t mask = size_mask(size), old = guest_load64(word), new, found;
+
+    do {
+        found = old >> shift & mask;
+        if (found != *expected)
+            break;
+        new = (old & ~(mask << shift)) | (desired & mask) << shift;
+    } while (!guest_cas64(word, &old, new));
+    *expected = found;
+}
+
+/* One compare-and-store of the host, or nobody else runs; a device has its lock. */
+static void exchange(struct mmu_context *m, const struct pieces *p, unsigned size,
+                     uint64_t *expected, uint64_t desired)
+{
+    uint8_t *host = p->place[0].host;
+    uint64_t found;
+
+    if (p->place[0].backing == TLB_BACKING_RAM && in_one_word(p->place[0].mpa.v, size)) {
+        if (((uintptr_t)host & (size - 1)) == 0)
+            guest_cas(host, size, expected, desired);
+        else
+            exchange_part(host, size, expected, desired);
+        return;
+    }
+    found = read_pieces(m, p, size);
+    /* SDM 2A CMPXCHG: always writes */
+    write_pieces(m, p, size, found == *expected ? desired : found);
+    *expected = found;
 }
 
 enum mmu_status mmu_compare_exchange(struct mmu_context *m, gva_t address, unsigned size,
                                      uint64_t *expected, uint64_t desired, struct mmu_fault *fault)
 {
+    bool hold = !in_one_word(address.v, size), locked;
+    enum mmu_status status;
     struct pieces p;
-    enum mmu_status status = resolve(m, address, size, MMU_WRITE, m->view, &p, fault);
-    uint64_t found, wanted = *expected & size_mask(size);
 
-    if (status == MMU_OK)
-        status = admit(m, &p, MMU_WRITE);
-    if (status != MMU_OK)
-        return status;
-    announce(m, &p, address);
-    if (p.count == 1 && p.place[0].backing == TLB_BACKING_RAM &&
-        (p.place[0].mpa.v & (size - 1)) == 0) {
-        *expected = wanted;
-        guest_cas(p.place[0].host, size, expected, desired);
+    if (hold)
+        mmu_hold(m->memory, m);
+    status = begin(m, address, size, MMU_WRITE, m->view, &p, &locked, fault);
+    if (status == MMU_OK) {
+        *expected &= size_mask(size);
+        announce(m, &p, address);
+        exchange(m, &p, size, expected, desired);
         settle(m, &p);
-        return MMU_OK;
     }
-    found = read_pieces(m, &p, size);
-    write_pieces(m, &p, size,
-                 found == wanted ? desired : found); /* SDM 2A CMPXCHG: always writes */
-    settle(m, &p);
-    *expected = found;
-    return MMU_OK;
+    end(m, locked);
+    if (hold)
+        mmu_release(m->memory, m);
+    return status;
+}
+
+enum mmu_status mmu_compare_exchange_pair(struct mmu_context *m, gva_t address,
+                                          uint64_t expected[2], const uint64_t desired[2],
+                                          struct mmu_fault *fault)
+{
+    enum mmu_status status;
+    struct pieces p;
+    bool locked, equal;
+
+    status = begin(m, address, 16, MMU_WRITE, m->view, &p, &locked, fault);
+    if (status == MMU_OK && p.place[0].backing == TLB_BACKING_RAM) {
+        announce(m, &p, address);
+        guest_cas128(p.place[0].host, expected, desired);
+        settle(m, &p);
+    } else if (status == MMU_OK) {
+        uint64_t found[2];
+        struct pieces high = p;
+
+        high.place[0].gpa.v += 8;
+        high.place[0].host += p.place[0].host != NULL ? 8 : 0;
+        found[0] = read_pieces(m, &p, 8);
+        found[1] = read_pieces(m, &high, 8);
+        equal = found[0] == expected[0] && found[1] == expected[1];
+        write_pieces(m, &p, 8, equal ? desired[0] : found[0]);
+        write_pieces(m, &high, 8, equal ? desired[1] : found[1]);
+        expected[0] = found[0];
+        expected[1] = found[1];
+    }
+    end(m, locked);
+    return status;
 }
 
 enum mmu_status mmu_fetch(struct mmu_context *m, gva_t address, const uint8_t **host, mpa_t *where,

@@ -402,7 +402,7 @@ static bool write_all(struct bus *bus, uint64_t a, const uint8_t *in, size_t len
             n = page_room(a, left);
             if (kind == FRAME_ROM && !to_rom)
                 continue;
-            machine_memory_prepare_write(bus->memory, at, (unsigned)n);
+            machine_memory_prepare_write(bus->memory, at);
             guest_copy_in(machine_memory_host(bus->memory, at), in, n);
             machine_memory_finish_write(bus->memory, PATCH_EVENT_LOOP, at, (unsigned)n);
             continue;

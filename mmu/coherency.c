@@ -4,9 +4,12 @@
 #include "base/host/host.h"
 #include "base/log.h"
 #include "mmu/guest_access.h"
+#include "mmu/safepoint.h"
 #include "mmu/shadow.h"
 
 #include <string.h>
+
+#define CONSUME_ROUNDS 16u /* of taking patches, at one event */
 
 /* --- Producer --- */
 
@@ -157,13 +160,13 @@ static void take(void *opaque, const struct patch *p)
     shadow_apply(m, p);
 }
 
-static void consume(struct mmu_context *m)
+/* Takes what the channels hold; true: everything is to be dropped instead. */
+static bool take_pending(struct mmu_context *m)
 {
     uint64_t rows = atomic_exchange(&m->pending, 0);
     struct patch_channel *column = m->memory->channels[m->vcpu];
     bool rebuild = false;
 
-    m->stats.consumptions++;
     for (; rows != 0; rows &= rows - 1) {
         unsigned row = (unsigned)__builtin_ctzll(rows);
 
@@ -172,6 +175,26 @@ static void consume(struct mmu_context *m)
         if (row + 64 < PATCH_PRODUCERS)
             rebuild |= patch_take(&column[row + 64], take, m);
     }
+    return rebuild;
+}
+
+/*
+ * Until nothing is pending: then all that is known is of one instant. What was read of an entry may
+ * be newer than its patch, but never newer than patches of stores that went before it. While others
+ * store without an end everything goes.
+ */
+static void consume(struct mmu_context *m)
+{
+    bool rebuild = false;
+    unsigned rounds = 0;
+
+    m->stats.consumptions++;
+    shadow_lock(m->tlb->shadow);
+    do
+        rebuild |= take_pending(m);
+    while (atomic_load(&m->pending) != 0 && ++rounds < CONSUME_ROUNDS);
+    rebuild |= rounds == CONSUME_ROUNDS;
+    shadow_unlock(m->tlb->shadow);
     if (rebuild) {
         m->stats.rebuilds++;
         mmu_drop_derived(m, MMU_CAUSE_OVERFLOW);
@@ -193,8 +216,12 @@ void coherency_event(struct mmu_context *m, enum mmu_event_cause cause)
     if (m->tlb->transient_count > 0)
         tlb_drop_transient(m);
     if (unlikely(m->options.policy == MMU_POLICY_PARANOID) &&
-        m->stats.events % m->options.paranoid == 0)
+        m->stats.events % m->options.paranoid == 0) {
+        mmu_hold(m->memory, m);
+        coherency_catch_up(m);
         paranoid_check(m);
+        mmu_release(m->memory, m);
+    }
 }
 
 void mmu_drop_derived(struct mmu_context *m, enum mmu_event_cause cause)

@@ -3,6 +3,7 @@
 #include "base/host/host.h"
 #include "base/log.h"
 #include "mmu/coherency.h"
+#include "mmu/safepoint.h"
 #include "mmu/shadow.h"
 #include "mmu/tlb.h"
 
@@ -37,6 +38,7 @@ void mmu_init(struct mmu_context *m, struct bus *bus, struct machine_memory *mem
     m->log = log;
     m->vcpu = vcpu;
     m->tlb = tlb_create();
+    m->safepoint = mmu_safepoint_create();
     memory->contexts[vcpu] = m;
     memory->context_end = MAX(memory->context_end, vcpu + 1);
     mmu_configure(m, &mmu_default_options);
@@ -54,6 +56,8 @@ void mmu_destroy(struct mmu_context *m)
         host_free_lazy(m->memory->channels[m->vcpu],
                        PATCH_PRODUCERS * sizeof(struct patch_channel));
     m->memory->channels[m->vcpu] = NULL;
+    mmu_safepoint_destroy(m->safepoint);
+    m->safepoint = NULL;
     tlb_destroy(m->tlb);
     m->tlb = NULL;
     m->table = NULL;
@@ -240,39 +244,4 @@ void mmu_flush_all(struct mmu_context *m)
     mmu_drop_derived(m, MMU_CAUSE_TOOL);
     space_switch(m);
     select_view(m);
-}
-
-/* --- Watches --- */
-
-/*
- * Every vCPU that may hold the frame writable gives it up. They all run on this thread; once each
- * has a thread of its own, this becomes the revocation protocol of the frame's holders.
- */
-static void revoke_holders(struct mmu_context *m, mpa_t frame)
-{
-    uint64_t holders = atomic_exchange(&machine_memory_frame(m->memory, frame)->holders, 0);
-
-    while (holders != 0) {
-        unsigned vcpu = (unsigned)__builtin_ctzll(holders);
-        struct mmu_context *holder = m->memory->contexts[vcpu];
-
-        holders &= holders - 1;
-        if (holder != NULL)
-            tlb_revoke_write(holder, frame);
-    }
-}
-
-void mmu_frame_watch(struct mmu_context *m, mpa_t frame, uint32_t watch)
-{
-    frame.v &= PAGE_MASK;
-    if (atomic_fetch_or(&machine_memory_frame(m->memory, frame)->watch, watch) == 0)
-        revoke_holders(m, frame); /* under another watch nobody has a write tag */
-    MMU_EMIT(m, WATCH_SET, .mpa = frame.v, .count = watch);
-}
-
-void mmu_frame_unwatch(struct mmu_context *m, mpa_t frame, uint32_t watch)
-{
-    frame.v &= PAGE_MASK;
-    atomic_fetch_and(&machine_memory_frame(m->memory, frame)->watch, ~watch);
-    MMU_EMIT(m, WATCH_CLEAR, .mpa = frame.v, .count = watch);
 }

@@ -14,6 +14,7 @@ struct mmu_events *mmu_events_create(uint64_t capacity)
 {
     struct mmu_events *ev = host_alloc(sizeof(*ev));
 
+    pthread_mutex_init(&ev->lock, NULL);
     ev->mask = MMU_EVENTS_ALL;
     ring_init(&ev->ring, sizeof(struct mmu_event), capacity);
     return ev;
@@ -82,6 +83,7 @@ bool mmu_events_close(struct mmu_events *ev, struct error *err)
     ok = close_sink(ev, err);
     mmu_filter_destroy(ev->filter);
     ring_destroy(&ev->ring);
+    pthread_mutex_destroy(&ev->lock);
     free(ev);
     return ok;
 }
@@ -135,7 +137,9 @@ void mmu_event_emit(const struct mmu_context *m, struct mmu_event *e)
     e->rip = m->origin_rip;
     e->cr3 = m->cr3;
     e->vcpu = (uint8_t)m->vcpu;
+    pthread_mutex_lock(&m->events->lock);
     mmu_events_offer(m->events, e);
+    pthread_mutex_unlock(&m->events->lock);
 }
 
 /* --- Formats --- */

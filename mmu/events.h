@@ -6,7 +6,8 @@
  *
  *   emit -> kind mask -> filter -> counters, ring -> sink (file), notify (breakpoint)
  *
- * One struct mmu_events serves one vCPU and is used on that vCPU's thread, or while it is stopped.
+ * One struct mmu_events may serve several vCPUs, which emit one at a time; everything else is for
+ * times when none of them runs.
  */
 #ifndef MMU_EVENTS_H
 #define MMU_EVENTS_H
@@ -15,6 +16,7 @@
 #include "base/error.h"
 #include "base/ring.h"
 
+#include <pthread.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -90,6 +92,7 @@ enum mmu_sink_format {
 };
 
 struct mmu_events {
+    pthread_mutex_t lock; /* of all that follows, while vCPUs emit */
     uint64_t mask; /* bit n: kind n is wanted at all; MMU_EVENTS_ALL after creation */
     struct ring ring;
     struct mmu_filter *filter; /* NULL: everything passes */

@@ -9,6 +9,7 @@
 #define MMU_GUEST_ACCESS_H
 
 #include "base/bits.h"
+#include "base/host/atomic128.h"
 
 #include <endian.h>
 #include <stdbool.h>
@@ -63,6 +64,18 @@ GUEST_ACCESS_DEFINE(16, le16toh, htole16)
 GUEST_ACCESS_DEFINE(32, le32toh, htole32)
 GUEST_ACCESS_DEFINE(64, le64toh, htole64)
 #undef GUEST_ACCESS_DEFINE
+
+/* The same for 16 bytes, element 0 being the lower half; not atomic on hosts that cannot. */
+static inline bool guest_cas128(void *p, uint64_t expected[2], const uint64_t desired[2])
+{
+    uint64_t e[2] = {htole64(expected[0]), htole64(expected[1])};
+    uint64_t d[2] = {htole64(desired[0]), htole64(desired[1])};
+    bool done = host_cas128(p, e, d);
+
+    expected[0] = le64toh(e[0]);
+    expected[1] = le64toh(e[1]);
+    return done;
+}
 
 /* size is 1, 2, 4 or 8. */
 static inline uint64_t guest_load(const void *p, unsigned size)

@@ -11,6 +11,13 @@
 #define PAGE_WORDS (PAGE_SIZE / 8)
 #define NO_PAGE    UINT64_MAX /* ends the list of pages in a saved state */
 
+static void release(struct machine_memory *m)
+{
+    pthread_mutex_destroy(&m->trace_lock);
+    pthread_mutex_destroy(&m->hold_lock);
+    free(m);
+}
+
 struct machine_memory *machine_memory_create(uint64_t size, struct error *err)
 {
     struct machine_memory *m;
@@ -22,9 +29,11 @@ struct machine_memory *machine_memory_create(uint64_t size, struct error *err)
     }
     m = host_alloc(sizeof(*m));
     m->size = size;
+    pthread_mutex_init(&m->trace_lock, NULL);
+    pthread_mutex_init(&m->hold_lock, NULL);
     m->base = host_reserve((size_t)size, err);
     if (m->base == NULL) {
-        free(m);
+        release(m);
         return NULL;
     }
     m->frames = host_alloc_lazy((size_t)(size >> PAGE_SHIFT) * sizeof(*m->frames));
@@ -37,7 +46,7 @@ void machine_memory_destroy(struct machine_memory *m)
         return;
     host_free_lazy(m->frames, (size_t)(m->size >> PAGE_SHIFT) * sizeof(*m->frames));
     host_release(m->base, (size_t)m->size);
-    free(m);
+    release(m);
 }
 
 /* The first range that ends above the address; range_count if there is none. */
@@ -100,17 +109,6 @@ bool machine_memory_contains(const struct machine_memory *m, mpa_t a, uint64_t l
         at = end;
     }
     return false;
-}
-
-void machine_memory_watched_write(struct machine_memory *m, mpa_t a, unsigned length)
-{
-    struct frame *f = machine_memory_frame(m, a);
-    uint32_t watch = atomic_load(&f->watch);
-
-    if ((watch & FRAME_WATCH_CODE) && m->code_write != NULL)
-        m->code_write(m->code_write_opaque, a, length);
-    if (watch & FRAME_WATCH_DIRTY)
-        atomic_fetch_and(&f->watch, ~(uint32_t)FRAME_WATCH_DIRTY);
 }
 
 static bool page_is_zero(const uint8_t *page)

@@ -11,6 +11,7 @@
 #include "base/error.h"
 #include "base/state.h"
 
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -44,6 +45,7 @@ struct frame {
     _Atomic uint16_t shape;     /* PAGETABLE: how entries are read, and who writes (mmu/shadow.h) */
     _Atomic uint64_t holders;   /* bit n: vCPU n may hold a writable TLB entry for it */
     _Atomic uint64_t consumers; /* bit n: vCPU n derived table entries from it */
+    _Atomic uint64_t code;      /* bit n: vCPU n decoded instructions from it */
 };
 
 struct mmu_context;
@@ -78,16 +80,17 @@ struct machine_memory {
      * that vCPU keeps nothing that would need patches. */
     struct patch_channel *channels[MACHINE_VCPU_MAX];
 
-    /* Held while a frame's consumers and its PAGETABLE watch change together: a watch must not go
-     * when somebody who has just entered himself counts on it. */
-    _Atomic bool trace_lock;
+    /* Held while the consumers of a frame, or its users of code, and the watch change together: a
+     * watch must not go when somebody who has just entered himself counts on it. */
+    pthread_mutex_t trace_lock;
 
-    /* A store hit [address, address + length) of a frame watched for CODE. Called before the bytes
-     * change, with the machine's device lock or from the only vCPU thread. */
-    void (*code_write)(void *opaque, mpa_t address, unsigned length);
-    /* Would such a store invalidate anything? NULL: assume so. */
-    bool (*code_overlaps)(void *opaque, mpa_t address, unsigned length);
-    void *code_write_opaque;
+    pthread_mutex_t hold_lock; /* of whoever holds all vCPUs: mmu/safepoint.h */
+
+    /* Bytes [address, + length) of one frame have changed, and the vCPU may have decoded them.
+     * length 0: any bytes. On its thread, or while it is parked. NULL: there is no decoder. */
+    void (*code_changed)(struct mmu_context *m, mpa_t address, unsigned length);
+    /* Has the vCPU decoded any of these? NULL: assume so. On its thread. */
+    bool (*code_overlaps)(struct mmu_context *m, mpa_t address, unsigned length);
 };
 
 /* Reserves a region of `size` bytes (a multiple of the page size, not 0, at most
@@ -120,44 +123,50 @@ static inline uint8_t *machine_memory_host(const struct machine_memory *m, mpa_t
 /* True if [a, a + length) lies in RAM or ROM entirely. True for length 0. */
 bool machine_memory_contains(const struct machine_memory *m, mpa_t a, uint64_t length);
 
-/* To be called before bytes [a, a + length) of one frame of RAM or ROM change, whoever changes
- * them: serves the frame's watches (code_write, DIRTY). Device lock held, or from the only vCPU
- * thread. */
-void machine_memory_watched_write(struct machine_memory *m, mpa_t a, unsigned length);
-
-static inline void machine_memory_prepare_write(struct machine_memory *m, mpa_t a, unsigned length)
+/* To be called before bytes of one frame of RAM or ROM change, whoever changes them: serves the
+ * watch DIRTY. */
+static inline void machine_memory_prepare_write(struct machine_memory *m, mpa_t a)
 {
-    if (atomic_load_explicit(&machine_memory_frame(m, a)->watch, memory_order_relaxed) != 0)
-        machine_memory_watched_write(m, a, length);
+    struct frame *f = machine_memory_frame(m, a);
+
+    if (atomic_load_explicit(&f->watch, memory_order_relaxed) & FRAME_WATCH_DIRTY)
+        atomic_fetch_and(&f->watch, ~(uint32_t)FRAME_WATCH_DIRTY);
 }
 
-/* Short, and never under another lock of this kind. */
+/* A leaf: nobody takes another lock under it. */
 static inline void machine_memory_lock_traces(struct machine_memory *m)
 {
-    while (atomic_exchange(&m->trace_lock, true))
-        ;
+    pthread_mutex_lock(&m->trace_lock);
 }
 
 static inline void machine_memory_unlock_traces(struct machine_memory *m)
 {
-    atomic_store(&m->trace_lock, false);
+    pthread_mutex_unlock(&m->trace_lock);
 }
 
 /* To be called after bytes of one frame have changed, with who changed them (enum patch_producer,
- * or a vCPU's number): posts patches to everybody who derived something from a table there. */
+ * or a vCPU's number): posts patches to everybody who derived something from a table there... */
 void machine_memory_traced_write(struct machine_memory *m, unsigned producer, mpa_t a,
+                                 unsigned length);
+
+/* ...and tells everybody who decoded something there. */
+void machine_memory_code_written(struct machine_memory *m, unsigned producer, mpa_t a,
                                  unsigned length);
 
 static inline void machine_memory_finish_write(struct machine_memory *m, unsigned producer, mpa_t a,
                                                unsigned length)
 {
+    uint32_t watch;
+
     /* The bytes are stored; now the watch, the mask. What a single vCPU reads of these it has
      * written itself. */
     if (m->context_end > 1 || producer >= MACHINE_VCPU_MAX)
         atomic_thread_fence(memory_order_seq_cst);
-    if (atomic_load_explicit(&machine_memory_frame(m, a)->watch, memory_order_relaxed) &
-        FRAME_WATCH_PAGETABLE)
+    watch = atomic_load_explicit(&machine_memory_frame(m, a)->watch, memory_order_relaxed);
+    if (watch & FRAME_WATCH_PAGETABLE)
         machine_memory_traced_write(m, producer, a, length);
+    if (watch & FRAME_WATCH_CODE)
+        machine_memory_code_written(m, producer, a, length);
 }
 
 /* A 64-bit hash over the contents of all RAM, independent of the host. The machine is stopped:

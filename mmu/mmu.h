@@ -6,7 +6,7 @@
  *   hit    tlb_find_*() below, inlined into the interpreter: compare a tag, add an addend
  *   miss   mmu_load/mmu_store/...: page walk (mmu/walk.h), fill, watches, MMIO, page crossing
  *
- * All functions run on the vCPU's own thread.
+ * All functions run on the vCPU's own thread, or while it is parked (mmu/safepoint.h).
  * Source: Intel SDM volume 3A, chapters 4 and 5.
  */
 #ifndef MMU_MMU_H
@@ -180,9 +180,17 @@ struct mmu_context {
     struct p2m *p2m;               /* of the bus, which changes it; NULL: GPA is MPA */
     struct machine_memory *memory; /* of the machine */
     struct tlb *tlb;               /* tables of all views, created by mmu_init */
+    struct mmu_safepoint *safepoint; /* what others ask for: mmu/safepoint.h */
     struct mmu_events *events;     /* NULL: nobody listens */
     unsigned vcpu;                 /* number, for frame masks and events */
     struct log *log;
+
+    /* Any thread: makes the vCPU call mmu_answer soon. NULL: nobody waits for it. */
+    void (*interrupt)(struct mmu_context *m);
+    /* The device lock, around accesses to whatever is no memory. NULL: there is none. */
+    void (*lock)(struct mmu_context *m);
+    void (*unlock)(struct mmu_context *m);
+    unsigned lock_depth;
 
     /* Linear pages whose loads and stores all take the slow way: data breakpoints. */
     const uint64_t *slow_pages;
@@ -290,11 +298,16 @@ enum mmu_status mmu_probe_read(struct mmu_context *m, gva_t address, unsigned si
                                struct mmu_fault *fault);
 
 /* Compare-and-store on memory as LOCK asks for it; size 1, 2, 4, 8. *expected receives what was
- * found; returns MMU_OK whether or not it matched (compare to see). Page-crossing and device
- * operands are done as a load and a store. */
+ * found; returns MMU_OK whether or not it matched (compare to see). An operand that crosses words
+ * of 8 bytes is accessed while all other vCPUs are held; of a device, by a load and a store. */
 enum mmu_status mmu_compare_exchange(struct mmu_context *m, gva_t address, unsigned size,
                                      uint64_t *expected, uint64_t desired,
                                      struct mmu_fault *fault);
+
+/* The same for 16 bytes, aligned; element 0 is the lower half. */
+enum mmu_status mmu_compare_exchange_pair(struct mmu_context *m, gva_t address,
+                                          uint64_t expected[2], const uint64_t desired[2],
+                                          struct mmu_fault *fault);
 
 /*
  * Instruction fetch: the host address of the byte and its machine address, valid to the end of the
@@ -305,10 +318,32 @@ enum mmu_status mmu_compare_exchange(struct mmu_context *m, gva_t address, unsig
 enum mmu_status mmu_fetch(struct mmu_context *m, gva_t address, const uint8_t **host, mpa_t *where,
                           struct mmu_fault *fault);
 
-/* Sets or clears watch bits of a frame (any address in it); setting one revokes every writable TLB
- * entry for it, of every vCPU of the machine. */
-void mmu_frame_watch(struct mmu_context *m, mpa_t frame, uint32_t watch);
+/* Sets watch bits of a frame (any address in it), with CODE also the vCPU's in frame.code. Nobody
+ * gets a write tag for it any more. False: another vCPU may still have one. It has been asked to
+ * give it up; until mmu_frame_settled, stores to the frame may go unheard. */
+bool mmu_frame_watch(struct mmu_context *m, mpa_t frame, uint32_t watch);
+
+/* Has no other vCPU a write tag for a watched frame? Asks those that may. */
+bool mmu_frame_settled(struct mmu_context *m, mpa_t frame);
+
+/* Clears them; CODE goes when no vCPU's bit is left. */
 void mmu_frame_unwatch(struct mmu_context *m, mpa_t frame, uint32_t watch);
+
+/* Waits, parked, until the frame is settled. */
+void mmu_frame_wait(struct mmu_context *m, mpa_t frame);
+
+/* Around accesses to devices; may be nested. While it waits the vCPU is parked. */
+static inline void mmu_lock_devices(struct mmu_context *m)
+{
+    if (m->lock_depth++ == 0 && m->lock != NULL)
+        m->lock(m);
+}
+
+static inline void mmu_unlock_devices(struct mmu_context *m)
+{
+    if (--m->lock_depth == 0 && m->unlock != NULL)
+        m->unlock(m);
+}
 
 /* --- The fast way --- */
 

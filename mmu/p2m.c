@@ -2,6 +2,7 @@
 
 #include "base/host/host.h"
 #include "mmu/coherency.h"
+#include "mmu/safepoint.h"
 #include "mmu/shadow.h"
 
 #include <stdlib.h>
@@ -144,15 +145,13 @@ static void revoke(struct mmu_context *m, gpa_t page, uint64_t leaf)
     MMU_EMIT(m, P2M_REVOKE, .gpa = page.v, .count = (uint32_t)(m->stats.p2m_dropped - dropped));
 }
 
-/* All vCPUs of the VM run on this thread: first all of them lose the old leaf, then there is the
- * new one, then what no trace covers goes. */
-static void change(struct p2m *p, gpa_t page, uint64_t leaf)
+/* Nobody runs meanwhile: first all vCPUs of the VM lose the old leaf, then there is the new one,
+ * then what no trace covers goes. */
+static void change_held(struct p2m *p, gpa_t page, uint64_t leaf)
 {
     uint64_t old = leaf_at(p, page.v >> PAGE_SHIFT);
     struct mmu_context *const *contexts = p->memory->contexts;
 
-    if (old == leaf)
-        return;
     for (unsigned n = 0; n < MACHINE_VCPU_MAX && p->bus != NULL; n++)
         if (contexts[n] != NULL && contexts[n]->p2m == p)
             revoke(contexts[n], page, old);
@@ -169,6 +168,15 @@ static void change(struct p2m *p, gpa_t page, uint64_t leaf)
         if (m->tlb->shadow != NULL)
             coherency_event(m, MMU_CAUSE_P2M);
     }
+}
+
+static void change(struct p2m *p, gpa_t page, uint64_t leaf)
+{
+    if (leaf_at(p, page.v >> PAGE_SHIFT) == leaf)
+        return;
+    mmu_hold(p->memory, NULL);
+    change_held(p, page, leaf);
+    mmu_release(p->memory, NULL);
 }
 
 static bool check_page(const struct p2m *p, gpa_t page, struct error *err)

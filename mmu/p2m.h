@@ -8,8 +8,8 @@
  * entry. So a change of a page revokes: every vCPU of the VM drops what leads to the old frame
  * through that page, and all that came from tables there; then the map changes.
  *
- * Looking a page up is safe from any thread. Changes come with all vCPUs of the VM between two
- * instructions, and with the device lock.
+ * Looking a page up is safe from any thread. A change holds all vCPUs (mmu/safepoint.h); it comes
+ * from a thread on which none of them runs.
  */
 #ifndef MMU_P2M_H
 #define MMU_P2M_H

@@ -5,6 +5,7 @@
 #include "mmu/coherency.h"
 #include "mmu/guest_access.h"
 
+#include <pthread.h>
 #include <string.h>
 
 #define HASH_SIZE      4096u
@@ -23,7 +24,8 @@ struct shadow {
     /* For each page and vCPU (only one if `users` is 0), bit n: its space n may hold translations
      * that came through this page. */
     uint64_t *spaces;
-    uint64_t users; /* bit n: vCPU n shares them; 0: private */
+    uint64_t users;       /* bit n: vCPU n shares them; 0: private */
+    pthread_mutex_t lock; /* of shared pages */
 };
 
 /* --- Normal form --- */
@@ -90,6 +92,29 @@ static uint64_t *spaces_of(struct shadow *s, const struct shadow_page *p, unsign
     return s->users != 0 ? &s->spaces[number * MACHINE_VCPU_MAX + vcpu] : &s->spaces[number];
 }
 
+/* A page is given up in the middle of other work on pages. */
+static void init_lock(pthread_mutex_t *lock)
+{
+    pthread_mutexattr_t attributes;
+
+    pthread_mutexattr_init(&attributes);
+    pthread_mutexattr_settype(&attributes, PTHREAD_MUTEX_RECURSIVE);
+    pthread_mutex_init(lock, &attributes);
+    pthread_mutexattr_destroy(&attributes);
+}
+
+void shadow_lock(struct shadow *s)
+{
+    if (s->users != 0)
+        pthread_mutex_lock(&s->lock);
+}
+
+void shadow_unlock(struct shadow *s)
+{
+    if (s->users != 0)
+        pthread_mutex_unlock(&s->lock);
+}
+
 static struct shadow *create(unsigned pages, uint64_t users)
 {
     struct shadow *s = host_alloc_lazy(sizeof(*s));
@@ -98,6 +123,7 @@ static struct shadow *create(unsigned pages, uint64_t users)
     s->max = pages;
     s->fresh = 1;
     s->users = users;
+    init_lock(&s->lock);
     s->pages = host_alloc_lazy(pages * sizeof(*s->pages));
     s->words = host_alloc_lazy(pages * WORDS_PER_PAGE * sizeof(*s->words));
     s->spaces = host_alloc_lazy(pages * columns(s) * sizeof(*s->spaces));
@@ -107,6 +133,7 @@ static struct shadow *create(unsigned pages, uint64_t users)
 static void destroy(struct shadow *s)
 {
     host_free_lazy(s->spaces, s->max * columns(s) * sizeof(*s->spaces));
+    pthread_mutex_destroy(&s->lock);
     host_free_lazy(s->words, s->max * WORDS_PER_PAGE * sizeof(*s->words));
     host_free_lazy(s->pages, s->max * sizeof(*s->pages));
     host_free_lazy(s, sizeof(*s));
@@ -188,6 +215,12 @@ static uint64_t entry_linear(const struct shadow_page *p, unsigned index)
     return p->role.mode == WALK_5LEVEL && p->level == 5 ? sign_extend(linear, 56) : linear;
 }
 
+/* The vCPUs that have entered themselves as consumers of its frame. */
+static uint64_t consumers(const struct shadow_page *p)
+{
+    return p->traced | p->waiting;
+}
+
 /* The vCPUs that trace the frame for one page or another. */
 static uint64_t tracers(const struct shadow *s, uint64_t frame)
 {
@@ -195,18 +228,17 @@ static uint64_t tracers(const struct shadow *s, uint64_t frame)
 
     for (unsigned n = s->hash[hash(frame)]; n != 0; n = s->pages[n].next)
         if (s->pages[n].frame == frame)
-            traced |= s->pages[n].traced;
+            traced |= consumers(&s->pages[n]);
     return traced;
 }
 
 /* From now on stores to the frame arrive as patches: first the bit, then the watch, and only what
- * is read after both may be kept. */
-static void trace(struct mmu_context *m, struct shadow_page *p)
+ * is read after both may be kept. False: another vCPU can still store there unheard. */
+static bool set_trace(struct mmu_context *m, struct shadow_page *p)
 {
     struct frame *f = machine_memory_frame(m->memory, mpa(p->frame));
     uint16_t shape = (uint16_t)shadow_shape(p->role, p->level);
 
-    p->traced |= BIT64(m->vcpu);
     machine_memory_lock_traces(m->memory);
     if (atomic_load(&f->consumers) == 0)
         atomic_store(&f->shape, shape);
@@ -214,24 +246,37 @@ static void trace(struct mmu_context *m, struct shadow_page *p)
         atomic_fetch_and(&f->shape, (uint16_t)~SHADOW_SHAPE_MASK);
     atomic_store_explicit(&f->writes, 0, memory_order_relaxed);
     atomic_fetch_or(&f->consumers, BIT64(m->vcpu));
-    if (!(atomic_load(&f->watch) & FRAME_WATCH_PAGETABLE))
-        mmu_frame_watch(m, mpa(p->frame), FRAME_WATCH_PAGETABLE);
     machine_memory_unlock_traces(m->memory);
+    if (atomic_load(&f->watch) & FRAME_WATCH_PAGETABLE)
+        return mmu_frame_settled(m, mpa(p->frame));
+    return mmu_frame_watch(m, mpa(p->frame), FRAME_WATCH_PAGETABLE);
+}
+
+/* Is the page traced now? */
+static bool trace(struct mmu_context *m, struct shadow_page *p)
+{
+    bool settled = set_trace(m, p);
+
+    p->waiting &= ~BIT64(m->vcpu);
+    *(settled ? &p->traced : &p->waiting) |= BIT64(m->vcpu);
+    return settled;
 }
 
 /* These vCPUs derive nothing from the frame any more. */
 static void untrace(struct mmu_context *m, uint64_t frame, uint64_t vcpus)
 {
     struct frame *f;
+    uint32_t old = 0;
 
     if (vcpus == 0)
         return;
     f = machine_memory_frame(m->memory, mpa(frame));
     machine_memory_lock_traces(m->memory);
-    if ((atomic_fetch_and(&f->consumers, ~vcpus) & ~vcpus) == 0 &&
-        (atomic_load(&f->watch) & FRAME_WATCH_PAGETABLE))
-        mmu_frame_unwatch(m, mpa(frame), FRAME_WATCH_PAGETABLE);
+    if ((atomic_fetch_and(&f->consumers, ~vcpus) & ~vcpus) == 0)
+        old = atomic_fetch_and(&f->watch, ~(uint32_t)FRAME_WATCH_PAGETABLE);
     machine_memory_unlock_traces(m->memory);
+    if (old & FRAME_WATCH_PAGETABLE)
+        MMU_EMIT(m, WATCH_CLEAR, .mpa = frame, .count = FRAME_WATCH_PAGETABLE);
 }
 
 static void unref(struct shadow *s, unsigned number)
@@ -263,7 +308,7 @@ static void free_page(struct mmu_context *m, unsigned number)
     struct shadow *s = m->tlb->shadow;
     struct shadow_page *p = &s->pages[number];
     uint16_t *link = &s->hash[hash(p->frame)];
-    uint64_t frame = p->frame, traced = p->traced;
+    uint64_t frame = p->frame, traced = consumers(p);
 
     MMU_EMIT(m, SHADOW_FREE, .gva = p->base, .mpa = frame, .level = p->level);
     clear_words(s, p);
@@ -385,7 +430,7 @@ static uint16_t *root_of(struct mmu_space *space, uint64_t address)
     return &space->roots[space->role.mode == WALK_PAE ? bits_get(address, 30, 2) : 0];
 }
 
-enum shadow_answer shadow_find(struct mmu_context *m, uint64_t address, struct mmu_translation *to,
+static enum shadow_answer find(struct mmu_context *m, uint64_t address, struct mmu_translation *to,
                                mpa_t *at)
 {
     struct mmu_space *space = m->tlb->space;
@@ -428,6 +473,17 @@ enum shadow_answer shadow_find(struct mmu_context *m, uint64_t address, struct m
         }
     }
     return SHADOW_MISS;
+}
+
+enum shadow_answer shadow_find(struct mmu_context *m, uint64_t address, struct mmu_translation *to,
+                               mpa_t *at)
+{
+    enum shadow_answer answer;
+
+    shadow_lock(m->tlb->shadow);
+    answer = find(m, address, to, at);
+    shadow_unlock(m->tlb->shadow);
+    return answer;
 }
 
 /* --- Learning --- */
@@ -480,7 +536,7 @@ static void adopt(struct mmu_context *m, struct shadow_page *p)
             set_word(m, p, i, shadow_normal(p->role, p->level, shadow_raw(m, p, i)));
 }
 
-bool shadow_learn(struct mmu_context *m, const struct mmu_walk *w)
+static bool learn(struct mmu_context *m, const struct mmu_walk *w)
 {
     struct mmu_space *space = m->tlb->space;
     struct shadow_page *p = NULL;
@@ -504,10 +560,10 @@ bool shadow_learn(struct mmu_context *m, const struct mmu_walk *w)
         if (!shadow_traced(m, p)) {
             bool others = p->traced != 0;
 
-            trace(m, p);
-            if (others)
+            complete = trace(m, p);
+            if (complete && others)
                 adopt(m, p);
-            complete = only_marked(l->entry, shadow_raw(m, p, index));
+            complete = complete && only_marked(l->entry, shadow_raw(m, p, index));
         } else {
             atomic_store_explicit(&machine_memory_frame(m->memory, mpa(p->frame))->writes, 0,
                                   memory_order_relaxed);
@@ -517,6 +573,16 @@ bool shadow_learn(struct mmu_context *m, const struct mmu_walk *w)
     }
     reap(m);
     return complete;
+}
+
+bool shadow_learn(struct mmu_context *m, const struct mmu_walk *w)
+{
+    bool kept;
+
+    shadow_lock(m->tlb->shadow);
+    kept = learn(m, w);
+    shadow_unlock(m->tlb->shadow);
+    return kept;
 }
 
 /* --- Patches --- */
@@ -594,6 +660,7 @@ static void leave_page(struct mmu_context *m, struct shadow_page *p)
 {
     *spaces_of(m->tlb->shadow, p, m->vcpu) = 0;
     p->traced &= ~BIT64(m->vcpu);
+    p->waiting &= ~BIT64(m->vcpu);
     if (p->traced == 0)
         clear_words(m->tlb->shadow, p);
 }
@@ -615,14 +682,13 @@ void shadow_apply(struct mmu_context *m, const struct patch *patch)
     for (unsigned n = s->hash[hash(frame)]; n != 0; n = s->pages[n].next) {
         struct shadow_page *p = &s->pages[n];
 
-        if (p->frame != frame || !shadow_traced(m, p))
+        if (p->frame != frame || !(consumers(p) & BIT64(m->vcpu)))
             continue;
         any = true;
-        if (!whole) {
+        if (whole)
+            empty_page(m, p);
+        else if (shadow_traced(m, p))
             apply_to_page(m, p, patch);
-            continue;
-        }
-        empty_page(m, p);
     }
     m->stats.patches_dropped += !any;
     m->stats.frames_dropped += whole && any;
@@ -652,6 +718,7 @@ void shadow_forget_frame(struct mmu_context *m, uint64_t frame)
     uint16_t *link = &s->hash[hash(frame)];
     uint64_t traced = 0;
 
+    shadow_lock(s);
     while (*link != 0) {
         struct shadow_page *p = &s->pages[*link];
 
@@ -659,8 +726,8 @@ void shadow_forget_frame(struct mmu_context *m, uint64_t frame)
             link = &p->next;
             continue;
         }
-        traced |= p->traced;
-        for (uint64_t left = p->traced; left != 0; left &= left - 1)
+        traced |= consumers(p);
+        for (uint64_t left = consumers(p); left != 0; left &= left - 1)
             empty_page(m->memory->contexts[__builtin_ctzll(left)], p);
         unlink_page(s, link);
     }
@@ -668,16 +735,19 @@ void shadow_forget_frame(struct mmu_context *m, uint64_t frame)
     reap(m);
     for (; traced != 0; traced &= traced - 1)
         tlb_flush(m->memory->contexts[__builtin_ctzll(traced)], true);
+    shadow_unlock(s);
 }
 
 void shadow_release(struct mmu_context *m, struct mmu_space *space)
 {
+    shadow_lock(m->tlb->shadow);
     for (unsigned i = 0; i < ARRAY_SIZE(space->roots); i++) {
         if (space->roots[i] != 0)
             unref(m->tlb->shadow, space->roots[i]);
         space->roots[i] = 0;
     }
     reap(m);
+    shadow_unlock(m->tlb->shadow);
 }
 
 void shadow_drop_all(struct mmu_context *m)
@@ -685,16 +755,18 @@ void shadow_drop_all(struct mmu_context *m)
     struct tlb *t = m->tlb;
     struct shadow *s = t->shadow;
 
+    shadow_lock(s);
     for (unsigned n = 1; n < s->fresh; n++) {
         struct shadow_page *p = &s->pages[n];
 
-        if (p->words == NULL || !shadow_traced(m, p))
+        if (p->words == NULL || !(consumers(p) & BIT64(m->vcpu)))
             continue;
         leave_page(m, p);
         untrace(m, p->frame, BIT64(m->vcpu) & ~tracers(s, p->frame));
     }
     for (unsigned n = 0; n < t->space_count; n++)
         shadow_release(m, t->spaces[n]);
+    shadow_unlock(s);
 }
 
 void shadow_make_room(struct mmu_context *m)

@@ -15,8 +15,9 @@
  * the word up to date. So words may be newer than a vCPU's last event; before it fills from them
  * it takes its own patches, so that all of them are of one instant.
  *
- * All functions run on the thread of the vCPUs; words are atomic so that a debugger may look.
- * Internal to mmu/.
+ * All functions run on the vCPU's thread, or while it is parked. Pages of one vCPU are touched by
+ * nobody else; those that are shared have a lock, which every function here takes. Words are atomic
+ * so that a debugger may look. Internal to mmu/.
  */
 #ifndef MMU_SHADOW_H
 #define MMU_SHADOW_H
@@ -95,6 +96,7 @@ struct shadow_page {
     uint64_t frame;  /* machine address of the guest's table page, or SHADOW_NO_FRAME */
     uint64_t base;   /* linear address that its first entry maps */
     uint64_t traced; /* bit n: its frame carries vCPU n's consumer bit; none: the page is empty */
+    uint64_t waiting; /* bit n: so it does, but others may still store there unheard; not traced */
     struct walk_role role;
     uint8_t level;
     uint8_t shift;       /* an entry is about 1 << shift bytes of linear address space... */
@@ -138,6 +140,10 @@ void shadow_attach(struct mmu_context *m);
 
 /* Takes them away, if it has any; nothing of the vCPU's is derived from them. */
 void shadow_detach(struct mmu_context *m);
+
+/* For several calls of which nobody else who shares the pages is to see a part; nested. */
+void shadow_lock(struct shadow *s);
+void shadow_unlock(struct shadow *s);
 
 /* Pages in use. */
 unsigned shadow_page_count(const struct shadow *s);

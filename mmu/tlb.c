@@ -8,6 +8,8 @@
 
 #include <string.h>
 
+#define WALKS_MAX 4u /* for one miss, while others store to the tables */
+
 static unsigned large_kind(unsigned shift)
 {
     return shift == 21 ? 0 : shift == 22 ? 1 : 2;
@@ -160,9 +162,13 @@ static void grant_write(struct mmu_context *m, struct mmu_space *space, enum tlb
     frame = machine_memory_frame(m->memory, side_mpa(side));
     if (atomic_load_explicit(&frame->watch, memory_order_relaxed) != 0)
         return;
-    atomic_fetch_or(&frame->holders, BIT64(m->vcpu));
-    if (atomic_load(&frame->watch) != 0)
+    if (!(atomic_load(&frame->holders) & BIT64(m->vcpu)))
+        atomic_fetch_or(&frame->holders, BIT64(m->vcpu));
+    if (atomic_load(&frame->watch) != 0) {
+        tlb_revoke_write(m, side_mpa(side));
+        atomic_fetch_and(&frame->holders, ~BIT64(m->vcpu));
         return;
+    }
     e->write_tag = side->page;
     if (!side->linked)
         link_slot(m->tlb, tlb_slot_number(space, view, index));
@@ -403,6 +409,20 @@ static enum shadow_answer ask_shadow(struct mmu_context *m, uint64_t address,
     return answer == SHADOW_FAULT && !is_absent(m, at) ? SHADOW_MISS : answer;
 }
 
+/* Walks with all patches taken that say what the walk may have read: false if there were more and
+ * more of them, so that nothing of it can be put beside what was derived before. */
+static bool walk_at_once(struct mmu_context *m, uint64_t address, enum mmu_access access,
+                         enum tlb_view view, struct mmu_walk *w)
+{
+    for (unsigned n = 0; n < WALKS_MAX; n++) {
+        coherency_catch_up(m);
+        mmu_walk(m, gva(address), access, view, w);
+        if (atomic_load(&m->pending) == 0)
+            return true;
+    }
+    return false;
+}
+
 static enum mmu_status walk_and_fill(struct mmu_context *m, uint64_t address,
                                      enum mmu_access access, enum tlb_view view,
                                      struct tlb_side **side, struct mmu_fault *fault)
@@ -411,12 +431,13 @@ static enum mmu_status walk_and_fill(struct mmu_context *m, uint64_t address,
     struct mmu_walk w;
 
     if (m->tlb->shadow != NULL)
-        coherency_catch_up(m);
-    mmu_walk(m, gva(address), access, view, &w);
+        kept = walk_at_once(m, address, access, view, &w);
+    else
+        mmu_walk(m, gva(address), access, view, &w);
     if (w.outcome == WALK_RESTART || w.outcome == WALK_NOT_CANONICAL)
         return fault_of(m, &w, fault);
     if (m->tlb->shadow != NULL && paging)
-        kept = shadow_learn(m, &w);
+        kept = kept && shadow_learn(m, &w);
     if (w.outcome != WALK_OK)
         return fault_of(m, &w, fault);
     if (m->tlb->shadow == NULL && paging)

@@ -250,8 +250,11 @@ static void read_entry(const struct mmu_context *m, struct walk_level *l, unsign
         return;
     }
     l->source = WALK_FROM_IO;
-    if (ask)
+    if (ask) { /* a walk for an access: the context is not somebody else's */
+        mmu_lock_devices((struct mmu_context *)m);
         raw = bus_mmio_read(m->bus, l->address, size);
+        mmu_unlock_devices((struct mmu_context *)m);
+    }
     l->entry = raw & size_mask(size);
 }
 
@@ -362,10 +365,13 @@ void mmu_walk_inspect(const struct mmu_context *m, gva_t address, enum mmu_acces
  * unless somebody reads its entries in another size. */
 static void tell_others(struct mmu_context *m, mpa_t at, unsigned size)
 {
-    unsigned shape = shadow_frame_shape(machine_memory_frame(m->memory, at));
+    const struct frame *f = machine_memory_frame(m->memory, at);
+    unsigned shape = shadow_frame_shape(f);
 
     if (shape == 0 || walk_entry_size(shadow_shape_role(shape, 0).mode) != size)
         machine_memory_finish_write(m->memory, m->vcpu, at, size);
+    else if (atomic_load(&f->watch) & FRAME_WATCH_CODE)
+        machine_memory_code_written(m->memory, m->vcpu, at, size);
 }
 
 /* Replaces an entry that still has the value walked; false if it has changed since. */
@@ -376,10 +382,12 @@ static bool replace_entry(struct mmu_context *m, const struct walk_level *l, uns
     mpa_t at = l->at;
 
     if (l->source == WALK_FROM_IO) {
+        mmu_lock_devices(m);
         bus_mmio_write(m->bus, l->address, value, size);
+        mmu_unlock_devices(m);
         return true;
     }
-    machine_memory_prepare_write(m->memory, at, size);
+    machine_memory_prepare_write(m->memory, at);
     if (!guest_cas(machine_memory_host(m->memory, at), size, &expected, value))
         return false;
     tell_others(m, at, size);

@@ -123,15 +123,9 @@ static bool compare_exchange_16(struct vcpu *cpu, const struct insn *i, uint64_t
     uint64_t found[2];
     bool equal;
 
-    if (host != NULL && (i->flags & INSN_LOCK)) {
-        uint64_t expected[2] = {htole64(pair[0]), htole64(pair[1])};
-        uint64_t desired[2] = {htole64(replacement[0]), htole64(replacement[1])};
-
-        equal = host_cas128(host, expected, desired);
-        pair[0] = le64toh(expected[0]);
-        pair[1] = le64toh(expected[1]);
-        return equal;
-    }
+    if (i->flags & INSN_LOCK)
+        return host != NULL ? guest_cas128(host, pair, replacement)
+                            : mem_compare_exchange_pair(cpu, i, linear, pair, replacement);
     mem_load128(cpu, i, linear, found);
     equal = found[0] == pair[0] && found[1] == pair[1];
     mem_store128(cpu, i, linear, equal ? replacement : found);

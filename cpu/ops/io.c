@@ -9,25 +9,21 @@ static uint32_t port_read(struct vcpu *cpu, uint16_t port, unsigned size)
 {
     uint32_t v;
 
-    if (cpu->platform.lock != NULL)
-        cpu->platform.lock(cpu->platform.opaque);
+    mmu_lock_devices(&cpu->mmu);
     if (unlikely(cpu->debug.io_count != 0))
         debug_io(cpu, port, size);
     v = bus_port_read(cpu->mmu.bus, port, size);
-    if (cpu->platform.unlock != NULL)
-        cpu->platform.unlock(cpu->platform.opaque);
+    mmu_unlock_devices(&cpu->mmu);
     return v;
 }
 
 static void port_write(struct vcpu *cpu, uint16_t port, uint32_t value, unsigned size)
 {
-    if (cpu->platform.lock != NULL)
-        cpu->platform.lock(cpu->platform.opaque);
+    mmu_lock_devices(&cpu->mmu);
     if (unlikely(cpu->debug.io_count != 0))
         debug_io(cpu, port, size);
     bus_port_write(cpu->mmu.bus, port, value, size);
-    if (cpu->platform.unlock != NULL)
-        cpu->platform.unlock(cpu->platform.opaque);
+    mmu_unlock_devices(&cpu->mmu);
 }
 
 static inline uint32_t in(struct vcpu *cpu, const struct insn *i, uint16_t port, unsigned size)

@@ -541,7 +541,7 @@ void driver_move_page(struct driver *d, uint64_t page, uint16_t frame)
     begin(d);
     TRACE(d, "page %#llx moves to frame %#x\n", (unsigned long long)page, frame);
     memcpy(bytes, d->mirror + model_machine(d, page), PAGE_SIZE);
-    machine_memory_prepare_write(d->r.memory, to, PAGE_SIZE);
+    machine_memory_prepare_write(d->r.memory, to);
     guest_copy_in(machine_memory_host(d->r.memory, to), bytes, PAGE_SIZE);
     machine_memory_finish_write(d->r.memory, PATCH_OTHERS, to, PAGE_SIZE);
     model_write_machine(d, to.v, bytes, PAGE_SIZE);

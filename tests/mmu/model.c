@@ -67,9 +67,10 @@ static uint64_t mirror_read(void *opaque, uint64_t physical, unsigned size)
     return value;
 }
 
-static void code_write(void *opaque, mpa_t address, unsigned length)
+static void code_changed(struct mmu_context *m, mpa_t address, unsigned length)
 {
-    struct driver *d = opaque;
+    size_t inside = m->vcpu == 0 ? offsetof(struct driver, r.m) : offsetof(struct driver, r.other);
+    struct driver *d = (struct driver *)((char *)m - inside);
 
     (void)address, (void)length;
     d->code_writes++;
@@ -112,8 +113,7 @@ struct driver *model_create(void)
     d->vcpu[1].m = &d->r.other;
     d->window_period = 1;
     d->trace = getenv("GNOMON_FUZZ_TRACE") != NULL;
-    d->r.memory->code_write = code_write;
-    d->r.memory->code_write_opaque = d;
+    d->r.memory->code_changed = code_changed;
     reset_map(d);
     model_reset(d);
     return d;

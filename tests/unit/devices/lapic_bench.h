@@ -11,7 +11,7 @@
 
 #include <string.h>
 
-#define CPU_COUNT 3
+#define BENCH_CPUS 3
 #define TSC_HZ    2400000000ull
 
 enum { ID = 0x20, VERSION = 0x30, TPR = 0x80, PPR = 0xa0, EOI = 0xb0, LDR = 0xd0, DFR = 0xe0 };
@@ -28,12 +28,12 @@ struct cpu {
 };
 
 static struct bench bench;
-static struct cpu cpus[CPU_COUNT];
+static struct cpu cpus[BENCH_CPUS];
 static struct lapic *l; /* of the boot processor */
 
 static inline void on_send(void *opaque, const struct apic_message *message)
 {
-    for (unsigned i = 0; i < CPU_COUNT; i++) {
+    for (unsigned i = 0; i < BENCH_CPUS; i++) {
         if (message->exclude_sender && opaque == &cpus[i])
             continue;
         if (lapic_accepts(cpus[i].lapic, message))
@@ -76,7 +76,7 @@ static inline void setup(void)
 {
     bench_init(&bench);
     memset(cpus, 0, sizeof(cpus));
-    for (unsigned i = 0; i < CPU_COUNT; i++) {
+    for (unsigned i = 0; i < BENCH_CPUS; i++) {
         struct lapic_config config = {
             .id = i,
             .boot_processor = i == 0,
@@ -104,7 +104,7 @@ static inline void setup(void)
 
 static inline void teardown(void)
 {
-    for (unsigned i = 0; i < CPU_COUNT; i++)
+    for (unsigned i = 0; i < BENCH_CPUS; i++)
         lapic_destroy(cpus[i].lapic);
     bench_done(&bench);
 }
@@ -131,7 +131,7 @@ static inline void put(unsigned offset, uint32_t value)
 
 static inline void enable_all(void)
 {
-    for (unsigned i = 0; i < CPU_COUNT; i++)
+    for (unsigned i = 0; i < BENCH_CPUS; i++)
         put_of(i, SVR, 0x1ff);
 }
 

@@ -334,7 +334,7 @@ END_TEST
 START_TEST(logical_flat_destinations_are_masks)
 {
     enable_all();
-    for (unsigned i = 0; i < CPU_COUNT; i++)
+    for (unsigned i = 0; i < BENCH_CPUS; i++)
         put_of(i, LDR, 1u << (24 + i));
     put(ICR2, 0x06000000);
     put(ICR, 0x861);
@@ -346,7 +346,7 @@ START_TEST(logical_cluster_destinations_are_cluster_and_mask)
 {
     struct apic_message message = {.logical = true, .assert = true};
 
-    for (unsigned i = 0; i < CPU_COUNT; i++)
+    for (unsigned i = 0; i < BENCH_CPUS; i++)
         put_of(i, DFR, 0x0fffffff);
     put_of(0, LDR, 0x11000000);
     put_of(1, LDR, 0x12000000);

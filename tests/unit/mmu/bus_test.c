@@ -2,6 +2,7 @@
 
 #include "base/log.h"
 #include "mmu/memory.h"
+#include "mmu/mmu.h"
 #include "tests/unit/run_suite.h"
 
 #include <check.h>
@@ -285,22 +286,26 @@ START_TEST(ports_overlap_and_range_are_checked)
 }
 END_TEST
 
-static void count_bytes(void *opaque, mpa_t address, unsigned length)
+static unsigned announced;
+
+static void count_bytes(struct mmu_context *m, mpa_t address, unsigned length)
 {
-    (void)address;
-    *(unsigned *)opaque += length;
+    (void)m, (void)address;
+    announced += length;
 }
 
 START_TEST(dma_into_code_is_announced_frame_by_frame)
 {
     static const uint8_t zeroes[8192];
-    unsigned announced = 0;
+    struct mmu_context m;
 
-    f.memory->code_write = count_bytes;
-    f.memory->code_write_opaque = &announced;
-    atomic_store(&machine_memory_frame(f.memory, mpa(0x2000))->watch, FRAME_WATCH_CODE);
+    announced = 0;
+    mmu_init(&m, f.bus, f.memory, NULL, 0);
+    f.memory->code_changed = count_bytes;
+    mmu_frame_watch(&m, mpa(0x2000), FRAME_WATCH_CODE);
     bus_write(f.bus, gpa(0x1800), zeroes, 8192);
     ck_assert_uint_eq(announced, 4096);
+    mmu_destroy(&m);
 }
 END_TEST
 

@@ -205,40 +205,13 @@ START_TEST(another_layout_or_a_bad_page_number_does_not_load)
 }
 END_TEST
 
-static void count_call(void *opaque, mpa_t address, unsigned length)
-{
-    uint64_t *seen = opaque;
-
-    seen[0]++;
-    seen[1] = address.v;
-    seen[2] = length;
-}
-
-START_TEST(a_write_to_a_code_frame_is_announced)
-{
-    struct machine_memory *m = create();
-    uint64_t seen[3] = {0};
-
-    m->code_write = count_call;
-    m->code_write_opaque = seen;
-    machine_memory_prepare_write(m, mpa(0x1010), 4);
-    ck_assert_uint_eq(seen[0], 0);
-    atomic_store(&machine_memory_frame(m, mpa(0x1000))->watch, FRAME_WATCH_CODE);
-    machine_memory_prepare_write(m, mpa(0x1010), 4);
-    ck_assert_uint_eq(seen[0], 1);
-    ck_assert_uint_eq(seen[1], 0x1010);
-    ck_assert_uint_eq(seen[2], 4);
-    machine_memory_destroy(m);
-}
-END_TEST
-
 START_TEST(the_first_write_clears_the_dirty_watch_and_no_other)
 {
     struct machine_memory *m = create();
     struct frame *f = machine_memory_frame(m, mpa(0x1000));
 
     atomic_store(&f->watch, FRAME_WATCH_CODE | FRAME_WATCH_DIRTY);
-    machine_memory_prepare_write(m, mpa(0x1010), 4);
+    machine_memory_prepare_write(m, mpa(0x1010));
     ck_assert_uint_eq(atomic_load(&f->watch), FRAME_WATCH_CODE);
     machine_memory_destroy(m);
 }
@@ -258,7 +231,6 @@ int main(void)
     tcase_add_test(tc, the_hash_is_the_same_on_every_host);
     tcase_add_test(tc, a_saved_memory_loads_ram_and_rom);
     tcase_add_test(tc, another_layout_or_a_bad_page_number_does_not_load);
-    tcase_add_test(tc, a_write_to_a_code_frame_is_announced);
     tcase_add_test(tc, the_first_write_clears_the_dirty_watch_and_no_other);
     return run_suite("memory", tc);
 }

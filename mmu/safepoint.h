@@ -1,0 +1,69 @@
+/*
+ * What vCPUs on different threads want of each other. Nobody but a vCPU's own thread touches its
+ * TLB, shadow pages and decoded code while it runs; others leave a request in its mailbox, and it
+ * answers at its next safepoint, between two blocks. While it is parked (outside of vcpu_run, or
+ * waiting for the device lock or for another vCPU) whoever asks does the work himself.
+ *
+ *   asked for        answered by
+ *   write tags       holder: drops them, then clears its bit in frame.holders. Nobody waits: what
+ *                    depends on the watch is not kept while another vCPU's bit is left
+ *   decoded code     consumer in frame.code: drops blocks of the bytes. Nobody waits
+ *   hold             everybody parks and stays there until it is over: locked accesses that no
+ *                    host can do in one (mmu_compare_exchange), changes of a p2m, policy `paranoid`
+ *
+ * Locks: the mailbox's is a leaf but for the frames' (machine_memory_lock_traces). The device lock
+ * may be held when a request is made or a hold begins; a vCPU that waits for it is parked.
+ *
+ * Where all vCPUs take turns on one thread, those without the turn are parked: then everything is
+ * done at once.
+ */
+#ifndef MMU_SAFEPOINT_H
+#define MMU_SAFEPOINT_H
+
+#include "mmu/mmu.h"
+
+struct mmu_safepoint;
+
+/* A new context is parked. */
+struct mmu_safepoint *mmu_safepoint_create(void);
+void mmu_safepoint_destroy(struct mmu_safepoint *s);
+
+/* --- The vCPU's own thread --- */
+
+/* Begins to run; waits while somebody holds it. */
+void mmu_unpark(struct mmu_context *m);
+
+/* The same without waiting: false, and still parked, if it is held. */
+bool mmu_try_unpark(struct mmu_context *m);
+
+/* Parked: waits until nobody holds it. */
+void mmu_wait_free(struct mmu_context *m);
+
+/* Answers what was asked for, and runs no more: everything of the context may change until it is
+ * unparked, but registers. */
+void mmu_park(struct mmu_context *m);
+
+/* Answers; mmu_context.interrupt has been called for it. */
+void mmu_answer(struct mmu_context *m);
+
+/* Is it parked? */
+bool mmu_is_parked(const struct mmu_context *m);
+
+/* --- Any thread; `m` is the vCPU that is asked --- */
+
+/* It is to give up its write tags for the frame. May be lost if too much is asked for: ask again
+ * as long as its bit in frame.holders is set. */
+void mmu_ask_revoke(struct mmu_context *m, mpa_t frame);
+
+/* Bytes that it may have decoded have changed. */
+void mmu_ask_code(struct mmu_context *m, mpa_t address, unsigned length);
+
+/* --- Holds --- */
+
+/* Returns when all vCPUs of the memory but `self` (NULL: all) are parked, and keeps them so. On the
+ * thread of `self`, which counts as parked while it waits. Not nested. Does nothing if `self` is
+ * parked already: whoever acts for it has seen to the others. */
+void mmu_hold(struct machine_memory *memory, struct mmu_context *self);
+void mmu_release(struct machine_memory *memory, struct mmu_context *self);
+
+#endif

@@ -1,0 +1,99 @@
+/* Watches of frames: who must hear of stores, and how those who can store unheard are told. */
+#include "mmu/safepoint.h"
+#include "mmu/tlb.h"
+
+#include <sched.h>
+
+/* The vCPU's own write tags. */
+static void give_up_own(struct mmu_context *m, mpa_t frame)
+{
+    struct frame *f = machine_memory_frame(m->memory, frame);
+
+    if (!(atomic_load(&f->holders) & BIT64(m->vcpu)))
+        return;
+    tlb_revoke_write(m, frame);
+    atomic_fetch_and(&f->holders, ~BIT64(m->vcpu));
+}
+
+bool mmu_frame_settled(struct mmu_context *m, mpa_t frame)
+{
+    struct frame *f = machine_memory_frame(m->memory, frame);
+    uint64_t holders = atomic_load(&f->holders) & ~BIT64(m->vcpu);
+
+    if (likely(holders == 0))
+        return true;
+    for (; holders != 0; holders &= holders - 1) {
+        unsigned vcpu = (unsigned)__builtin_ctzll(holders);
+
+        if (m->memory->contexts[vcpu] != NULL)
+            mmu_ask_revoke(m->memory->contexts[vcpu], frame);
+        else
+            atomic_fetch_and(&f->holders, ~BIT64(vcpu)); /* it is gone */
+    }
+    return (atomic_load(&f->holders) & ~BIT64(m->vcpu)) == 0;
+}
+
+/* Sets the bits; who uses the code is entered with its watch. */
+static void set_watch(struct mmu_context *m, struct frame *f, uint32_t watch)
+{
+    if (!(watch & FRAME_WATCH_CODE)) {
+        atomic_fetch_or(&f->watch, watch);
+        return;
+    }
+    machine_memory_lock_traces(m->memory);
+    atomic_fetch_or(&f->code, BIT64(m->vcpu));
+    atomic_fetch_or(&f->watch, watch);
+    machine_memory_unlock_traces(m->memory);
+}
+
+bool mmu_frame_watch(struct mmu_context *m, mpa_t frame, uint32_t watch)
+{
+    bool settled;
+
+    frame.v &= PAGE_MASK;
+    set_watch(m, machine_memory_frame(m->memory, frame), watch);
+    give_up_own(m, frame);
+    settled = mmu_frame_settled(m, frame);
+    MMU_EMIT(m, WATCH_SET, .mpa = frame.v, .count = watch);
+    return settled;
+}
+
+void mmu_frame_unwatch(struct mmu_context *m, mpa_t frame, uint32_t watch)
+{
+    struct frame *f = machine_memory_frame(m->memory, frame);
+
+    frame.v &= PAGE_MASK;
+    machine_memory_lock_traces(m->memory);
+    if ((watch & FRAME_WATCH_CODE) &&
+        (atomic_fetch_and(&f->code, ~BIT64(m->vcpu)) & ~BIT64(m->vcpu)) != 0)
+        watch &= ~(uint32_t)FRAME_WATCH_CODE;
+    atomic_fetch_and(&f->watch, ~watch);
+    machine_memory_unlock_traces(m->memory);
+    if (watch != 0)
+        MMU_EMIT(m, WATCH_CLEAR, .mpa = frame.v, .count = watch);
+}
+
+void mmu_frame_wait(struct mmu_context *m, mpa_t frame)
+{
+    mmu_park(m);
+    while (!mmu_frame_settled(m, frame))
+        sched_yield();
+    mmu_unpark(m);
+}
+
+void machine_memory_code_written(struct machine_memory *m, unsigned producer, mpa_t a,
+                                 unsigned length)
+{
+    uint64_t users = atomic_load(&machine_memory_frame(m, a)->code);
+
+    for (; users != 0; users &= users - 1) {
+        unsigned vcpu = (unsigned)__builtin_ctzll(users);
+
+        if (m->contexts[vcpu] == NULL)
+            continue;
+        if (vcpu != producer)
+            mmu_ask_code(m->contexts[vcpu], a, length);
+        else if (m->code_changed != NULL)
+            m->code_changed(m->contexts[vcpu], a, length);
+    }
+}
