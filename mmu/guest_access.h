@@ -157,22 +157,35 @@ static inline bool guest_cas(void *p, unsigned size, uint64_t *expected, uint64_
     }
 }
 
-/* Copies bytes out of and into guest memory, word by word where both the address and the length
- * allow. The bytes of one aligned 8-byte word are never torn. */
+/* The largest piece of `length` bytes at p that one access does: 1, 2, 4 or 8. */
+FORCE_INLINE unsigned guest_copy_piece(const void *p, size_t length)
+{
+    unsigned size = 8;
+
+    if (likely(length >= 8 && ((uintptr_t)p & 7) == 0))
+        return 8;
+    while (size > length || ((uintptr_t)p & (size - 1)) != 0)
+        size /= 2;
+    return size;
+}
+
+/* Copies bytes out of and into guest memory, in pieces that are aligned to their size: an aligned
+ * field of 2, 4 or 8 bytes within is never torn. */
 static inline void guest_copy_out(void *buffer, const void *p, size_t length)
 {
     const uint8_t *from = p;
     uint8_t *to = buffer;
 
-    for (; length > 0 && ((uintptr_t)from & 7) != 0; length--)
-        *to++ = guest_load8(from++);
-    for (; length >= 8; length -= 8, from += 8, to += 8) {
-        uint64_t word = __atomic_load_n((const uint64_t *)(const void *)from, GUEST_LOAD_ORDER);
+    while (length > 0) {
+        unsigned size = guest_copy_piece(from, length);
+        uint8_t bytes[8];
 
-        memcpy(to, &word, 8);
+        guest_store64(bytes, size == 8 ? guest_load64(from) : guest_load(from, size));
+        memcpy(to, bytes, size);
+        from += size;
+        to += size;
+        length -= size;
     }
-    for (; length > 0; length--)
-        *to++ = guest_load8(from++);
 }
 
 static inline void guest_copy_in(void *p, const void *buffer, size_t length)
@@ -180,16 +193,16 @@ static inline void guest_copy_in(void *p, const void *buffer, size_t length)
     const uint8_t *from = buffer;
     uint8_t *to = p;
 
-    for (; length > 0 && ((uintptr_t)to & 7) != 0; length--)
-        guest_store8(to++, *from++);
-    for (; length >= 8; length -= 8, from += 8, to += 8) {
-        uint64_t word;
+    while (length > 0) {
+        unsigned size = guest_copy_piece(to, length);
+        uint8_t bytes[8] = {0};
 
-        memcpy(&word, from, 8);
-        __atomic_store_n((uint64_t *)(void *)to, word, GUEST_STORE_ORDER);
+        memcpy(bytes, from, size);
+        guest_store(to, guest_load64(bytes), size);
+        from += size;
+        to += size;
+        length -= size;
     }
-    for (; length > 0; length--)
-        guest_store8(to++, *from++);
 }
 
 #endif
