@@ -7,6 +7,7 @@
 #include "cpu/mem.h"
 #include "cpu/mode.h"
 #include "cpu/special.h"
+#include "mmu/guest_access.h"
 
 #include <stddef.h>
 #include <stdlib.h>
@@ -16,6 +17,7 @@
 #define FRAME_SIZE    (1u << 12)
 #define ARENA_SIZE    ((size_t)64 << 20)
 #define FRAME_MAX     (1u << 18) /* frames that blocks come from */
+#define CODE_AHEAD    48u        /* bytes of code copied beyond an instruction */
 #define GRANULE_SHIFT 7          /* 128-byte granules: 32 in a frame */
 
 /* A frame that blocks come from. */
@@ -338,11 +340,11 @@ static bool decode_straddling(struct vcpu *cpu, struct block *b, const struct so
     uint32_t attrs;
     mpa_t where;
 
-    memcpy(bytes, s->host + (offset - b->start), first);
+    guest_copy_out(bytes, s->host + (offset - b->start), first);
     fetch_page(cpu, (s->linear & PAGE_MASK) + PAGE_SIZE, &host, &where);
     if (!watch(cpu->blocks, where))
         return false;
-    memcpy(bytes + first, host, INSN_MAX_LENGTH - first);
+    guest_copy_out(bytes + first, host, INSN_MAX_LENGTH - first);
     result = decode_insn(cpu, b->mode, bytes, (unsigned)MIN((uint64_t)INSN_MAX_LENGTH, room),
                          offset, &b->insns[0], &attrs);
     if (result != DECODE_OK)
@@ -362,22 +364,44 @@ static uint64_t limit_room(const struct vcpu *cpu, uint64_t rip)
     return cpu->seg[SEG_CS].limit - rip + 1;
 }
 
+/* The bytes of a block as they are decoded: others may store to them at any time. */
+struct code_copy {
+    uint8_t bytes[BLOCK_MAX_INSNS * INSN_MAX_LENGTH];
+    unsigned count;
+};
+
+/* The bytes at `taken`, `left` or as many as an instruction can have. */
+static const uint8_t *code_at(struct code_copy *copy, const struct source *s, unsigned taken,
+                              unsigned left)
+{
+    unsigned wanted = taken + MIN(left, INSN_MAX_LENGTH);
+
+    if (copy->count < wanted) {
+        wanted = MIN(MIN(taken + left, wanted + CODE_AHEAD), (unsigned)sizeof(copy->bytes));
+        guest_copy_out(copy->bytes + copy->count, s->host + copy->count, wanted - copy->count);
+        copy->count = wanted;
+    }
+    return copy->bytes + taken;
+}
+
 /* False: as for watch. */
 static bool decode_block(struct vcpu *cpu, struct block *b, const struct source *s)
 {
     unsigned max = b->mode & MODE_SINGLE ? 1 : BLOCK_MAX_INSNS;
     unsigned offset = b->start;
     uint64_t room = limit_room(cpu, cpu->rip);
+    struct code_copy copy;
     uint32_t attrs = 0;
 
+    copy.count = 0;
     while (b->count < max && offset < PAGE_SIZE) {
         unsigned taken = offset - b->start;
         unsigned available = (unsigned)MIN((uint64_t)(PAGE_SIZE - offset), room - taken);
         enum decode_result result = DECODE_MORE;
 
         if (room > taken)
-            result = decode_insn(cpu, b->mode, s->host + taken, available, offset,
-                                 &b->insns[b->count], &attrs);
+            result = decode_insn(cpu, b->mode, code_at(&copy, s, taken, PAGE_SIZE - offset),
+                                 available, offset, &b->insns[b->count], &attrs);
         if (result != DECODE_OK) {
             if (b->count > 0)
                 break;

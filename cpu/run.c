@@ -44,7 +44,7 @@ _Noreturn void cpu_raise_code(struct vcpu *cpu, const struct insn *i, enum excep
     unwind(cpu, i);
     cpu->raised.vector = (uint8_t)vector;
     cpu->raised.error_code = error_code;
-    _longjmp(cpu->landing, LANDING_RAISED);
+    longjmp(cpu->landing, LANDING_RAISED);
 }
 
 _Noreturn void cpu_raise(struct vcpu *cpu, const struct insn *i, enum exception_vector vector)
@@ -57,7 +57,7 @@ _Noreturn void cpu_restart(struct vcpu *cpu, const struct insn *i)
     CHECK(cpu->block == NULL || !(cpu->block->mode & MODE_SINGLE));
     unwind(cpu, i);
     cpu->restarts++;
-    _longjmp(cpu->landing, LANDING_RESTART);
+    longjmp(cpu->landing, LANDING_RESTART);
 }
 
 _Noreturn void cpu_wait(struct vcpu *cpu, const struct insn *i)
@@ -68,7 +68,7 @@ _Noreturn void cpu_wait(struct vcpu *cpu, const struct insn *i)
     cpu->attention &= ~(SHADOWS | VCPU_ATTENTION_SINGLE | VCPU_ATTENTION_ALONE);
     cpu->attention |= VCPU_ATTENTION_HALTED;
     cpu->monitor_waits = false;
-    _longjmp(cpu->landing, LANDING_WAIT);
+    longjmp(cpu->landing, LANDING_WAIT);
 }
 
 _Noreturn void cpu_shutdown(struct vcpu *cpu, const struct insn *i, const char *why)
@@ -77,7 +77,7 @@ _Noreturn void cpu_shutdown(struct vcpu *cpu, const struct insn *i, const char *
     cpu->budget--; /* the instruction counts, as one that faults does */
     cpu->mmu.exact_point = false;
     cpu->shutdown = why;
-    _longjmp(cpu->landing, LANDING_SHUTDOWN);
+    longjmp(cpu->landing, LANDING_SHUTDOWN);
 }
 
 void cpu_sync_time(struct vcpu *cpu, const struct insn *i)
@@ -504,7 +504,7 @@ enum vcpu_exit vcpu_run(struct vcpu *cpu, uint64_t instructions)
     cpu->block = NULL;
     cpu->chain_slot = NULL;
     fpu_host_enter(cpu);
-    switch (_setjmp(cpu->landing)) {
+    switch (_setjmp(cpu->landing)) { /* keeps no signal mask */
     case LANDING_RAISED:
         exit = VCPU_EXIT_SHUTDOWN;
         if (!deliver_raised(cpu))

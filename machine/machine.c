@@ -108,6 +108,7 @@ static void create_processors(struct machine *m)
     for (unsigned n = 0; n < m->processor_count; n++)
         create_processor(m, n);
     m->cpu = m->processors[0].vcpu;
+    m->memory->parallel = m->processor_count > 1 && !m->config.deterministic;
     m->turn.state = m->config.seed;
     m->clock.deadline_moved = machine_deadline_moved;
     m->clock.deadline_opaque = m;

@@ -119,6 +119,8 @@ static void announce(struct mmu_context *m, const struct pieces *p, gva_t addres
             continue;
         if (atomic_load(&machine_memory_frame(m->memory, place->mpa)->watch) & FRAME_WATCH_CODE)
             MMU_EMIT(m, CODE_WRITE, .mpa = place->mpa.v, .gva = address.v, .count = p->length[i]);
+        if (m->memory->parallel)
+            mmu_store_begin(m, place->mpa, p->length[i]);
         machine_memory_prepare_write(m->memory, place->mpa);
     }
 }
@@ -126,9 +128,13 @@ static void announce(struct mmu_context *m, const struct pieces *p, gva_t addres
 /* The bytes have changed: consumers of tables hear of it. */
 static void settle(struct mmu_context *m, const struct pieces *p)
 {
-    for (unsigned i = 0; i < p->count; i++)
-        if (p->place[i].backing == TLB_BACKING_RAM)
-            machine_memory_finish_write(m->memory, m->vcpu, p->place[i].mpa, p->length[i]);
+    for (unsigned i = 0; i < p->count; i++) {
+        if (p->place[i].backing != TLB_BACKING_RAM)
+            continue;
+        machine_memory_finish_write(m->memory, m->vcpu, p->place[i].mpa, p->length[i]);
+        if (m->memory->parallel)
+            mmu_store_end(m, p->place[i].mpa);
+    }
 }
 
 static uint64_t read_pieces(struct mmu_context *m, const struct pieces *p, unsigned size)

@@ -116,6 +116,19 @@ static void post_drop(struct machine_memory *memory, unsigned producer, uint64_t
     machine_memory_unlock_traces(memory);
 }
 
+void machine_memory_announce_write(struct machine_memory *memory, unsigned producer, mpa_t a,
+                                   unsigned length)
+{
+    uint64_t consumers = atomic_load(&machine_memory_frame(memory, a)->consumers);
+
+    for (consumers &= ~BIT64(producer); consumers != 0; consumers &= consumers - 1) {
+        struct mmu_context *consumer = consumer_at(memory, (unsigned)__builtin_ctzll(consumers));
+
+        for (uint64_t at = a.v & ~(uint64_t)7; consumer != NULL && at < a.v + length; at += 8)
+            post(memory, producer, consumer, &(struct patch){.address = at});
+    }
+}
+
 void machine_memory_traced_write(struct machine_memory *memory, unsigned producer, mpa_t a,
                                  unsigned length)
 {

@@ -43,7 +43,8 @@ struct frame {
     uint8_t kind;               /* enum frame_kind; fixed once the machine is built */
     _Atomic uint8_t writes;     /* PAGETABLE: stores since it was last walked, saturating */
     _Atomic uint16_t shape;     /* PAGETABLE: how entries are read, and who writes (mmu/shadow.h) */
-    _Atomic uint64_t holders;   /* bit n: vCPU n may hold a writable TLB entry for it */
+    _Atomic uint64_t holders;   /* bit n: vCPU n may hold a writable TLB entry for it, or is in the
+                                   middle of a store to it */
     _Atomic uint64_t consumers; /* bit n: vCPU n derived table entries from it */
     _Atomic uint64_t code;      /* bit n: vCPU n decoded instructions from it */
 };
@@ -75,6 +76,7 @@ struct machine_memory {
      * mmu_destroy removes them. NULL: no such vCPU. */
     struct mmu_context *contexts[MACHINE_VCPU_MAX];
     unsigned context_end; /* numbers of contexts are below */
+    bool parallel;        /* they run at the same time, on threads of their own */
 
     /* The patch channel matrix, by consumer: one channel for each producer (mmu/patch.h). NULL:
      * that vCPU keeps nothing that would need patches. */
@@ -143,6 +145,12 @@ static inline void machine_memory_unlock_traces(struct machine_memory *m)
 {
     pthread_mutex_unlock(&m->trace_lock);
 }
+
+/* Before a store of a vCPU to a frame with traced tables, where several run: posts addresses to all
+ * other consumers. Who sees the new bytes has the patch, or has taken it while the vCPU's bit in
+ * frame.holders said that they are about to change. */
+void machine_memory_announce_write(struct machine_memory *m, unsigned producer, mpa_t a,
+                                   unsigned length);
 
 /* To be called after bytes of one frame have changed, with who changed them (enum patch_producer,
  * or a vCPU's number): posts patches to everybody who derived something from a table there... */

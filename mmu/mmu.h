@@ -326,6 +326,14 @@ bool mmu_frame_watch(struct mmu_context *m, mpa_t frame, uint32_t watch);
 /* Has no other vCPU a write tag for a watched frame? Asks those that may. */
 bool mmu_frame_settled(struct mmu_context *m, mpa_t frame);
 
+/*
+ * Around a store the slow way where several vCPUs run (machine_memory.parallel). Its bit in
+ * frame.holders stands until its patches are posted: nobody keeps what he reads of the frame
+ * meanwhile, so that no guest can see the store and miss the patch.
+ */
+void mmu_store_begin(struct mmu_context *m, mpa_t address, unsigned length);
+void mmu_store_end(struct mmu_context *m, mpa_t address);
+
 /* Clears them; CODE goes when no vCPU's bit is left. */
 void mmu_frame_unwatch(struct mmu_context *m, mpa_t frame, uint32_t watch);
 

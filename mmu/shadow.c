@@ -422,6 +422,18 @@ uint64_t shadow_raw(const struct mmu_context *m, const struct shadow_page *p, un
     return p->entry_shift == 2 ? guest_load32(host) : guest_load64(host);
 }
 
+/* May another vCPU be storing to the page's frame, unheard so far? */
+static bool others_store(const struct mmu_context *m, const struct shadow_page *p)
+{
+    return atomic_load(&machine_memory_frame(m->memory, mpa(p->frame))->holders) & ~BIT64(m->vcpu);
+}
+
+/* What may be kept of an entry that has just been read. */
+static uint64_t word_now(const struct mmu_context *m, const struct shadow_page *p, uint64_t raw)
+{
+    return others_store(m, p) ? SHADOW_UNKNOWN : shadow_normal(p->role, p->level, raw);
+}
+
 /* --- Look-up --- */
 
 /* Where the number of the page of the first level is kept. */
@@ -533,7 +545,7 @@ static void adopt(struct mmu_context *m, struct shadow_page *p)
 {
     for (unsigned i = p->known_from; i < p->known_to; i++)
         if (shadow_state(p->words[i]) != SHADOW_UNKNOWN)
-            set_word(m, p, i, shadow_normal(p->role, p->level, shadow_raw(m, p, i)));
+            set_word(m, p, i, word_now(m, p, shadow_raw(m, p, i)));
 }
 
 static bool learn(struct mmu_context *m, const struct mmu_walk *w)
@@ -563,11 +575,12 @@ static bool learn(struct mmu_context *m, const struct mmu_walk *w)
             complete = trace(m, p);
             if (complete && others)
                 adopt(m, p);
-            complete = complete && only_marked(l->entry, shadow_raw(m, p, index));
         } else {
             atomic_store_explicit(&machine_memory_frame(m->memory, mpa(p->frame))->writes, 0,
                                   memory_order_relaxed);
         }
+        complete =
+            complete && only_marked(l->entry, shadow_raw(m, p, index)) && !others_store(m, p);
         if (complete)
             set_word(m, p, index, shadow_normal(p->role, p->level, l->entry));
     }
@@ -630,13 +643,13 @@ static uint64_t new_word(struct mmu_context *m, const struct shadow_page *p, uns
         m->stats.patches_invalidated++;
         return SHADOW_UNKNOWN;
     }
-    if (patch->derived != 0 && still_holds(m, p, patch, raw) &&
+    if (patch->derived != 0 && still_holds(m, p, patch, raw) && !others_store(m, p) &&
         (child_of(patch->derived) & SHADOW_SHAPE_MASK) == shadow_shape(p->role, p->level)) {
         m->stats.patches_applied++;
         return patch->derived & (BIT64(SHADOW_CHILD_SHIFT) - 1);
     }
     m->stats.patches_rederived++;
-    return shadow_normal(p->role, p->level, raw);
+    return word_now(m, p, raw);
 }
 
 static void apply_to_page(struct mmu_context *m, struct shadow_page *p, const struct patch *patch)

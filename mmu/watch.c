@@ -15,6 +15,22 @@ static void give_up_own(struct mmu_context *m, mpa_t frame)
     atomic_fetch_and(&f->holders, ~BIT64(m->vcpu));
 }
 
+void mmu_store_begin(struct mmu_context *m, mpa_t address, unsigned length)
+{
+    struct frame *f = machine_memory_frame(m->memory, address);
+
+    if (!(atomic_load(&f->holders) & BIT64(m->vcpu)))
+        atomic_fetch_or(&f->holders, BIT64(m->vcpu));
+    if (atomic_load(&f->watch) & FRAME_WATCH_PAGETABLE)
+        machine_memory_announce_write(m->memory, m->vcpu, address, length);
+}
+
+void mmu_store_end(struct mmu_context *m, mpa_t address)
+{
+    if (atomic_load(&machine_memory_frame(m->memory, address)->watch) != 0)
+        give_up_own(m, mpa(address.v & PAGE_MASK));
+}
+
 bool mmu_frame_settled(struct mmu_context *m, mpa_t frame)
 {
     struct frame *f = machine_memory_frame(m->memory, frame);
