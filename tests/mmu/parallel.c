@@ -99,7 +99,9 @@ static void *run_device(void *opaque)
     struct actor *a = opaque;
 
     while (!atomic_load(&a->world->over)) {
+        pthread_mutex_lock(&a->world->devices);
         parallel_device_act(a);
+        pthread_mutex_unlock(&a->world->devices);
         sched_yield();
     }
     finish_jobs(a);

@@ -19,6 +19,7 @@
 #include "base/log.h"
 #include "mmu/mmu.h"
 
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -123,6 +124,7 @@ struct world {
     struct leaf leaf[PAGES];
     struct region region[REGIONS];
     struct actor actor[VCPUS_MAX + 1];
+    pthread_mutex_t devices; /* the device lock */
     _Atomic bool over;
 };
 

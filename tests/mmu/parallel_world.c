@@ -198,6 +198,30 @@ static void interrupt(struct mmu_context *m)
     atomic_store(&container_of(m, struct actor, m)->asked, true);
 }
 
+static void lock_devices(struct mmu_context *m)
+{
+    struct world *w = container_of(m, struct actor, m)->world;
+
+    if (mmu_is_parked(m)) {
+        pthread_mutex_lock(&w->devices);
+        return;
+    }
+    if (pthread_mutex_trylock(&w->devices) == 0)
+        return;
+    mmu_park(m);
+    pthread_mutex_lock(&w->devices);
+    while (!mmu_try_unpark(m)) { /* who holds it may want the lock */
+        pthread_mutex_unlock(&w->devices);
+        mmu_wait_free(m);
+        pthread_mutex_lock(&w->devices);
+    }
+}
+
+static void unlock_devices(struct mmu_context *m)
+{
+    pthread_mutex_unlock(&container_of(m, struct actor, m)->world->devices);
+}
+
 static void make_vcpu(struct world *w, struct actor *a)
 {
     uint64_t cr4 = CR4_PGE | (w->plan->mode != PARALLEL_32BIT ? CR4_PAE : 0), efer = 0;
@@ -207,6 +231,8 @@ static void make_vcpu(struct world *w, struct actor *a)
     mmu_init(&a->m, w->bus, w->memory, &w->log, a->number);
     mmu_configure(&a->m, &w->plan->options);
     a->m.interrupt = interrupt;
+    a->m.lock = lock_devices;
+    a->m.unlock = unlock_devices;
     a->pge = true;
     if (w->plan->mode == PARALLEL_PAE && !mmu_load_pdptes(&a->m, w->root[0]))
         parallel_fail(a, "PDPTE registers");
@@ -239,7 +265,9 @@ struct world *parallel_create(const struct parallel_plan *plan, uint64_t seed, u
     w->base = plan->mode == PARALLEL_4LEVEL ? BIT64(39) : BIT64(30);
     w->span = plan->mode == PARALLEL_32BIT ? BIT64(22) : BIT64(21);
     log_init(&w->log);
+    pthread_mutex_init(&w->devices, NULL);
     w->memory = make_memory();
+    w->memory->parallel = true;
     w->bus = bus_create(w->memory, &w->log);
     if (plan->moves)
         bus_set_p2m(w->bus, p2m_create_identity(w->memory));
@@ -262,5 +290,6 @@ void parallel_destroy(struct world *w)
         mmu_destroy(&w->actor[n].m);
     bus_destroy(w->bus);
     machine_memory_destroy(w->memory);
+    pthread_mutex_destroy(&w->devices);
     free(w);
 }
