@@ -118,6 +118,13 @@ if(unit_libraries)
                         COMMAND unit_${layer}_${subject})
             if(subject STREQUAL "parallel")
                 target_link_libraries(unit_mmu_parallel PRIVATE mmu_parallel)
+                if(GNOMON_CROSS)
+                    set_property(TEST unit/mmu/parallel APPEND PROPERTY
+                                 ENVIRONMENT GNOMON_STEPS=3000)
+                elseif(NOT GNOMON_SANITIZE STREQUAL "")
+                    set_property(TEST unit/mmu/parallel APPEND PROPERTY
+                                 ENVIRONMENT GNOMON_STEPS=10000)
+                endif()
             endif()
             if(TARGET portable_guests AND subject IN_LIST unit_with_guests)
                 target_link_libraries(unit_${layer}_${subject} PRIVATE portable_guests)

@@ -9,9 +9,11 @@
 #include <inttypes.h>
 #include <pthread.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 /* --- The monitor --- */
 
@@ -91,6 +93,7 @@ static void *run_vcpu(void *opaque)
         parallel_act(a);
     finish_jobs(a);
     mmu_park(&a->m);
+    atomic_fetch_sub(&a->world->running, 1);
     return NULL;
 }
 
@@ -108,21 +111,45 @@ static void *run_device(void *opaque)
     return NULL;
 }
 
+/* Where a thread happens to be, the others overtake it. */
+static void pause_here(int signal_number)
+{
+    static const struct timespec moment = {.tv_nsec = 1000};
+
+    (void)signal_number;
+    nanosleep(&moment, NULL);
+}
+
+/* Stops one thread after the other between any two instructions: the windows between threads are a
+ * few instructions wide. */
+static void disturb(struct world *w, const pthread_t *thread, unsigned count)
+{
+    struct actor dice = {.world = w, .number = 98, .random = w->seed + 98};
+
+    while (atomic_load(&w->running) > 0) {
+        pthread_kill(thread[parallel_draw(&dice, count)], SIGUSR1);
+        pause_here(0);
+    }
+}
+
 static void run_threads(struct world *w)
 {
-    pthread_t vcpu[VCPUS_MAX], device, monitor;
+    struct sigaction stop = {.sa_handler = pause_here, .sa_flags = SA_RESTART}, old;
+    unsigned vcpus = w->plan->vcpus, count = 0;
+    pthread_t thread[VCPUS_MAX + 2];
 
-    for (unsigned n = 0; n < w->plan->vcpus; n++)
-        pthread_create(&vcpu[n], NULL, run_vcpu, &w->actor[n]);
-    pthread_create(&device, NULL, run_device, &w->actor[w->plan->vcpus]);
+    sigaction(SIGUSR1, &stop, &old);
+    atomic_store(&w->running, vcpus);
+    for (; count < vcpus; count++)
+        pthread_create(&thread[count], NULL, run_vcpu, &w->actor[count]);
+    pthread_create(&thread[count++], NULL, run_device, &w->actor[vcpus]);
     if (w->plan->moves)
-        pthread_create(&monitor, NULL, run_monitor, w);
-    for (unsigned n = 0; n < w->plan->vcpus; n++)
-        pthread_join(vcpu[n], NULL);
+        pthread_create(&thread[count++], NULL, run_monitor, w);
+    disturb(w, thread, count);
     atomic_store(&w->over, true);
-    pthread_join(device, NULL);
-    if (w->plan->moves)
-        pthread_join(monitor, NULL);
+    for (unsigned n = 0; n < count; n++)
+        pthread_join(thread[n], NULL);
+    sigaction(SIGUSR1, &old, NULL);
 }
 
 static void run_turns(struct world *w)
@@ -149,9 +176,10 @@ static void run_turns(struct world *w)
 /* --- Runs --- */
 
 static const char *const deed_text[DEEDS] = {
-    "load",   "store",  "fetch",    "fast",  "crossing",   "probe",      "fault", "denied",
-    "old",    "unsure", "unmarked", "event", "fast-write", "slow-write", "leaf",  "link",
-    "unlink", "flood",  "clear",    "count", "count-held", "answer",     "park",  "move",
+    "load",       "store",  "fetch", "fast",   "crossing", "exchange", "probe",
+    "fault",      "denied", "old",   "unsure", "unmarked", "event",    "fast-write",
+    "slow-write", "leaf",   "link",  "unlink", "flood",    "clear",    "count",
+    "count-held", "answer", "park",  "move",
 };
 
 static void report(const struct world *w)

@@ -85,7 +85,7 @@ struct job {
 };
 
 enum deed {
-    DEED_LOAD, DEED_STORE, DEED_FETCH, DEED_FAST, DEED_CROSSING, DEED_PROBE, DEED_FAULT,
+    DEED_LOAD, DEED_STORE, DEED_FETCH, DEED_FAST, DEED_CROSSING, DEED_EXCHANGE, DEED_PROBE, DEED_FAULT,
     DEED_DENIED, DEED_OLD, DEED_UNSURE, DEED_MARKS, DEED_EVENT, DEED_WRITE_FAST, DEED_WRITE_SLOW,
     DEED_LEAF, DEED_LINK, DEED_UNLINK, DEED_FLOOD, DEED_CLEAR, DEED_COUNT_ONE, DEED_COUNT_HELD,
     DEED_ANSWER, DEED_PARK, DEED_MOVE, DEEDS
@@ -125,6 +125,7 @@ struct world {
     struct region region[REGIONS];
     struct actor actor[VCPUS_MAX + 1];
     pthread_mutex_t devices; /* the device lock */
+    _Atomic unsigned running; /* vCPUs that are not through */
     _Atomic bool over;
 };
 

@@ -103,10 +103,27 @@ static void load_crossing(struct actor *a, unsigned page, bool user)
         parallel_check_hit(a, page, MMU_READ, user, (uint32_t)value);
         parallel_check_hit(a, page + 1, MMU_READ, user, (uint32_t)(value >> 32));
     } else if ((fault.address.v & PAGE_MASK) == (linear & PAGE_MASK)) {
-        fault.address.v &= PAGE_MASK;
         check_status(a, page, status, MMU_READ, user, &fault);
     } else {
         check_status(a, page + 1, status, MMU_READ, user, &fault);
+    }
+}
+
+/* A locked access across pages, which is done while the others are held; it changes nothing. */
+static void exchange_crossing(struct actor *a, unsigned page)
+{
+    uint64_t linear = parallel_linear(a->world, page) + PAGE_SIZE - 4, found = 1;
+    struct mmu_fault fault;
+    enum mmu_status status = mmu_compare_exchange(&a->m, gva(linear), 8, &found, 1, &fault);
+
+    a->deeds[DEED_EXCHANGE]++;
+    if (status == MMU_OK) {
+        parallel_check_hit(a, page, MMU_WRITE, false, (uint32_t)found);
+        parallel_check_hit(a, page + 1, MMU_WRITE, false, (uint32_t)(found >> 32));
+    } else if ((fault.address.v & PAGE_MASK) == (linear & PAGE_MASK)) {
+        check_status(a, page, status, MMU_WRITE, false, &fault);
+    } else {
+        check_status(a, page + 1, status, MMU_WRITE, false, &fault);
     }
 }
 
@@ -115,12 +132,15 @@ static void access_page(struct actor *a, unsigned page)
     bool user = parallel_draw(a, 2) == 0;
     uint64_t what = parallel_draw(a, 16);
     bool crossing = what == 0 && (page + 1) % REGION_PAGES != 0;
+    bool held = crossing && !user && !a->world->plan->one_thread && parallel_draw(a, 16) == 0;
 
     mmu_set_privilege(&a->m, user ? 3 : 0, false);
     parallel_look_at(a, page);
     if (crossing)
         parallel_look_at(a, page + 1);
-    if (crossing)
+    if (held)
+        exchange_crossing(a, page);
+    else if (crossing)
         load_crossing(a, page, user);
     else if (what < 7)
         load(a, page, user);
