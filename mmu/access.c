@@ -283,13 +283,9 @@ void mmu_write_physical(struct mmu_context *m, gpa_t address, const void *buffer
 
         n = page_part(address, size);
         if (mmu_locate(m, address, MMU_WRITE, &at) == FRAME_RAM) {
-            if (m->memory->parallel)
-                mmu_store_begin(m, at, n);
             machine_memory_prepare_write(m->memory, at);
             guest_copy_in(machine_memory_host(m->memory, at), in, n);
             machine_memory_finish_write(m->memory, m->vcpu, at, n);
-            if (m->memory->parallel)
-                mmu_store_end(m, at);
             continue;
         }
         mmu_lock_devices(m);
@@ -347,10 +343,8 @@ enum mmu_status mmu_compare_exchange(struct mmu_context *m, gva_t address, unsig
     enum mmu_status status;
     struct pieces p;
 
-    if (hold) {
-        mmu_lock_devices(m); /* in the order in which everybody takes them */
+    if (hold)
         mmu_hold(m->memory, m);
-    }
     status = begin(m, address, size, MMU_WRITE, m->view, &p, &locked, fault);
     if (status == MMU_OK) {
         *expected &= size_mask(size);
@@ -359,10 +353,8 @@ enum mmu_status mmu_compare_exchange(struct mmu_context *m, gva_t address, unsig
         settle(m, &p);
     }
     end(m, locked);
-    if (hold) {
+    if (hold)
         mmu_release(m->memory, m);
-        mmu_unlock_devices(m);
-    }
     return status;
 }
 

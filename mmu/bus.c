@@ -387,21 +387,6 @@ bool bus_read(struct bus *bus, gpa_t addr, void *buffer, size_t length)
     return answered;
 }
 
-static void begin_store(struct machine_memory *m, mpa_t at, unsigned length)
-{
-    struct frame *f = machine_memory_frame(m, at);
-
-    if (m->parallel &&
-        (atomic_fetch_or(&f->watch, FRAME_WATCH_STORING) & FRAME_WATCH_PAGETABLE))
-        machine_memory_announce_write(m, PATCH_EVENT_LOOP, at, length);
-}
-
-static void end_store(struct machine_memory *m, mpa_t at)
-{
-    if (m->parallel)
-        atomic_fetch_and(&machine_memory_frame(m, at)->watch, ~(uint32_t)FRAME_WATCH_STORING);
-}
-
 /* to_rom: ROM takes the bytes; else it ignores them. */
 static bool write_all(struct bus *bus, uint64_t a, const uint8_t *in, size_t length, bool to_rom)
 {
@@ -417,11 +402,9 @@ static bool write_all(struct bus *bus, uint64_t a, const uint8_t *in, size_t len
             n = page_room(a, left);
             if (kind == FRAME_ROM && !to_rom)
                 continue;
-            begin_store(bus->memory, at, (unsigned)n);
             machine_memory_prepare_write(bus->memory, at);
             guest_copy_in(machine_memory_host(bus->memory, at), in, n);
             machine_memory_finish_write(bus->memory, PATCH_EVENT_LOOP, at, (unsigned)n);
-            end_store(bus->memory, at);
             continue;
         }
         r = region_at(bus, a);

@@ -121,9 +121,7 @@ void machine_memory_announce_write(struct machine_memory *memory, unsigned produ
 {
     uint64_t consumers = atomic_load(&machine_memory_frame(memory, a)->consumers);
 
-    if (producer < MACHINE_VCPU_MAX)
-        consumers &= ~BIT64(producer);
-    for (; consumers != 0; consumers &= consumers - 1) {
+    for (consumers &= ~BIT64(producer); consumers != 0; consumers &= consumers - 1) {
         struct mmu_context *consumer = consumer_at(memory, (unsigned)__builtin_ctzll(consumers));
 
         for (uint64_t at = a.v & ~(uint64_t)7; consumer != NULL && at < a.v + length; at += 8)
@@ -231,13 +229,11 @@ void coherency_event(struct mmu_context *m, enum mmu_event_cause cause)
     if (m->tlb->transient_count > 0)
         tlb_drop_transient(m);
     if (unlikely(m->options.policy == MMU_POLICY_PARANOID) &&
-        m->stats.events % m->options.paranoid == 0 && !atomic_load(&m->memory->held)) {
-        mmu_lock_devices(m); /* nor is there DMA */
+        m->stats.events % m->options.paranoid == 0) {
         mmu_hold(m->memory, m);
         coherency_catch_up(m);
         paranoid_check(m);
         mmu_release(m->memory, m);
-        mmu_unlock_devices(m);
     }
 }
 

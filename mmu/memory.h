@@ -25,7 +25,6 @@ enum frame_watch {
     FRAME_WATCH_PRIVATE = 1 << 3,   /* belongs to a TEE partition */
     FRAME_WATCH_COW = 1 << 4,       /* shared copy-on-write */
     FRAME_WATCH_IN_FLIGHT = 1 << 5, /* on its way in a message */
-    FRAME_WATCH_STORING = 1 << 6,   /* a device is in the middle of a store to it */
 };
 
 enum frame_kind {
@@ -88,7 +87,6 @@ struct machine_memory {
     pthread_mutex_t trace_lock;
 
     pthread_mutex_t hold_lock; /* of whoever holds all vCPUs: mmu/safepoint.h */
-    _Atomic bool held;         /* somebody does, or is about to */
 
     /* Bytes [address, + length) of one frame have changed, and the vCPU may have decoded them.
      * length 0: any bytes. On its thread, or while it is parked. NULL: there is no decoder. */

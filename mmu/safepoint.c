@@ -239,7 +239,6 @@ void mmu_hold(struct machine_memory *memory, struct mmu_context *self)
         if (self != NULL)
             mmu_unpark(self); /* who held it before has let it go */
     }
-    atomic_store(&memory->held, true);
     for_each_other(memory, self, begin_hold);
     for_each_other(memory, self, wait_parked);
 }
@@ -248,7 +247,6 @@ void mmu_release(struct machine_memory *memory, struct mmu_context *self)
 {
     if (acts_for(self))
         return;
-    atomic_store(&memory->held, false);
     for_each_other(memory, self, end_hold);
     pthread_mutex_unlock(&memory->hold_lock);
 }

@@ -247,6 +247,8 @@ static bool set_trace(struct mmu_context *m, struct shadow_page *p)
     atomic_store_explicit(&f->writes, 0, memory_order_relaxed);
     atomic_fetch_or(&f->consumers, BIT64(m->vcpu));
     machine_memory_unlock_traces(m->memory);
+    if (atomic_load(&f->watch) & FRAME_WATCH_PAGETABLE)
+        return mmu_frame_settled(m, mpa(p->frame));
     return mmu_frame_watch(m, mpa(p->frame), FRAME_WATCH_PAGETABLE);
 }
 
@@ -423,10 +425,7 @@ uint64_t shadow_raw(const struct mmu_context *m, const struct shadow_page *p, un
 /* May another vCPU be storing to the page's frame, unheard so far? */
 static bool others_store(const struct mmu_context *m, const struct shadow_page *p)
 {
-    const struct frame *f = machine_memory_frame(m->memory, mpa(p->frame));
-
-    return (atomic_load(&f->holders) & ~BIT64(m->vcpu)) != 0 ||
-           (atomic_load(&f->watch) & FRAME_WATCH_STORING);
+    return atomic_load(&machine_memory_frame(m->memory, mpa(p->frame))->holders) & ~BIT64(m->vcpu);
 }
 
 /* What may be kept of an entry that has just been read. */
