@@ -168,20 +168,6 @@ void machine_crew_leave(struct machine *m)
     m->crew = (struct machine_crew){0};
 }
 
-struct machine_processor *machine_crew_take_exit(struct machine *m, enum vcpu_exit *exit)
-{
-    for (unsigned n = 0; n < m->processor_count; n++) {
-        struct machine_processor *p = &m->processors[n];
-
-        if (p->exit == VCPU_EXIT_BUDGET)
-            continue;
-        *exit = p->exit;
-        p->exit = VCPU_EXIT_BUDGET;
-        return p;
-    }
-    return NULL;
-}
-
 bool machine_runs_elsewhere(const struct machine_processor *p)
 {
     return p->runs && !pthread_equal(p->thread, pthread_self());

@@ -211,9 +211,6 @@ void machine_crew_rest(struct machine *m);
 /* Ends the threads, if there are any. */
 void machine_crew_leave(struct machine *m);
 
-/* The crew rests: one that has stopped by itself, and why; it is told of once. NULL: none has. */
-struct machine_processor *machine_crew_take_exit(struct machine *m, enum vcpu_exit *exit);
-
 /* Does the processor run at this moment, on another thread than the caller's? */
 bool machine_runs_elsewhere(const struct machine_processor *p);
 

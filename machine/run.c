@@ -550,6 +550,22 @@ static enum vcpu_exit run_processor(struct machine *m, uint64_t length)
     return exit;
 }
 
+/* What a processor has stopped for when it ran on a thread of its own, if anything. */
+static bool take_exit_of(struct machine *m, struct machine_processor *p)
+{
+    enum vcpu_exit exit = p->exit;
+
+    if (exit == VCPU_EXIT_BUDGET)
+        return false;
+    p->exit = VCPU_EXIT_BUDGET;
+    m->cpu = p->vcpu;
+    if (exit == VCPU_EXIT_SHUTDOWN)
+        triple_fault(m);
+    else
+        point_reached(m);
+    return true;
+}
+
 /* One slice and what follows from how it ended. The device lock is held outside the slice. */
 static void run_slice(struct machine *m)
 {
@@ -565,6 +581,8 @@ static void run_slice(struct machine *m)
         return;
     }
     take_turns(m);
+    if (take_exit_of(m, &m->processors[m->cpu->index]))
+        return;
     if (machine_debug_step_sleeps(m)) {
         stop_for_debugger(m, MACHINE_STOP_STEP, 0);
         return;
@@ -602,17 +620,10 @@ static bool crew_fits(const struct machine *m)
 /* What one of them has stopped for. */
 static bool take_exit(struct machine *m)
 {
-    enum vcpu_exit exit;
-    const struct machine_processor *p = machine_crew_take_exit(m, &exit);
-
-    if (p == NULL)
-        return false;
-    m->cpu = p->vcpu;
-    if (exit == VCPU_EXIT_SHUTDOWN)
-        triple_fault(m);
-    else
-        point_reached(m);
-    return true;
+    for (unsigned n = 0; n < m->processor_count; n++)
+        if (take_exit_of(m, &m->processors[n]))
+            return true;
+    return false;
 }
 
 /* While the crew is at work: timers, and waiting for what comes. */
@@ -638,7 +649,7 @@ static void attend_crew(struct machine *m)
 static void run_crew(struct machine *m)
 {
     stand_by(m);
-    if (until_reached(m) || event_hit(m) || take_exit(m))
+    if (m->requests != 0 || until_reached(m) || event_hit(m) || take_exit(m))
         return;
     if (m->debug.fallen != NULL) {
         triple_fault(m);
@@ -657,6 +668,8 @@ static void reset_locked(struct machine *m)
 
     m->requests &= ~MACHINE_REQUEST_RESET;
     m->debug.fallen = NULL;
+    for (unsigned n = 0; n < m->processor_count; n++)
+        m->processors[n].exit = VCPU_EXIT_BUDGET;
     if (m->config.no_reboot) {
         machine_end_locked(m, MACHINE_END_RESET, 0, "the guest asked for a reset (-no-reboot)");
         return;

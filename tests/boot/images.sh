@@ -5,6 +5,8 @@
 #   busybox_initramfs interactive|headless|smp  prints the path of an initramfs: a shell, or an init
 #                                         that prints BOOT_OK and powers off
 #   initramfs <name> <init file> [<file>=<path inside>...]  the same with an init of one's own
+#   stress_ng_files                       prints <file>=<path inside> of stress-ng and its libraries
+#   kernel_complaints <console>           prints what a kernel complains about; fails if it does not
 #   debian_installer                      prints the paths of the installer's kernel and initrd
 #
 # Packages are downloaded with apt-get and unpacked below cache/ (GNOMON_CACHE chooses another
@@ -184,4 +186,30 @@ busybox_initramfs() {
         return 1
     }
     initramfs "$1" "$init"
+}
+
+# Prints <file>=<path inside> for stress-ng and its libraries.
+stress_ng_files() {
+    local folder library libraries=()
+    for package in stress-ng libegl1 libgles2 libglvnd0 libgbm1 libdrm2 libwayland-server0 libexpat1 \
+        libffi8 libipsec-mb1 libjudydebian1 libapparmor1 libbsd0 libmd0 libcrypt1 \
+        libjpeg62-turbo libkmod2 libsctp1 libxxhash0 zlib1g libzstd1 liblzma5 libssl3; do
+        folder=$(images_locked images_package $package) || return 1
+        libraries+=("$folder/usr/lib/x86_64-linux-gnu" "$folder/lib/x86_64-linux-gnu")
+        [ "$package" != stress-ng ] || echo "$folder/usr/bin/stress-ng=bin/stress-ng"
+    done
+    folder=$(images_locked images_package stress-ng)/usr/bin
+    LD_LIBRARY_PATH=$(IFS=: && echo "${libraries[*]}") ldd "$folder/stress-ng" |
+        sed -nE 's/^\s*(\S+ => )?(\/\S+) \(.*/\2/p' |
+        while read -r library; do
+            case $library in
+            */ld-linux*) echo "$(realpath "$library")=lib64/${library##*/}" ;;
+            *) echo "$(realpath "$library")=lib/x86_64-linux-gnu/${library##*/}" ;;
+            esac
+        done
+}
+
+kernel_complaints() {
+    grep -E -e "WARNING|BUG:|Oops|Call Trace|general protection|segfault|traps:" \
+        -e "lockup|hung|blocked for more|stall|TSC warp|inconsistent" "$1"
 }

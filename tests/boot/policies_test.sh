@@ -1,7 +1,7 @@
 #!/bin/bash
-# policies_test.sh <policy> [<processors> [long]]: Linux under a policy of the MMU (-mmu): swap, and for each
+# policies_test.sh <policy> [<processors> [long|threads]]: Linux under a policy of the MMU (-mmu): swap, and for each
 # processor a program that changes page tables in all ways that a process can (memory.c). long: more of it,
-# and stress-ng (GNOMON_FULL=1 only).
+# and stress-ng; threads: each processor on a thread of its own, by the host's clock (both: GNOMON_FULL=1 only).
 set -uo pipefail
 cd "$(dirname "$0")/../.." || exit 1
 gnomon=${GNOMON_BINARY:-build/release/gnomon}
@@ -15,38 +15,18 @@ skip() {
     exit 77
 }
 
-# Prints <file>=<path inside> for stress-ng and its libraries.
-stress_files() {
-    local folder library libraries=()
-    for package in stress-ng libegl1 libgles2 libglvnd0 libgbm1 libdrm2 libwayland-server0 libexpat1 \
-        libffi8 libipsec-mb1 libjudydebian1 libapparmor1 libbsd0 libmd0 libcrypt1 \
-        libjpeg62-turbo libkmod2 libsctp1 libxxhash0 zlib1g libzstd1 liblzma5 libssl3; do
-        folder=$(images_locked images_package $package) || return 1
-        libraries+=("$folder/usr/lib/x86_64-linux-gnu" "$folder/lib/x86_64-linux-gnu")
-        [ "$package" != stress-ng ] || echo "$folder/usr/bin/stress-ng=bin/stress-ng"
-    done
-    folder=$(images_locked images_package stress-ng)/usr/bin
-    LD_LIBRARY_PATH=$(IFS=: && echo "${libraries[*]}") ldd "$folder/stress-ng" |
-        sed -nE 's/^\s*(\S+ => )?(\/\S+) \(.*/\2/p' |
-        while read -r library; do
-            case $library in
-            */ld-linux*) echo "$(realpath "$library")=lib64/${library##*/}" ;;
-            *) echo "$(realpath "$library")=lib/x86_64-linux-gnu/${library##*/}" ;;
-            esac
-        done
-}
-
 # A counter, of all processors.
 sum() {
     awk -F '  +' -v name="mmu: $1" '$1 == name { sum += $2; found = 1 } END { if (found) print sum }' \
         "$work/counters"
 }
 
-name=memory append="ROUNDS=1" limit=20e9
-if [ "${3:-}" = long ]; then
-    [ -n "${GNOMON_FULL:-}" ] || skip "only with GNOMON_FULL=1"
-    name=memory-long append="ROUNDS=10 STRESS=5" limit=400e9
-fi
+name=memory append="ROUNDS=1" time=(-icount auto --guest-timeout 20e9)
+[ -z "${3:-}" ] || [ -n "${GNOMON_FULL:-}" ] || skip "only with GNOMON_FULL=1"
+case ${3:-} in
+long) name=memory-long append="ROUNDS=10 STRESS=5" time=(-icount auto --guest-timeout 400e9) ;;
+threads) append="ROUNDS=2" time=(--timeout 20m) ;;
+esac
 kernel=$(kernel_image) && modules=$(kernel_modules) || skip "no kernel image"
 # shellcheck disable=SC2154  # of images.sh
 program=$images_cache/memory
@@ -57,15 +37,15 @@ fi
 files=("$program=bin/memory" "$modules/kernel/mm/zsmalloc.ko=lib/zsmalloc.ko"
     "$modules/kernel/drivers/block/zram/zram.ko=lib/zram.ko")
 if [ $name = memory-long ]; then
-    list=$(stress_files) || skip "no stress-ng"
+    list=$(stress_ng_files) || skip "no stress-ng"
     mapfile -t -O ${#files[@]} files <<<"$list"
 fi
 initrd=$(initramfs $name tests/boot/init-memory "${files[@]}") || skip "no initramfs"
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
-"$gnomon" -nographic -kernel "$kernel" -initrd "$initrd" -m 256 -no-reboot -icount auto \
-    --guest-timeout $limit -append "console=ttyS0 panic=-1 $append" -mmu "$policy" \
+"$gnomon" -nographic -kernel "$kernel" -initrd "$initrd" -m 256 -no-reboot "${time[@]}" \
+    -append "console=ttyS0 panic=-1 $append" -mmu "$policy" \
     -smp "$processors" -d stats,mmu-stats -D "$work/counters" >"$work/console" 2>"$work/messages" </dev/null
 status=$?
 tail -n 12 "$work/console"

@@ -11,6 +11,7 @@
  *                    upper one
  *   ROUNDS, EVENTS   sizes
  *   BOUND            so often is taken what is pending; what comes behind that empties the shadow
+ *   NO_POST_BEHIND   right, too
  *   SEED_...         errors, each of which must be found
  */
 #ifndef WRITERS
@@ -107,11 +108,13 @@ inline store(f)
         fi;
 #endif
         buffer[me]!f;
+#ifndef NO_POST_BEHIND
         FENCE;
         if
         :: watch[f] -> post(f)
         :: else
         fi;
+#endif
         if
         :: watched -> clear_holder(f); watched = 0
         :: else
@@ -157,13 +160,11 @@ inline take(f)
 {
     atomic { patch = patched[f]; patched[f] = 0 };
     if
-    :: patch && known[f] ->
-        shadow[f] = entry[f];
-#ifndef SEED_PATCH_OF_HELD
-        if
-        :: holders[f] -> d_step { known[f] = 0; shadow[f] = 0 }
-        :: else
-        fi
+#ifdef SEED_PATCH_OF_HELD
+    :: patch && known[f] -> shadow[f] = entry[f]
+#else
+    :: patch && known[f] && holders[f] -> d_step { known[f] = 0; shadow[f] = 0 }
+    :: patch && known[f] && !holders[f] -> shadow[f] = entry[f]
 #endif
     :: else
     fi;

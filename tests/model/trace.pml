@@ -17,8 +17,11 @@
  *   FLOOD            this many stores have no answer but patches
  *   DMA              a device stores, too; it has no holder bit
  *   PARK             vCPUs may be parked between two instructions; then the asker answers for them
+ *   SHARED           consumers have one word for the entry, as with tables=shared
  *   NO_FENCE         right, for locked operations follow each store of the slow way; for a device,
  *                    an error
+ *   NO_POST_BEHIND   right, for the patches before the store and the holder bit are enough: behind
+ *                    it a vCPU tells only itself; for a device, an error
  *   SEED_...         errors, each of which must be found
  *   REACH_...        an assertion that must fail: it shows that the case is in the model
  */
@@ -53,6 +56,11 @@
 #define OTHERS(bits)    ((bits) & ~ONE(me))
 #define LOCKED          empty(buffer[me]) ->
 #define FENCE           empty(buffer[me])
+#ifdef SHARED
+#define USABLE (traced && known)
+#else
+#define USABLE known
+#endif
 
 /* What a store buffer holds: the store to the entry; the device's word that it is over; bits that
  * errors set plainly. */
@@ -72,6 +80,11 @@ bit tag[VCPUS];
 bit request[VCPUS]; /* the vCPU's mailbox: it is to give its write tag up */
 bit parked[VCPUS];
 bit patched[VCPUS], dropped[VCPUS]; /* what waits in the channels */
+#ifdef SHARED
+byte shadow; /* of all vCPUs */
+bit known;
+bit words_lock_held;
+#endif
 byte finished, idle;                /* producers that store no more; consumers at their end */
 #ifdef FLOOD
 byte writes;
@@ -254,7 +267,9 @@ inline store_slow()
     fi;
 #endif
     buffer[me]!ENTRY;
-#ifndef SEED_NO_POST_BEHIND
+#ifdef NO_POST_BEHIND
+    post(mask & ONE(me));
+#else
     finish_write();
 #endif
     if
@@ -294,8 +309,13 @@ active proctype device()
     do
     :: n < STORES ->
         n++;
+#ifdef NO_POST_BEHIND
+        finish_write();
+        buffer[me]!ENTRY;
+#else
         buffer[me]!ENTRY;
         finish_write();
+#endif
         buffer[me]!OVER
     :: else -> break
     od;
@@ -377,6 +397,41 @@ inline enter()
     asks = 0
 }
 
+/* A shared word is set before anybody else takes a patch for it. */
+#if defined(SHARED) && !defined(SEED_WORDS_NO_LOCK)
+#define LOCK_WORDS   atomic { empty(buffer[me]) && !words_lock_held -> words_lock_held = 1 }
+#define UNLOCK_WORDS atomic { LOCKED words_lock_held = 0 }
+#else
+#define LOCK_WORDS   skip
+#define UNLOCK_WORDS skip
+#endif
+
+/* What is known of the entry is made as it is now. First the holders, then the entry: the last
+ * store by a write tag comes before the holder's answer. */
+inline derive_again()
+{
+    LOCK_WORDS;
+    if
+#ifdef SEED_LOOK_AFTER_READ
+    :: known ->
+        shadow = entry;
+        if
+        :: OTHERS(holders) -> atomic { known = 0; shadow = 0 }
+        :: else
+        fi
+#else
+#ifndef SEED_PATCH_OF_HELD
+    :: known && OTHERS(holders) -> atomic { known = 0; shadow = 0 }
+    :: known && !OTHERS(holders) -> shadow = entry
+#else
+    :: known -> shadow = entry
+#endif
+#endif
+    :: else
+    fi;
+    UNLOCK_WORDS
+}
+
 /* A walk reads the entry, and what it read is kept if nobody can store to it unheard. */
 inline walk()
 {
@@ -385,9 +440,14 @@ inline walk()
     :: patched[me] || dropped[me] -> skip
     :: else ->
         if
-        :: !traced -> enter()
+        :: !traced ->
+            enter();
+#if defined(SHARED) && !defined(SEED_NO_ADOPT)
+            derive_again()
+#endif
         :: else
         fi;
+        LOCK_WORDS;
         if
 #ifndef SEED_KEEP_HELD
         :: OTHERS(holders) -> skip
@@ -399,9 +459,10 @@ inline walk()
 #ifndef SEED_KEEP_FIRST_READ
             :: entry != read -> skip
 #endif
-            :: else -> d_step { shadow = read; known = 1 }
+            :: else -> atomic { shadow = read; known = 1 }
             fi
-        fi
+        fi;
+        UNLOCK_WORDS
     fi;
     read = 0
 }
@@ -415,7 +476,11 @@ inline untrace()
     :: else
     fi;
     unlock();
+#ifdef SHARED
+    traced = 0
+#else
     d_step { traced = 0; known = 0; shadow = 0 }
+#endif
 }
 
 /* Takes what is pending. */
@@ -437,13 +502,10 @@ inline consume()
 #else
             untrace()
 #endif
-        :: !drop && known ->
-            shadow = entry;
-#ifndef SEED_PATCH_OF_HELD
-            if
-            :: OTHERS(holders) -> d_step { known = 0; shadow = 0 }
-            :: else
-            fi
+#ifdef SEED_UNKNOWN_UNLOCKED
+        :: !drop && known -> derive_again()
+#else
+        :: !drop -> derive_again()
 #endif
         :: else
         fi;
@@ -461,7 +523,7 @@ inline event()
 #endif
     consume();
     d_step {
-        assert(!known || shadow >= before);
+        assert(!USABLE || shadow >= before);
         before = 0
     }
 }
@@ -470,8 +532,12 @@ inline event()
 
 active [VCPUS] proctype vcpu()
 {
-    byte n, c, targets, before, shadow, read, count;
-    bit watched, traced, known, asks, patch, drop;
+    byte n, c, targets, before, read, count;
+    bit watched, traced, asks, patch, drop;
+#ifndef SHARED
+    byte shadow;
+    bit known;
+#endif
 #ifdef SEED_BIT_BEFORE_TAG
     bit late;
 #endif
@@ -487,7 +553,7 @@ active [VCPUS] proctype vcpu()
     :: WRITES(me) && n < STORES -> park(); parked[me] = 0
 #endif
     :: CONSUMES(me) && count < EVENTS -> answer(); count++; event()
-    :: CONSUMES(me) && count < EVENTS && !known -> answer(); count++; consume(); walk()
+    :: CONSUMES(me) && count < EVENTS && !USABLE -> answer(); count++; consume(); walk()
     :: CONSUMES(me) && count < EVENTS && traced -> count++; untrace()
     :: n == STORES || !WRITES(me) -> break
     od;
@@ -499,7 +565,7 @@ active [VCPUS] proctype vcpu()
     :: CONSUMES(me) ->
         finished == PRODUCERS;
         event();
-        assert(!known || shadow == entry);
+        assert(!USABLE || shadow == entry);
         idle++
     :: else
     fi;
@@ -508,10 +574,10 @@ active [VCPUS] proctype vcpu()
         idle == CONSUMERS;
         consume();
         if
-        :: !known -> walk()
+        :: !USABLE -> walk()
         :: else
         fi;
-        assert(known && shadow == entry)
+        assert(USABLE && shadow == entry)
     :: else
     fi
 }
