@@ -11,7 +11,7 @@
  * So whatever an access finds has a version. Behind an invalidation it must be at least the newest
  * one that its owner had finished to store when the invalidation began, or that could be read from
  * the tables then; never one that nobody has begun to store. That is all that a processor promises
- * (SDM 3A 4.10.2 to 4.10.5); that a table's old entry is never used below a newer upper entry follows.
+ * (SDM 3A 4.10.2 to 4.10.5). That an old entry is never used below a newer upper entry follows.
  */
 #ifndef TESTS_MMU_PARALLEL_H
 #define TESTS_MMU_PARALLEL_H
@@ -61,7 +61,7 @@ enum leaf_kind { LEAF_WRITABLE, LEAF_READ_ONLY, LEAF_ABSENT };
 /* A leaf entry. A version in [published, started] is on its way. */
 struct leaf {
     _Atomic uint64_t started, published;
-    _Atomic uint64_t marks;           /* odd while the owner clears A or D */
+    _Atomic uint64_t marks; /* odd while the owner clears A or D */
     _Atomic uint8_t kind[VERSIONS];
 };
 
@@ -85,10 +85,32 @@ struct job {
 };
 
 enum deed {
-    DEED_LOAD, DEED_STORE, DEED_FETCH, DEED_FAST, DEED_CROSSING, DEED_EXCHANGE, DEED_PROBE, DEED_FAULT,
-    DEED_DENIED, DEED_OLD, DEED_UNSURE, DEED_MARKS, DEED_EVENT, DEED_WRITE_FAST, DEED_WRITE_SLOW,
-    DEED_LEAF, DEED_LINK, DEED_UNLINK, DEED_FLOOD, DEED_CLEAR, DEED_COUNT_ONE, DEED_COUNT_HELD,
-    DEED_ANSWER, DEED_PARK, DEED_MOVE, DEEDS
+    DEED_LOAD,
+    DEED_STORE,
+    DEED_FETCH,
+    DEED_FAST,     /* past the slow way, any of these */
+    DEED_CROSSING, /* a load */
+    DEED_EXCHANGE, /* a locked access that crosses pages */
+    DEED_PROBE,
+    DEED_FAULT,  /* absent */
+    DEED_DENIED, /* present */
+    DEED_OLD,    /* a version was used that was no longer the newest one */
+    DEED_UNSURE, /* the owner was too quick to tell */
+    DEED_MARKS,  /* A or D missed because the owner had just cleared it */
+    DEED_EVENT,
+    DEED_WRITE_FAST, /* of an entry */
+    DEED_WRITE_SLOW,
+    DEED_LEAF,
+    DEED_LINK,
+    DEED_UNLINK,
+    DEED_FLOOD,
+    DEED_CLEAR,
+    DEED_COUNT_ONE,
+    DEED_COUNT_HELD,
+    DEED_ANSWER,
+    DEED_PARK,
+    DEED_MOVE,
+    DEEDS
 };
 
 struct world;

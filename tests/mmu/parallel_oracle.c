@@ -168,8 +168,10 @@ static void check_version(struct actor *a, unsigned page, enum mmu_access access
     kind = (enum leaf_kind)atomic_load(&l->kind[number]);
     if (atomic_load(&l->started) - from < VERSIONS &&
         (kind == LEAF_ABSENT || (kind == LEAF_READ_ONLY && access == MMU_WRITE)))
-        parallel_fail(a, "page %u: version %" PRIu64 " is used, which does not allow that", page,
-                      version);
+        parallel_fail(a,
+                      "page %u: version %" PRIu64 " is used of [%" PRIu64 ", %" PRIu64
+                      "], but access %u to kind %u",
+                      page, version, from, until, access, kind);
     a->deeds[DEED_OLD] += version < atomic_load(&l->published);
     if (version == until)
         check_marks(a, page, access, until);
