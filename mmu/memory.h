@@ -157,7 +157,8 @@ static inline void machine_memory_unlock_traces(struct machine_memory *m)
 void machine_memory_announce_write(struct machine_memory *m, unsigned producer, mpa_t a,
                                    unsigned length);
 
-/* Around a store of a device, behind machine_memory_prepare_write and machine_memory_finish_write. */
+/* Around a store of a device: behind machine_memory_prepare_write, and behind
+ * machine_memory_finish_write. */
 void machine_memory_device_begin(struct machine_memory *m, mpa_t a, unsigned length);
 void machine_memory_device_end(struct machine_memory *m);
 
