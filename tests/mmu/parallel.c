@@ -65,10 +65,12 @@ static void *run_monitor(void *opaque)
         unsigned n = page * VERSIONS + (unsigned)(atomic_load(&w->leaf[page].started) % VERSIONS);
 
         dice.step++;
+        pthread_mutex_lock(&w->devices); /* as whoever changes what devices reach */
         if (w->shared_table != 0 && parallel_draw(&dice, 4) == 0)
             move(&mon, w->shared_table, &mon.shared_frame, true);
         else
             move(&mon, DATA_START + (uint64_t)n * PAGE_SIZE, &mon.frame[n], false);
+        pthread_mutex_unlock(&w->devices);
         for (uint64_t wait = parallel_draw(&dice, 64); wait > 0; wait--)
             sched_yield();
     }
