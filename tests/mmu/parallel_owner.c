@@ -61,6 +61,12 @@ static void store_by_device(struct actor *a, uint64_t physical, unsigned size, u
     bus_write(a->world->bus, gpa(physical), bytes, size);
 }
 
+/* Physical writes of less than 8 bytes may be seen in part. */
+static bool writes_whole_entries(const struct actor *a)
+{
+    return a->world->entry_size == 8;
+}
+
 static bool is_device(const struct actor *a)
 {
     return a->number == a->world->plan->vcpus;
@@ -75,7 +81,7 @@ static void write_entry(struct actor *a, uint64_t physical, uint64_t value)
         store_by_device(a, physical, size, value);
         return;
     }
-    switch (parallel_draw(a, 8)) {
+    switch (parallel_draw(a, writes_whole_entries(a) ? 8 : 7)) {
     case 0:
         store_slow(a, physical, size, value);
         break;
@@ -84,7 +90,7 @@ static void write_entry(struct actor *a, uint64_t physical, uint64_t value)
         while (!exchange(a, physical, size, &old, value))
             ;
         break;
-    case 2: {
+    case 7: {
         uint8_t bytes[8];
 
         guest_store64(bytes, value);
@@ -332,6 +338,10 @@ void parallel_own(struct actor *a)
     }
     r = draw_region(a);
     what = parallel_draw(a, 32);
+    if (is_device(a) && !writes_whole_entries(a)) {
+        write_run(a, r);
+        return;
+    }
     if (!r->linked || what == 0) {
         /* The other table, or, if none is linked, any. */
         if (r->linked || parallel_draw(a, 2) == 0)
