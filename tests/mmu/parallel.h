@@ -26,6 +26,7 @@
 
 #define VCPUS_MAX       4u
 #define ROOTS           4u
+#define SIDE_ROOT ROOTS /* in which each region has its first table for good */
 #define REGIONS         8u /* upper entries */
 #define REGION_PAGES    8u /* leaf entries in use of a table */
 #define PAGES           (REGIONS * REGION_PAGES)
@@ -141,7 +142,8 @@ struct world {
     struct bus *bus;
     unsigned entry_size, upper_count;
     uint64_t base, span; /* linear, of the regions */
-    uint64_t root[ROOTS];
+    uint64_t root[ROOTS + 1];
+    uint64_t side; /* the upper entries of SIDE_ROOT */
     uint64_t shared_table; /* PARALLEL_4LEVEL: between the roots and the regions */
     struct leaf leaf[PAGES];
     struct region region[REGIONS];

@@ -127,6 +127,18 @@ static void exchange_crossing(struct actor *a, unsigned page)
     }
 }
 
+/* In the root that has each region's first table for good: nobody says what that holds while it is
+ * not linked elsewhere, but that it leads to the page's frames. */
+static void load_aside(struct actor *a, unsigned page)
+{
+    uint64_t linear = parallel_linear(a->world, page), value;
+    struct mmu_fault fault;
+
+    if (mmu_load(&a->m, gva(linear), 4, &value, &fault) == MMU_OK &&
+        (value & ~(uint64_t)(VERSIONS - 1)) != (PAGE_MARK | page << 6))
+        parallel_fail(a, "page %u: a frame with %#" PRIx64, page, value);
+}
+
 static void access_page(struct actor *a, unsigned page)
 {
     bool user = parallel_draw(a, 2) == 0;
@@ -134,6 +146,11 @@ static void access_page(struct actor *a, unsigned page)
     bool crossing = what == 0 && (page + 1) % REGION_PAGES != 0;
     bool held = crossing && !user && !a->world->plan->one_thread && parallel_draw(a, 16) == 0;
 
+    if (a->root == SIDE_ROOT) {
+        if (!parallel_is_global(page)) /* would be used in the other roots, too */
+            load_aside(a, page);
+        return;
+    }
     mmu_set_privilege(&a->m, user ? 3 : 0, false);
     parallel_look_at(a, page);
     if (crossing)
@@ -153,16 +170,14 @@ static void access_page(struct actor *a, unsigned page)
 
 /* --- Invalidations --- */
 
-static void switch_root(struct actor *a)
+static void enter_root(struct actor *a, unsigned root)
 {
     const struct world *w = a->world;
-    unsigned root = (unsigned)parallel_draw(a, ROOTS);
 
     if (w->plan->mode == PARALLEL_PAE && !mmu_load_pdptes(&a->m, w->root[root]))
         parallel_fail(a, "PDPTE registers");
     a->root = root;
     mmu_set_cr3(&a->m, w->root[root], false);
-    parallel_entitle(a, SCOPE_NO_GLOBALS, 0);
 }
 
 static void switch_globals(struct actor *a)
@@ -182,7 +197,8 @@ static void invalidate(struct actor *a)
         mmu_invlpg(&a->m, gva(parallel_linear(a->world, page)));
         parallel_entitle(a, SCOPE_PAGE, page);
     } else if (what < 12) {
-        switch_root(a);
+        enter_root(a, (unsigned)parallel_draw(a, ROOTS + 1));
+        parallel_entitle(a, SCOPE_NO_GLOBALS, 0);
     } else if (what == 12 || (what == 13 && !a->pge)) {
         switch_globals(a);
     } else {
@@ -327,6 +343,8 @@ void parallel_check_all(struct actor *a)
     struct world *w = a->world;
 
     mmu_unpark(&a->m);
+    if (a->root == SIDE_ROOT)
+        enter_root(a, 0);
     parallel_look(a);
     mmu_invpcid(&a->m, 2, 0, gva(0));
     parallel_entitle(a, SCOPE_ALL, 0);

@@ -325,6 +325,16 @@ static struct region *draw_region(struct actor *a)
     return &a->world->region[a->number + (unsigned)parallel_draw(a, count) * owners];
 }
 
+/* Looks at an entry; so the window gets its write tags by loads, too. */
+static void read_window(struct actor *a, const struct region *r)
+{
+    uint64_t at = r->table[parallel_draw(a, 2)] & PAGE_MASK, value;
+    struct mmu_fault fault;
+
+    if (!is_device(a) && parallel_draw(a, 2) == 0 && tlb_find_read(&a->m, at, 4) == NULL)
+        require(a, mmu_load(&a->m, gva(at), 4, &value, &fault), at);
+}
+
 void parallel_own(struct actor *a)
 {
     struct region *r;
@@ -337,6 +347,7 @@ void parallel_own(struct actor *a)
         return;
     }
     r = draw_region(a);
+    read_window(a, r);
     what = parallel_draw(a, 32);
     if (is_device(a) && !writes_whole_entries(a)) {
         write_run(a, r);

@@ -111,6 +111,7 @@ static uint64_t make_window(struct world *w, uint64_t *next)
 static void make_roots_4level(struct world *w, uint64_t window, uint64_t *next)
 {
     uint64_t low = new_table(next), low_directory = new_table(next), directory;
+    uint64_t side_pointers;
 
     w->shared_table = new_table(next);
     directory = new_table(next);
@@ -124,6 +125,12 @@ static void make_roots_4level(struct world *w, uint64_t window, uint64_t *next)
             w->shared_table | PTE_P | (parallel_root_writable(r) ? PTE_RW : 0) |
                 (parallel_root_user(r) ? PTE_US : 0));
     }
+    w->root[SIDE_ROOT] = new_table(next);
+    w->side = new_table(next);
+    side_pointers = new_table(next);
+    put(w, w->root[SIDE_ROOT], 0, low | PTE_P | PTE_RW);
+    put(w, w->root[SIDE_ROOT], 1, side_pointers | PTE_P | PTE_RW | PTE_US);
+    put(w, side_pointers, 0, w->side | PTE_P | PTE_RW | PTE_US);
     for (unsigned n = 0; n < REGIONS; n++)
         w->region[n].upper[0] = directory + n * 8;
 }
@@ -133,24 +140,26 @@ static void make_roots_pae(struct world *w, uint64_t window, uint64_t *next)
     uint64_t pointers = new_table(next), low_directory = new_table(next);
 
     put(w, low_directory, 0, window | PTE_P | PTE_RW);
-    for (unsigned r = 0; r < ROOTS; r++) {
+    for (unsigned r = 0; r <= SIDE_ROOT; r++) {
         uint64_t directory = new_table(next);
 
         w->root[r] = pointers + r * 32;
         put(w, w->root[r], 0, low_directory | PTE_P);
         put(w, w->root[r], 1, directory | PTE_P);
-        for (unsigned n = 0; n < REGIONS; n++)
+        for (unsigned n = 0; n < REGIONS && r < ROOTS; n++)
             w->region[n].upper[r] = directory + n * 8;
+        w->side = directory;
     }
 }
 
 static void make_roots_32bit(struct world *w, uint64_t window, uint64_t *next)
 {
-    for (unsigned r = 0; r < ROOTS; r++) {
+    for (unsigned r = 0; r <= SIDE_ROOT; r++) {
         w->root[r] = new_table(next);
         put(w, w->root[r], 0, window | PTE_P | PTE_RW);
-        for (unsigned n = 0; n < REGIONS; n++)
+        for (unsigned n = 0; n < REGIONS && r < ROOTS; n++)
             w->region[n].upper[r] = w->root[r] + (256 + n) * 4;
+        w->side = w->root[r] + 256 * 4;
     }
 }
 
@@ -173,6 +182,7 @@ static void make_region(struct world *w, unsigned number, uint64_t *next)
     }
     for (unsigned c = 0; c < w->upper_count; c++)
         put(w, r->upper[c], 0, parallel_upper_entry(w, c, r->table[0]));
+    put(w, w->side, number, r->table[0] | PTE_P | PTE_RW | PTE_US);
 }
 
 _Static_assert(PAGES *VERSIONS <= 0x1000, "the mark leaves twelve bits");
