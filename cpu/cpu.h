@@ -503,6 +503,13 @@ _Noreturn void cpu_shutdown(struct vcpu *cpu, const struct insn *i, const char *
  * SYSRET), not as they found it: call when the flags are loaded. */
 void cpu_step_now(struct vcpu *cpu);
 
+/* What serialising instructions have in common (SDM 3A 8.3): all stores before are seen by others.
+ * Their blocks end with them, so that what others have stored to the code that follows is seen. */
+FORCE_INLINE void cpu_serialize(void)
+{
+    atomic_thread_fence(memory_order_seq_cst);
+}
+
 /* Makes clock and vcpu_instructions exact before time is read; call in ops that read time. */
 void cpu_sync_time(struct vcpu *cpu, const struct insn *i);
 

@@ -109,6 +109,21 @@ static void end(struct mmu_context *m, bool locked)
         mmu_unlock_devices(m);
 }
 
+/* Around a change of bytes of one frame. */
+static void prepare(struct mmu_context *m, mpa_t address, unsigned length)
+{
+    machine_memory_prepare_write(m->memory, address);
+    if (m->memory->parallel)
+        mmu_store_begin(m, address, length);
+}
+
+static void finish(struct mmu_context *m, mpa_t address, unsigned length)
+{
+    machine_memory_finish_write(m->memory, m->vcpu, address, length);
+    if (m->memory->parallel)
+        mmu_store_end(m, address);
+}
+
 /* Whoever watches the bytes of the access hears of it before they change. */
 static void announce(struct mmu_context *m, const struct pieces *p, gva_t address)
 {
@@ -119,22 +134,16 @@ static void announce(struct mmu_context *m, const struct pieces *p, gva_t addres
             continue;
         if (atomic_load(&machine_memory_frame(m->memory, place->mpa)->watch) & FRAME_WATCH_CODE)
             MMU_EMIT(m, CODE_WRITE, .mpa = place->mpa.v, .gva = address.v, .count = p->length[i]);
-        if (m->memory->parallel)
-            mmu_store_begin(m, place->mpa, p->length[i]);
-        machine_memory_prepare_write(m->memory, place->mpa);
+        prepare(m, place->mpa, p->length[i]);
     }
 }
 
 /* The bytes have changed: consumers of tables hear of it. */
 static void settle(struct mmu_context *m, const struct pieces *p)
 {
-    for (unsigned i = 0; i < p->count; i++) {
-        if (p->place[i].backing != TLB_BACKING_RAM)
-            continue;
-        machine_memory_finish_write(m->memory, m->vcpu, p->place[i].mpa, p->length[i]);
-        if (m->memory->parallel)
-            mmu_store_end(m, p->place[i].mpa);
-    }
+    for (unsigned i = 0; i < p->count; i++)
+        if (p->place[i].backing == TLB_BACKING_RAM)
+            finish(m, p->place[i].mpa, p->length[i]);
 }
 
 static uint64_t read_pieces(struct mmu_context *m, const struct pieces *p, unsigned size)
@@ -283,9 +292,9 @@ void mmu_write_physical(struct mmu_context *m, gpa_t address, const void *buffer
 
         n = page_part(address, size);
         if (mmu_locate(m, address, MMU_WRITE, &at) == FRAME_RAM) {
-            machine_memory_prepare_write(m->memory, at);
+            prepare(m, at, n);
             guest_copy_in(machine_memory_host(m->memory, at), in, n);
-            machine_memory_finish_write(m->memory, m->vcpu, at, n);
+            finish(m, at, n);
             continue;
         }
         mmu_lock_devices(m);
@@ -336,6 +345,19 @@ static void exchange(struct mmu_context *m, const struct pieces *p, unsigned siz
     *expected = found;
 }
 
+/* Nobody else runs, and the operand may be a device's. */
+static void hold_all(struct mmu_context *m)
+{
+    mmu_lock_devices(m);
+    mmu_hold(m->memory, m);
+}
+
+static void release_all(struct mmu_context *m)
+{
+    mmu_release(m->memory, m);
+    mmu_unlock_devices(m);
+}
+
 enum mmu_status mmu_compare_exchange(struct mmu_context *m, gva_t address, unsigned size,
                                      uint64_t *expected, uint64_t desired, struct mmu_fault *fault)
 {
@@ -344,7 +366,7 @@ enum mmu_status mmu_compare_exchange(struct mmu_context *m, gva_t address, unsig
     struct pieces p;
 
     if (hold)
-        mmu_hold(m->memory, m);
+        hold_all(m);
     status = begin(m, address, size, MMU_WRITE, m->view, &p, &locked, fault);
     if (status == MMU_OK) {
         *expected &= size_mask(size);
@@ -354,7 +376,7 @@ enum mmu_status mmu_compare_exchange(struct mmu_context *m, gva_t address, unsig
     }
     end(m, locked);
     if (hold)
-        mmu_release(m->memory, m);
+        release_all(m);
     return status;
 }
 
@@ -366,6 +388,8 @@ enum mmu_status mmu_compare_exchange_pair(struct mmu_context *m, gva_t address,
     struct pieces p;
     bool locked, equal;
 
+    if (!HOST_CAS128)
+        hold_all(m);
     status = begin(m, address, 16, MMU_WRITE, m->view, &p, &locked, fault);
     if (status == MMU_OK && p.place[0].backing == TLB_BACKING_RAM) {
         announce(m, &p, address);
@@ -386,6 +410,8 @@ enum mmu_status mmu_compare_exchange_pair(struct mmu_context *m, gva_t address,
         expected[1] = found[1];
     }
     end(m, locked);
+    if (!HOST_CAS128)
+        release_all(m);
     return status;
 }
 

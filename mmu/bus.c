@@ -403,8 +403,10 @@ static bool write_all(struct bus *bus, uint64_t a, const uint8_t *in, size_t len
             if (kind == FRAME_ROM && !to_rom)
                 continue;
             machine_memory_prepare_write(bus->memory, at);
+            machine_memory_device_begin(bus->memory, at, (unsigned)n);
             guest_copy_in(machine_memory_host(bus->memory, at), in, n);
             machine_memory_finish_write(bus->memory, PATCH_EVENT_LOOP, at, (unsigned)n);
+            machine_memory_device_end(bus->memory);
             continue;
         }
         r = region_at(bus, a);

@@ -121,12 +121,29 @@ void machine_memory_announce_write(struct machine_memory *memory, unsigned produ
 {
     uint64_t consumers = atomic_load(&machine_memory_frame(memory, a)->consumers);
 
-    for (consumers &= ~BIT64(producer); consumers != 0; consumers &= consumers - 1) {
+    if (producer < MACHINE_VCPU_MAX)
+        consumers &= ~BIT64(producer);
+    for (; consumers != 0; consumers &= consumers - 1) {
         struct mmu_context *consumer = consumer_at(memory, (unsigned)__builtin_ctzll(consumers));
 
         for (uint64_t at = a.v & ~(uint64_t)7; consumer != NULL && at < a.v + length; at += 8)
             post(memory, producer, consumer, &(struct patch){.address = at});
     }
+}
+
+void machine_memory_device_begin(struct machine_memory *memory, mpa_t a, unsigned length)
+{
+    if (!memory->parallel)
+        return;
+    atomic_store(&memory->device_store, a.v & PAGE_MASK);
+    if (atomic_load(&machine_memory_frame(memory, a)->watch) & FRAME_WATCH_PAGETABLE)
+        machine_memory_announce_write(memory, PATCH_EVENT_LOOP, a, length);
+}
+
+void machine_memory_device_end(struct machine_memory *memory)
+{
+    if (memory->parallel)
+        atomic_store(&memory->device_store, MEMORY_NO_FRAME);
 }
 
 void machine_memory_traced_write(struct machine_memory *memory, unsigned producer, mpa_t a,
@@ -220,6 +237,21 @@ void coherency_catch_up(struct mmu_context *m)
         consume(m);
 }
 
+/* While nobody stores: neither a vCPU nor a device. */
+static void check(struct mmu_context *m)
+{
+    bool parked = mmu_is_parked(m);
+
+    if (!parked)
+        mmu_lock_devices(m);
+    mmu_hold(m->memory, m);
+    coherency_catch_up(m);
+    paranoid_check(m);
+    mmu_release(m->memory, m);
+    if (!parked)
+        mmu_unlock_devices(m);
+}
+
 void coherency_event(struct mmu_context *m, enum mmu_event_cause cause)
 {
     m->stats.events++;
@@ -229,12 +261,8 @@ void coherency_event(struct mmu_context *m, enum mmu_event_cause cause)
     if (m->tlb->transient_count > 0)
         tlb_drop_transient(m);
     if (unlikely(m->options.policy == MMU_POLICY_PARANOID) &&
-        m->stats.events % m->options.paranoid == 0) {
-        mmu_hold(m->memory, m);
-        coherency_catch_up(m);
-        paranoid_check(m);
-        mmu_release(m->memory, m);
-    }
+        m->stats.events % m->options.paranoid == 0)
+        check(m);
 }
 
 void mmu_drop_derived(struct mmu_context *m, enum mmu_event_cause cause)

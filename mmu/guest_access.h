@@ -4,6 +4,10 @@
  * relaxed atomic access; an unaligned one is never torn below what the host does for a plain
  * unaligned access of that width (x86 hosts) or below bytes (others). Locked forms are atomic on
  * host memory. The guest's own races are not ours: ThreadSanitizer sees atomics here.
+ *
+ * Order (SDM 3A 8.2.2): loads stay in order with what follows, stores with what precedes; only a
+ * store may come after a later load. Hosts of that kind need nothing; on others a load acquires and
+ * a store releases.
  */
 #ifndef MMU_GUEST_ACCESS_H
 #define MMU_GUEST_ACCESS_H
@@ -20,22 +24,39 @@
 /* Accesses that the host does in one instruction although C has no atomic type for them. */
 #define GUEST_ACCESS_RACY __attribute__((no_sanitize("thread")))
 
+#if defined(__x86_64__) || defined(__s390x__)
+#define GUEST_LOAD_ORDER  __ATOMIC_RELAXED
+#define GUEST_STORE_ORDER __ATOMIC_RELAXED
+#else
+#define GUEST_LOAD_ORDER  __ATOMIC_ACQUIRE
+#define GUEST_STORE_ORDER __ATOMIC_RELEASE
+#endif
+
+/* For accesses that are no atomic ones: fences of the same order; none where that is relaxed. */
+#define GUEST_ORDER_FENCE(order)                                                                   \
+    do {                                                                                           \
+        if ((order) != __ATOMIC_RELAXED)                                                           \
+            __atomic_thread_fence(order);                                                          \
+    } while (0)
+
 #define GUEST_ACCESS_DEFINE(bits, swap_in, swap_out)                                               \
     GUEST_ACCESS_RACY static inline uint##bits##_t guest_unaligned_load##bits(const void *p)       \
     {                                                                                              \
         uint##bits##_t v;                                                                          \
         memcpy(&v, p, sizeof(v));                                                                  \
+        GUEST_ORDER_FENCE(GUEST_LOAD_ORDER);                                                       \
         return v;                                                                                  \
     }                                                                                              \
     GUEST_ACCESS_RACY static inline void guest_unaligned_store##bits(void *p, uint##bits##_t v)    \
     {                                                                                              \
+        GUEST_ORDER_FENCE(GUEST_STORE_ORDER);                                                      \
         memcpy(p, &v, sizeof(v));                                                                  \
     }                                                                                              \
     FORCE_INLINE uint##bits##_t guest_load##bits(const void *p)                                    \
     {                                                                                              \
         uint##bits##_t v;                                                                          \
         if (likely(((uintptr_t)p & (bits / 8 - 1)) == 0))                                          \
-            v = __atomic_load_n((const uint##bits##_t *)p, __ATOMIC_RELAXED);                      \
+            v = __atomic_load_n((const uint##bits##_t *)p, GUEST_LOAD_ORDER);                      \
         else                                                                                       \
             v = guest_unaligned_load##bits(p);                                                     \
         return swap_in(v);                                                                         \
@@ -44,7 +65,7 @@
     {                                                                                              \
         uint##bits##_t v = swap_out(value);                                                        \
         if (likely(((uintptr_t)p & (bits / 8 - 1)) == 0))                                          \
-            __atomic_store_n((uint##bits##_t *)p, v, __ATOMIC_RELAXED);                            \
+            __atomic_store_n((uint##bits##_t *)p, v, GUEST_STORE_ORDER);                           \
         else                                                                                       \
             guest_unaligned_store##bits(p, v);                                                     \
     }                                                                                              \
@@ -65,7 +86,7 @@ GUEST_ACCESS_DEFINE(32, le32toh, htole32)
 GUEST_ACCESS_DEFINE(64, le64toh, htole64)
 #undef GUEST_ACCESS_DEFINE
 
-/* The same for 16 bytes, element 0 being the lower half; not atomic on hosts that cannot. */
+/* The same for 16 bytes, element 0 being the lower half; atomic if HOST_CAS128. */
 static inline bool guest_cas128(void *p, uint64_t expected[2], const uint64_t desired[2])
 {
     uint64_t e[2] = {htole64(expected[0]), htole64(expected[1])};
@@ -146,7 +167,7 @@ static inline void guest_copy_out(void *buffer, const void *p, size_t length)
     for (; length > 0 && ((uintptr_t)from & 7) != 0; length--)
         *to++ = guest_load8(from++);
     for (; length >= 8; length -= 8, from += 8, to += 8) {
-        uint64_t word = __atomic_load_n((const uint64_t *)(const void *)from, __ATOMIC_RELAXED);
+        uint64_t word = __atomic_load_n((const uint64_t *)(const void *)from, GUEST_LOAD_ORDER);
 
         memcpy(to, &word, 8);
     }
@@ -165,7 +186,7 @@ static inline void guest_copy_in(void *p, const void *buffer, size_t length)
         uint64_t word;
 
         memcpy(&word, from, 8);
-        __atomic_store_n((uint64_t *)(void *)to, word, __ATOMIC_RELAXED);
+        __atomic_store_n((uint64_t *)(void *)to, word, GUEST_STORE_ORDER);
     }
     for (; length > 0; length--)
         guest_store8(to++, *from++);

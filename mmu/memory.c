@@ -29,6 +29,7 @@ struct machine_memory *machine_memory_create(uint64_t size, struct error *err)
     }
     m = host_alloc(sizeof(*m));
     m->size = size;
+    m->device_store = MEMORY_NO_FRAME;
     pthread_mutex_init(&m->trace_lock, NULL);
     pthread_mutex_init(&m->hold_lock, NULL);
     m->base = host_reserve((size_t)size, err);

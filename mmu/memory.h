@@ -60,6 +60,7 @@ struct memory_range {
 };
 
 #define MEMORY_RANGE_MAX 64
+#define MEMORY_NO_FRAME  UINT64_MAX
 
 #define MEMORY_SIZE_LIMIT (1ull << 44) /* frame numbers fit 32 bits */
 
@@ -85,6 +86,10 @@ struct machine_memory {
     /* Held while the consumers of a frame, or its users of code, and the watch change together: a
      * watch must not go when somebody who has just entered himself counts on it. */
     pthread_mutex_t trace_lock;
+
+    /* The frame that a device is storing to (DMA; device lock), or MEMORY_NO_FRAME: as a vCPU's bit
+     * in frame.holders. */
+    _Atomic uint64_t device_store;
 
     pthread_mutex_t hold_lock; /* of whoever holds all vCPUs: mmu/safepoint.h */
 
@@ -146,11 +151,16 @@ static inline void machine_memory_unlock_traces(struct machine_memory *m)
     pthread_mutex_unlock(&m->trace_lock);
 }
 
-/* Before a store of a vCPU to a frame with traced tables, where several run: posts addresses to all
- * other consumers. Who sees the new bytes has the patch, or has taken it while the vCPU's bit in
- * frame.holders said that they are about to change. */
+/* Before a store to a frame with traced tables, where several vCPUs run: posts addresses to all
+ * other consumers. Who sees the new bytes has the patch, or has taken it while frame.holders (or
+ * device_store) said that they are about to change. */
 void machine_memory_announce_write(struct machine_memory *m, unsigned producer, mpa_t a,
                                    unsigned length);
+
+/* Around a store of a device: behind machine_memory_prepare_write, and behind
+ * machine_memory_finish_write. */
+void machine_memory_device_begin(struct machine_memory *m, mpa_t a, unsigned length);
+void machine_memory_device_end(struct machine_memory *m);
 
 /* To be called after bytes of one frame have changed, with who changed them (enum patch_producer,
  * or a vCPU's number): posts patches to everybody who derived something from a table there... */

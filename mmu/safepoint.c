@@ -19,6 +19,7 @@ struct mmu_safepoint {
     pthread_cond_t changed;
     bool parked;
     bool held;
+    unsigned holds; /* of others by this vCPU, nested; its own thread */
     bool code_lost; /* more code has changed than there was room to say */
     unsigned count;
     struct request requests[REQUEST_MAX];
@@ -223,15 +224,17 @@ static void for_each_other(const struct machine_memory *memory, const struct mmu
 }
 
 /* What is done for a vCPU that is parked, its doer has seen to. */
-static bool acts_for(const struct mmu_context *self)
+static bool is_alone(const struct mmu_context *self)
 {
-    return self != NULL && self->safepoint->parked;
+    return self != NULL && (self->safepoint->parked || self->safepoint->holds > 0);
 }
 
 void mmu_hold(struct machine_memory *memory, struct mmu_context *self)
 {
-    if (acts_for(self))
+    if (is_alone(self)) {
+        self->safepoint->holds++;
         return;
+    }
     if (pthread_mutex_trylock(&memory->hold_lock) != 0) {
         if (self != NULL)
             mmu_park(self);
@@ -241,12 +244,17 @@ void mmu_hold(struct machine_memory *memory, struct mmu_context *self)
     }
     for_each_other(memory, self, begin_hold);
     for_each_other(memory, self, wait_parked);
+    if (self != NULL)
+        self->safepoint->holds++;
 }
 
 void mmu_release(struct machine_memory *memory, struct mmu_context *self)
 {
-    if (acts_for(self))
-        return;
+    if (self != NULL) {
+        self->safepoint->holds--;
+        if (is_alone(self))
+            return;
+    }
     for_each_other(memory, self, end_hold);
     pthread_mutex_unlock(&memory->hold_lock);
 }

@@ -12,7 +12,8 @@
  *                    host can do in one (mmu_compare_exchange), changes of a p2m, policy `paranoid`
  *
  * Locks: the mailbox's is a leaf but for the frames' (machine_memory_lock_traces). The device lock
- * may be held when a request is made or a hold begins; a vCPU that waits for it is parked.
+ * may be held when a request is made; a vCPU that waits for it is parked. Whoever needs it while he
+ * holds the others takes it before.
  *
  * Where all vCPUs take turns on one thread, those without the turn are parked: then everything is
  * done at once.
@@ -61,8 +62,8 @@ void mmu_ask_code(struct mmu_context *m, mpa_t address, unsigned length);
 /* --- Holds --- */
 
 /* Returns when all vCPUs of the memory but `self` (NULL: all) are parked, and keeps them so. On the
- * thread of `self`, which counts as parked while it waits. Not nested. Does nothing if `self` is
- * parked already: whoever acts for it has seen to the others. */
+ * thread of `self`, which counts as parked while it waits; nested for the same one. Does nothing if
+ * `self` is parked already: whoever acts for it has seen to the others. */
 void mmu_hold(struct machine_memory *memory, struct mmu_context *self);
 void mmu_release(struct machine_memory *memory, struct mmu_context *self);
 

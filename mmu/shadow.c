@@ -28,53 +28,9 @@ struct shadow {
     pthread_mutex_t lock; /* of shared pages */
 };
 
-/* --- Normal form --- */
-
-uint64_t shadow_normal(struct walk_role role, unsigned level, uint64_t raw)
-{
-    struct walk_entry e = walk_decode(role, level, raw);
-    uint64_t word;
-
-    if (e.kind == WALK_ENTRY_ABSENT)
-        return SHADOW_ABSENT;
-    if (e.kind == WALK_ENTRY_RESERVED)
-        return SHADOW_UNKNOWN;
-    word = (uint64_t)e.rights << SHADOW_RIGHTS_SHIFT | (raw & PTE_A ? SHADOW_A : 0) | e.base;
-    if (e.kind == WALK_ENTRY_TABLE)
-        return word | SHADOW_TABLE;
-    word |= (raw & PTE_G ? SHADOW_G : 0) | (raw & PTE_D ? SHADOW_D : 0);
-    if (role.mode >= WALK_4LEVEL)
-        word |= bits_get(raw, 59, 4) << SHADOW_PKEY_SHIFT;
-    return word | SHADOW_LEAF;
-}
-
-unsigned shadow_shape(struct walk_role role, unsigned level)
-{
-    return level | (unsigned)role.mode << 3 | (unsigned)role.nxe << 6 | (unsigned)role.pse << 7 |
-           (unsigned)role.gib_pages << 8;
-}
-
-struct walk_role shadow_shape_role(unsigned shape, uint8_t physical_bits)
-{
-    return (struct walk_role){
-        .mode = (enum walk_mode)(shape >> 3 & 7),
-        .nxe = shape >> 6 & 1,
-        .pse = shape >> 7 & 1,
-        .gib_pages = shape >> 8 & 1,
-        .physical_bits = physical_bits,
-    };
-}
-
 static uint64_t child_of(uint64_t word)
 {
     return word >> SHADOW_CHILD_SHIFT;
-}
-
-bool shadow_same(uint64_t old, uint64_t new)
-{
-    const uint64_t marks = SHADOW_A | SHADOW_D, meaning = BIT64(SHADOW_CHILD_SHIFT) - 1;
-
-    return ((old ^ new) & ~marks & meaning) == 0 && (old & ~new &marks) == 0;
 }
 
 /* --- Pages --- */
@@ -247,8 +203,6 @@ static bool set_trace(struct mmu_context *m, struct shadow_page *p)
     atomic_store_explicit(&f->writes, 0, memory_order_relaxed);
     atomic_fetch_or(&f->consumers, BIT64(m->vcpu));
     machine_memory_unlock_traces(m->memory);
-    if (atomic_load(&f->watch) & FRAME_WATCH_PAGETABLE)
-        return mmu_frame_settled(m, mpa(p->frame));
     return mmu_frame_watch(m, mpa(p->frame), FRAME_WATCH_PAGETABLE);
 }
 
@@ -422,16 +376,21 @@ uint64_t shadow_raw(const struct mmu_context *m, const struct shadow_page *p, un
     return p->entry_shift == 2 ? guest_load32(host) : guest_load64(host);
 }
 
-/* May another vCPU be storing to the page's frame, unheard so far? */
+/* May somebody else be storing to the page's frame, unheard so far? Whoever is to keep what an
+ * entry says asks first and reads then. */
 static bool others_store(const struct mmu_context *m, const struct shadow_page *p)
 {
-    return atomic_load(&machine_memory_frame(m->memory, mpa(p->frame))->holders) & ~BIT64(m->vcpu);
+    const struct frame *f = machine_memory_frame(m->memory, mpa(p->frame));
+
+    return (atomic_load(&f->holders) & ~BIT64(m->vcpu)) != 0 ||
+           atomic_load(&m->memory->device_store) == p->frame;
 }
 
-/* What may be kept of an entry that has just been read. */
-static uint64_t word_now(const struct mmu_context *m, const struct shadow_page *p, uint64_t raw)
+/* What may be kept of an entry. */
+static uint64_t word_now(const struct mmu_context *m, const struct shadow_page *p, unsigned index)
 {
-    return others_store(m, p) ? SHADOW_UNKNOWN : shadow_normal(p->role, p->level, raw);
+    return others_store(m, p) ? SHADOW_UNKNOWN
+                              : shadow_normal(p->role, p->level, shadow_raw(m, p, index));
 }
 
 /* --- Look-up --- */
@@ -545,7 +504,7 @@ static void adopt(struct mmu_context *m, struct shadow_page *p)
 {
     for (unsigned i = p->known_from; i < p->known_to; i++)
         if (shadow_state(p->words[i]) != SHADOW_UNKNOWN)
-            set_word(m, p, i, word_now(m, p, shadow_raw(m, p, i)));
+            set_word(m, p, i, word_now(m, p, i));
 }
 
 static bool learn(struct mmu_context *m, const struct mmu_walk *w)
@@ -580,7 +539,7 @@ static bool learn(struct mmu_context *m, const struct mmu_walk *w)
                                   memory_order_relaxed);
         }
         complete =
-            complete && only_marked(l->entry, shadow_raw(m, p, index)) && !others_store(m, p);
+            complete && !others_store(m, p) && only_marked(l->entry, shadow_raw(m, p, index));
         if (complete)
             set_word(m, p, index, shadow_normal(p->role, p->level, l->entry));
     }
@@ -636,6 +595,7 @@ static bool still_holds(const struct mmu_context *m, const struct shadow_page *p
 static uint64_t new_word(struct mmu_context *m, const struct shadow_page *p, unsigned index,
                          const struct patch *patch)
 {
+    bool settled = !others_store(m, p);
     uint64_t raw = shadow_raw(m, p, index);
 
     /* Others may have made more of the new entry by now. */
@@ -643,13 +603,13 @@ static uint64_t new_word(struct mmu_context *m, const struct shadow_page *p, uns
         m->stats.patches_invalidated++;
         return SHADOW_UNKNOWN;
     }
-    if (patch->derived != 0 && still_holds(m, p, patch, raw) && !others_store(m, p) &&
+    if (settled && patch->derived != 0 && still_holds(m, p, patch, raw) &&
         (child_of(patch->derived) & SHADOW_SHAPE_MASK) == shadow_shape(p->role, p->level)) {
         m->stats.patches_applied++;
         return patch->derived & (BIT64(SHADOW_CHILD_SHIFT) - 1);
     }
     m->stats.patches_rederived++;
-    return word_now(m, p, raw);
+    return settled ? shadow_normal(p->role, p->level, raw) : SHADOW_UNKNOWN;
 }
 
 static void apply_to_page(struct mmu_context *m, struct shadow_page *p, const struct patch *patch)

@@ -49,28 +49,31 @@ bool mmu_frame_settled(struct mmu_context *m, mpa_t frame)
     return (atomic_load(&f->holders) & ~BIT64(m->vcpu)) == 0;
 }
 
-/* Sets the bits; who uses the code is entered with its watch. */
-static void set_watch(struct mmu_context *m, struct frame *f, uint32_t watch)
+/* Sets the bits and returns those that were; who uses the code is entered with its watch. */
+static uint32_t set_watch(struct mmu_context *m, struct frame *f, uint32_t watch)
 {
-    if (!(watch & FRAME_WATCH_CODE)) {
-        atomic_fetch_or(&f->watch, watch);
-        return;
-    }
+    uint32_t old;
+
+    if (!(watch & FRAME_WATCH_CODE))
+        return atomic_fetch_or(&f->watch, watch);
     machine_memory_lock_traces(m->memory);
     atomic_fetch_or(&f->code, BIT64(m->vcpu));
-    atomic_fetch_or(&f->watch, watch);
+    old = atomic_fetch_or(&f->watch, watch);
     machine_memory_unlock_traces(m->memory);
+    return old;
 }
 
 bool mmu_frame_watch(struct mmu_context *m, mpa_t frame, uint32_t watch)
 {
     bool settled;
+    uint32_t old;
 
     frame.v &= PAGE_MASK;
-    set_watch(m, machine_memory_frame(m->memory, frame), watch);
+    old = set_watch(m, machine_memory_frame(m->memory, frame), watch);
     give_up_own(m, frame);
     settled = mmu_frame_settled(m, frame);
-    MMU_EMIT(m, WATCH_SET, .mpa = frame.v, .count = watch);
+    if ((old & watch) != watch)
+        MMU_EMIT(m, WATCH_SET, .mpa = frame.v, .count = watch);
     return settled;
 }
 

@@ -11,8 +11,14 @@
 /*
  * p is 16-byte aligned; element 0 of the arrays stands for the lower address. Stores desired if the
  * memory equals expected and returns true; else copies the memory to expected and returns false.
- * Sequentially consistent, except on hosts without such an instruction: there it is not atomic.
+ * Sequentially consistent. Not atomic where HOST_CAS128 is 0: nobody else may access it meanwhile.
  */
+#if defined(__x86_64__) || defined(__aarch64__)
+#define HOST_CAS128 1
+#else
+#define HOST_CAS128 0
+#endif
+
 static inline bool host_cas128(void *p, uint64_t expected[2], const uint64_t desired[2])
 {
 #if defined(__x86_64__)

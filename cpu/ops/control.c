@@ -576,6 +576,7 @@ static uint64_t far_pointer(struct vcpu *cpu, const struct insn *i, unsigned bit
     OP(iret_##bits)                                                                                \
     {                                                                                              \
         cpu->current = i;                                                                          \
+        cpu_serialize();                                                                           \
         interrupt_return(cpu, bits, cpu_insn_next(cpu, i));                                        \
     }
 

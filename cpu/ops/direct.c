@@ -26,5 +26,6 @@ OP(movdir64b)
 /* Instructions are complete one after another anyway. */
 OP(serialize)
 {
+    cpu_serialize();
     NEXT;
 }

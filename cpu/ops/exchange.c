@@ -124,8 +124,9 @@ static bool compare_exchange_16(struct vcpu *cpu, const struct insn *i, uint64_t
     bool equal;
 
     if (i->flags & INSN_LOCK)
-        return host != NULL ? guest_cas128(host, pair, replacement)
-                            : mem_compare_exchange_pair(cpu, i, linear, pair, replacement);
+        return host != NULL && HOST_CAS128
+                   ? guest_cas128(host, pair, replacement)
+                   : mem_compare_exchange_pair(cpu, i, linear, pair, replacement);
     mem_load128(cpu, i, linear, found);
     equal = found[0] == pair[0] && found[1] == pair[1];
     mem_store128(cpu, i, linear, equal ? replacement : found);

@@ -297,6 +297,7 @@ static void load_table(struct vcpu *cpu, const struct insn *i, struct descriptor
     uint64_t linear = mem_linear(cpu, i, 2 + base_size, MMU_READ), base;
     uint16_t limit = mem_load16(cpu, i, linear);
 
+    cpu_serialize();
     if (base_size == 8)
         base = mem_load64(cpu, i, linear + 2);
     else
@@ -389,6 +390,7 @@ static void lldt(struct vcpu *cpu, const struct insn *i, uint16_t selector)
     struct descriptor d;
 
     cpu->current = i;
+    cpu_serialize();
     if ((selector & 0xfffc) == 0) {
         cpu->ldtr = (struct segment){.selector = selector};
         return;
@@ -423,6 +425,7 @@ static void ltr(struct vcpu *cpu, const struct insn *i, uint16_t selector)
     unsigned type;
 
     cpu->current = i;
+    cpu_serialize();
     if ((selector & 0xfffc) == 0)
         cpu_raise_code(cpu, i, EXC_GP, 0);
     if (selector & 4)

@@ -47,6 +47,7 @@ OP(rsm)
 {
     if (!cpu->smm)
         cpu_raise(cpu, i, EXC_UD);
+    cpu_serialize();
     smm_leave(cpu, i);
     if (cpu->attention & VCPU_ATTENTION_ALONE)
         cpu->attention |= VCPU_ATTENTION_STEPPED; /* a TF was the handler's */
@@ -136,6 +137,7 @@ OP(mov_CR)
 {
     uint64_t value = cpu->gpr[i->rm];
 
+    cpu_serialize();
     check_control_register(cpu, i);
     if (!(cpu->mode & MODE_64))
         value = (uint32_t)value;
@@ -219,6 +221,7 @@ OP(mov_DR)
     unsigned n = debug_register(cpu, i);
     uint64_t value = cpu->gpr[i->rm];
 
+    cpu_serialize();
     if (!(cpu->mode & MODE_64))
         value = (uint32_t)value;
     if (n >= 6 && value >> 32)
@@ -264,6 +267,7 @@ OP(rdmsr)
 
 OP(wrmsr)
 {
+    cpu_serialize();
     cpu_sync_time(cpu, i);
     mem_note_place(cpu, i);
     if (!cpu_write_msr(cpu, (uint32_t)cpu->gpr[GPR_RCX], edx_eax(cpu)))
@@ -332,6 +336,7 @@ static OP_BODY(identify)
 
 OP(cpuid)
 {
+    cpu_serialize();
     identify(cpu, i);
     NEXT;
 }
@@ -391,6 +396,7 @@ OP(invlpg)
     if (!(cpu->mode & MODE_64))
         linear = (uint32_t)linear;
     mem_note_place(cpu, i);
+    cpu_serialize();
     if (cpu_canonical(cpu, linear))
         mmu_invlpg(&cpu->mmu, gva(linear));
     NEXT;
@@ -409,6 +415,7 @@ OP(invpcid)
     if (type == 0 && !cpu_canonical(cpu, descriptor[1]))
         cpu_raise_code(cpu, i, EXC_GP, 0);
     mem_note_place(cpu, i);
+    cpu_serialize();
     mmu_invpcid(&cpu->mmu, (unsigned)type, descriptor[0], gva(descriptor[1]));
     NEXT;
 }
@@ -416,5 +423,6 @@ OP(invpcid)
 /* INVD, WBINVD, WBNOINVD: there are no caches to write back or drop. */
 OP(cache_nop)
 {
+    cpu_serialize();
     NEXT;
 }
