@@ -82,6 +82,19 @@ if(GNOMON_CROSS)
     endif()
 endif()
 
+# Several vCPUs at once: the rig of unit/mmu/parallel.
+if(unit_libraries)
+    add_library(mmu_parallel STATIC ${CMAKE_SOURCE_DIR}/tests/mmu/parallel.c
+                ${CMAKE_SOURCE_DIR}/tests/mmu/parallel_acts.c
+                ${CMAKE_SOURCE_DIR}/tests/mmu/parallel_oracle.c
+                ${CMAKE_SOURCE_DIR}/tests/mmu/parallel_owner.c
+                ${CMAKE_SOURCE_DIR}/tests/mmu/parallel_world.c)
+    target_link_libraries(mmu_parallel PUBLIC gnomon_mmu Threads::Threads)
+    if(GNOMON_LTO)
+        target_compile_options(mmu_parallel PRIVATE -fno-lto)
+    endif()
+endif()
+
 if(unit_libraries)
     file(GLOB unit_tests CONFIGURE_DEPENDS RELATIVE ${CMAKE_SOURCE_DIR}/tests/unit
          ${CMAKE_SOURCE_DIR}/tests/unit/*/*_test.c)
@@ -104,6 +117,16 @@ if(unit_libraries)
             endif()
             gnomon_test(unit/${layer}/${subject} LABEL "${label}"
                         COMMAND unit_${layer}_${subject})
+            if(subject STREQUAL "parallel")
+                target_link_libraries(unit_mmu_parallel PRIVATE mmu_parallel)
+                if(GNOMON_CROSS)
+                    set_property(TEST unit/mmu/parallel APPEND PROPERTY
+                                 ENVIRONMENT GNOMON_STEPS=3000)
+                elseif(NOT GNOMON_SANITIZE STREQUAL "")
+                    set_property(TEST unit/mmu/parallel APPEND PROPERTY
+                                 ENVIRONMENT GNOMON_STEPS=10000)
+                endif()
+            endif()
             if(TARGET portable_guests AND subject IN_LIST unit_with_guests)
                 target_link_libraries(unit_${layer}_${subject} PRIVATE portable_guests)
             endif()
