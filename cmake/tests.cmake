@@ -62,7 +62,7 @@ set(unit_single avx512 inspect p2m p2m_same pit snapshot softfloat)
 
 # Of the layer machine. Some compress, which takes libraries; some have guests in assembler; what the
 # crew does depends on the host's threads, not on its processor.
-set(unit_without_cross crew decompress loader_linux)
+set(unit_without_cross crew crew_debug decompress loader_linux)
 set(unit_with_guests machine processors report snapshot)
 if(GNOMON_CROSS)
     find_program(GUEST_CC NAMES x86_64-linux-gnu-gcc gcc)

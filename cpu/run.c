@@ -129,10 +129,8 @@ bool vcpu_asleep(const struct vcpu *cpu)
            !vcpu_wakeable(cpu);
 }
 
-bool vcpu_wakeable(const struct vcpu *cpu)
+static bool wakes(const struct vcpu *cpu, uint32_t pending)
 {
-    uint32_t pending = atomic_load(&cpu->pending);
-
     if (cpu->attention & VCPU_ATTENTION_STARTUP)
         return pending & (VCPU_PENDING_INIT | VCPU_PENDING_STARTUP);
     if ((pending & VCPU_PENDING_STARTUP) || line_changed(cpu)) /* the message is thrown away */
@@ -142,6 +140,11 @@ bool vcpu_wakeable(const struct vcpu *cpu)
     if ((pending & (VCPU_PENDING_INIT | VCPU_PENDING_SMI)) && !cpu->smm)
         return true;
     return (pending & VCPU_PENDING_INTR) && (cpu->eflags & EFLAGS_IF);
+}
+
+bool vcpu_wakeable(const struct vcpu *cpu)
+{
+    return wakes(cpu, atomic_load(&cpu->pending));
 }
 
 /* Runs the instructions of a block. */
@@ -363,7 +366,10 @@ static bool attend(struct vcpu *cpu, enum vcpu_exit *exit)
         *exit = VCPU_EXIT_YIELD;
         return false;
     }
-    if (vcpu_asleep(cpu)) {
+    /* What another thread has sent since is for the next look: it is not served in this one. */
+    pending &= atomic_load(&cpu->pending);
+    if ((cpu->attention & (VCPU_ATTENTION_HALTED | VCPU_ATTENTION_STARTUP)) &&
+        !wakes(cpu, pending)) {
         *exit = VCPU_EXIT_HALTED;
         return false;
     }
