@@ -62,7 +62,7 @@ set(unit_single avx512 inspect p2m p2m_same pit snapshot softfloat)
 
 # Of the layer machine. Some compress, which takes libraries; some have guests in assembler; what the
 # crew does depends on the host's threads, not on its processor.
-set(unit_without_cross crew decompress loader_linux)
+set(unit_without_cross crew crew_debug decompress loader_linux)
 set(unit_with_guests machine processors report snapshot)
 if(GNOMON_CROSS)
     find_program(GUEST_CC NAMES x86_64-linux-gnu-gcc gcc)
@@ -79,6 +79,19 @@ if(GNOMON_CROSS)
         set_target_properties(portable_guests PROPERTIES LINKER_LANGUAGE C)
     else()
         list(APPEND unit_without_cross ${unit_with_guests})
+    endif()
+endif()
+
+# Several vCPUs at once: the rig of unit/mmu/parallel.
+if(unit_libraries)
+    add_library(mmu_parallel STATIC ${CMAKE_SOURCE_DIR}/tests/mmu/parallel.c
+                ${CMAKE_SOURCE_DIR}/tests/mmu/parallel_acts.c
+                ${CMAKE_SOURCE_DIR}/tests/mmu/parallel_oracle.c
+                ${CMAKE_SOURCE_DIR}/tests/mmu/parallel_owner.c
+                ${CMAKE_SOURCE_DIR}/tests/mmu/parallel_world.c)
+    target_link_libraries(mmu_parallel PUBLIC gnomon_mmu Threads::Threads)
+    if(GNOMON_LTO)
+        target_compile_options(mmu_parallel PRIVATE -fno-lto)
     endif()
 endif()
 
@@ -104,6 +117,16 @@ if(unit_libraries)
             endif()
             gnomon_test(unit/${layer}/${subject} LABEL "${label}"
                         COMMAND unit_${layer}_${subject})
+            if(subject STREQUAL "parallel")
+                target_link_libraries(unit_mmu_parallel PRIVATE mmu_parallel)
+                if(GNOMON_CROSS)
+                    set_property(TEST unit/mmu/parallel APPEND PROPERTY
+                                 ENVIRONMENT GNOMON_STEPS=3000)
+                elseif(NOT GNOMON_SANITIZE STREQUAL "")
+                    set_property(TEST unit/mmu/parallel APPEND PROPERTY
+                                 ENVIRONMENT GNOMON_STEPS=10000)
+                endif()
+            endif()
             if(TARGET portable_guests AND subject IN_LIST unit_with_guests)
                 target_link_libraries(unit_${layer}_${subject} PRIVATE portable_guests)
             endif()

@@ -78,6 +78,19 @@ GUEST64(points, CREW MEET "mov $25, %r13d\n"
                           "mov $0x3fd, %edx\n in %dx, %al\n .globl guest_points_here\n"
                           "guest_points_here: incq OWN(, %r15, 8)\n dec %r13d\n jnz 1b\n" FINISH);
 
+/* Events of the MMU. */
+#define SHOTS 25
+GUEST64(shooters, CREW MEET "mov $25, %r13d\n"
+                            "1: invlpg COUNT\n incq OWN(, %r15, 8)\n dec %r13d\n jnz 1b\n" FINISH);
+
+/* The last processor sleeps with interrupts off until an NMI comes; the others wait for it. */
+GUEST64(nmi, CREW "lea 1(%r15), %eax\n cmp %r14d, %eax\n jne 2f\n"
+                  "lea 5f(%rip), %rax\n mov $0x500020, %ecx\n mov %ax, (%rcx)\n mov %cs, 2(%rcx)\n"
+                  "movw $0x8e00, 4(%rcx)\n shr $16, %rax\n mov %ax, 6(%rcx)\n"
+                  "sub $16, %rsp\n movw $0xfff, (%rsp)\n movq $0x500000, 2(%rsp)\n lidt (%rsp)\n"
+                  "incl TURN\n 1: hlt\n cmpl $0, TOLD\n je 1b\n 2: pause\n cmpl $0, TOLD\n je 2b\n"
+                  FINISH "5: movl $1, TOLD\n iretq\n");
+
 /* Finishes at its third start; is busy before. */
 GUEST64(restarted, CREW "cmpl $3, STARTS\n jae 1f\n 2: incq OWN(, %r15, 8)\n jmp 2b\n 1:" FINISH);
 

@@ -1,0 +1,249 @@
+/*
+ * Several vCPUs at once, each on a host thread of its own, and devices beside them: what a guest
+ * with several processors does to its page tables, and what it may rely on.
+ *
+ * Each leaf entry has one owner, who gives it ever newer versions: version v of page p leads to a
+ * frame of its own, whose first word says which it is. Owners are the vCPUs (they store through a
+ * linear window to the tables, past the slow way whenever there is a write tag) and a device. An
+ * upper entry leads to one of two tables in turn, of which the other one is filled, with a newer
+ * version for each page, before it is linked.
+ *
+ * So whatever an access finds has a version. Behind an invalidation it must be at least the newest
+ * one that its owner had finished to store when the invalidation began, or that could be read from
+ * the tables then; never one that nobody has begun to store. That is all that a processor promises
+ * (SDM 3A 4.10.2 to 4.10.5). That an old entry is never used below a newer upper entry follows.
+ */
+#ifndef TESTS_MMU_PARALLEL_H
+#define TESTS_MMU_PARALLEL_H
+
+#include "base/log.h"
+#include "mmu/mmu.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#define VCPUS_MAX       4u
+#define ROOTS           4u
+#define SIDE_ROOT ROOTS /* in which each region has its first table for good */
+#define REGIONS         8u /* upper entries */
+#define REGION_PAGES    8u /* leaf entries in use of a table */
+#define PAGES           (REGIONS * REGION_PAGES)
+#define VERSIONS        64u /* frames of a page: versions are told apart modulo this */
+#define TABLE_ENTRIES   512u /* of each table, although a 32-bit one has more */
+#define GLOBAL_REGION   (REGIONS - 1)
+#define COUNTERS        7u
+
+/* Physical memory; tables and counters are seen at the linear address of the same number. */
+#define TABLES_START    0x10000u
+#define COUNTERS_START  0x100000u /* two pages */
+#define WINDOW_END      0x200000u
+#define DATA_START      0x400000u
+#define SPARES_START    0x1800000u
+#define SPARES          32u
+#define RAM_SIZE        0x1c00000u
+
+#define PAGE_MARK       0x70a6e000u /* in the first word of a frame, over its version */
+
+enum parallel_mode { PARALLEL_4LEVEL, PARALLEL_PAE, PARALLEL_32BIT };
+
+struct parallel_plan {
+    const char *name;
+    enum parallel_mode mode;
+    unsigned vcpus;
+    bool one_thread; /* all take turns, none waits; answers come late */
+    bool moves;      /* a monitor moves pages of the VM meanwhile */
+    struct mmu_options options;
+};
+
+enum leaf_kind { LEAF_WRITABLE, LEAF_READ_ONLY, LEAF_ABSENT };
+
+/* A leaf entry. A version in [published, started] is on its way. */
+struct leaf {
+    _Atomic uint64_t started, published;
+    _Atomic uint64_t marks; /* odd while the owner clears A or D */
+    _Atomic uint8_t kind[VERSIONS];
+};
+
+struct region {
+    uint64_t upper[ROOTS]; /* where the upper entries lie; all lead to the same table */
+    uint64_t table[2];
+    _Atomic uint64_t links; /* odd while an upper entry changes */
+    /* The owner's: */
+    bool linked;
+    unsigned current; /* the table that is, or was, linked */
+};
+
+enum job_kind { JOB_NONE, JOB_LINK, JOB_UNLINK, JOB_FLOOD };
+
+/* What an owner does in several steps. */
+struct job {
+    enum job_kind kind;
+    struct region *region;
+    unsigned step, steps;
+    uint64_t version[REGION_PAGES];
+};
+
+enum deed {
+    DEED_LOAD,
+    DEED_STORE,
+    DEED_FETCH,
+    DEED_FAST,     /* past the slow way, any of these */
+    DEED_CROSSING, /* a load */
+    DEED_EXCHANGE, /* a locked access that crosses pages */
+    DEED_PROBE,
+    DEED_FAULT,  /* absent */
+    DEED_DENIED, /* present */
+    DEED_OLD,    /* a version was used that was no longer the newest one */
+    DEED_UNSURE, /* the owner was too quick to tell */
+    DEED_MARKS,  /* A or D missed because the owner had just cleared it */
+    DEED_EVENT,
+    DEED_WRITE_FAST, /* of an entry */
+    DEED_WRITE_SLOW,
+    DEED_LEAF,
+    DEED_LINK,
+    DEED_UNLINK,
+    DEED_FLOOD,
+    DEED_CLEAR,
+    DEED_COUNT_ONE,
+    DEED_COUNT_HELD,
+    DEED_ANSWER,
+    DEED_PARK,
+    DEED_MOVE,
+    DEEDS
+};
+
+struct world;
+
+/* A vCPU, or (number == vcpus) the device. */
+struct actor {
+    struct mmu_context m;
+    struct world *world;
+    unsigned number;
+    uint64_t random, step;
+    _Atomic bool asked; /* mmu_context.interrupt was called */
+    unsigned root;
+    bool pge;
+    struct job job;
+    uint64_t token; /* the last that was stored to a page */
+    uint64_t counted[COUNTERS];
+    uint64_t deeds[DEEDS];
+    /* By page: what the vCPU is entitled to since its last event, `marks` and `links` then. */
+    uint64_t floor[PAGES], marks[PAGES], links[PAGES];
+    uint64_t next_floor[PAGES], next_marks[PAGES], next_links[PAGES];
+};
+
+struct world {
+    const struct parallel_plan *plan;
+    uint64_t seed, steps;
+    struct log log;
+    struct machine_memory *memory;
+    struct bus *bus;
+    unsigned entry_size, upper_count;
+    uint64_t base, span; /* linear, of the regions */
+    uint64_t root[ROOTS + 1];
+    uint64_t side; /* the upper entries of SIDE_ROOT */
+    uint64_t shared_table; /* PARALLEL_4LEVEL: between the roots and the regions */
+    struct leaf leaf[PAGES];
+    struct region region[REGIONS];
+    struct actor actor[VCPUS_MAX + 1];
+    pthread_mutex_t devices; /* the device lock */
+    _Atomic unsigned running; /* vCPUs that are not through */
+    _Atomic bool over;
+};
+
+/* A whole run; ends the program at the first difference. */
+void parallel_run(const struct parallel_plan *plan, uint64_t seed, uint64_t steps);
+
+/* --- tests/mmu/parallel_world.c --- */
+
+struct world *parallel_create(const struct parallel_plan *plan, uint64_t seed, uint64_t steps);
+void parallel_destroy(struct world *w);
+
+__attribute__((format(printf, 2, 3))) _Noreturn void parallel_fail(const struct actor *a,
+                                                                    const char *format, ...);
+
+uint64_t parallel_draw(struct actor *a, uint64_t below);
+
+static inline struct region *parallel_region(struct world *w, unsigned page)
+{
+    return &w->region[page / REGION_PAGES];
+}
+
+static inline bool parallel_is_global(unsigned page)
+{
+    return page / REGION_PAGES == GLOBAL_REGION;
+}
+
+static inline bool parallel_is_user(unsigned page)
+{
+    return !parallel_is_global(page) && page % REGION_PAGES != 0;
+}
+
+/* What the root lets through, but to global pages that another one has brought. */
+static inline bool parallel_root_writable(unsigned root)
+{
+    return root != 1;
+}
+
+static inline bool parallel_root_user(unsigned root)
+{
+    return root != 2;
+}
+
+uint64_t parallel_linear(const struct world *w, unsigned page);
+uint64_t parallel_frame(unsigned page, uint64_t version);
+uint64_t parallel_leaf_entry(unsigned page, uint64_t version, enum leaf_kind kind, unsigned marks);
+uint64_t parallel_upper_entry(const struct world *w, unsigned root, uint64_t table);
+uint64_t parallel_entry_at(const struct world *w, uint64_t physical);
+
+/* The word at an offset of a page's frame, wherever the VM's map has it. */
+uint64_t parallel_peek(const struct world *w, uint64_t physical);
+
+/* --- tests/mmu/parallel_oracle.c --- */
+
+/* The newest version that can be known to be there. */
+uint64_t parallel_newest(struct actor *a, unsigned page);
+
+/* The page's leaf entry as the tables have it, if its version is the newest, so far. */
+bool parallel_read_newest(struct actor *a, unsigned page, uint64_t *entry, uint64_t *version);
+
+/* What is known now; then an invalidation; then it counts. */
+enum scope { SCOPE_ALL, SCOPE_NO_GLOBALS, SCOPE_PAGE, SCOPE_NO_GLOBAL_PAGE };
+void parallel_look(struct actor *a);
+void parallel_look_at(struct actor *a, unsigned page);
+void parallel_entitle_page(struct actor *a, unsigned page);
+void parallel_entitle(struct actor *a, enum scope scope, unsigned page);
+
+/* An access that went to a frame; which one is said by its first word. */
+void parallel_check_hit(struct actor *a, unsigned page, enum mmu_access access, bool user,
+                        uint32_t word);
+
+/* A store of a->token to a page. */
+void parallel_check_store(struct actor *a, unsigned page, bool user);
+
+/* A fault; `start` is the newest version that was known before. */
+void parallel_check_fault(struct actor *a, unsigned page, enum mmu_access access, bool user,
+                          uint64_t start, const struct mmu_fault *fault);
+
+/* --- tests/mmu/parallel_owner.c --- */
+
+/* A step of what the actor does to its entries. */
+void parallel_own(struct actor *a);
+
+/* --- tests/mmu/parallel_acts.c --- */
+
+/* A step of a vCPU; its context is not parked. */
+void parallel_act(struct actor *a);
+
+/* The vCPU brings itself up to date; then all pages must be as their owners have left them. */
+void parallel_check_all(struct actor *a);
+
+/* A step of the device. */
+void parallel_device_act(struct actor *a);
+
+/* All counters hold what was added to them. */
+void parallel_check_counters(struct world *w);
+
+#endif
