@@ -9,7 +9,7 @@
  * through that page, and all that came from tables there; then the map changes.
  *
  * Looking a page up is safe from any thread. A change holds all vCPUs (mmu/safepoint.h); it comes
- * from a thread on which none of them runs.
+ * with the device lock, from a thread on which none of them runs.
  */
 #ifndef MMU_P2M_H
 #define MMU_P2M_H
