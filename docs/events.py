@@ -22,7 +22,7 @@ CAUSE = re.compile(r'^MMU_CAUSE\(\w+,\s*"(\w+)"\)', re.M)
 FIELDS = [
     ("kind", None, "the word of the first table; in a filter also a group"),
     ("vcpu", None, "number of the processor"),
-    ("instructions", None, "retired before, by all processors together; exact with `-icount`"),
+    ("instructions", None, "retired before: with `-icount` by all processors together and exact, else by this one"),
     ("rip", None, "of the instruction that caused it"),
     ("cr3", None, "as loaded at that moment"),
     ("access", "ACCESS", "`read`, `write` or `fetch`"),
@@ -51,8 +51,9 @@ and flushes, register loads, page faults, watches on frames. They lie on slow pa
     gnomon -kernel vmlinuz ... -trace 'mmu:kind==walk && va in 0x400000-0x4fffff,file=walks.json,format=chrome'
 
 A trace changes nothing in the run: with `-icount` a traced run is the same, instruction for
-instruction. With several processors all events are on one time line, that of the machine's clock. What
-another processor's store takes from one (`watch_revoke`) keeps time and RIP of the event before it.
+instruction. With several processors all events are on one time line then, that of the machine's clock;
+without `-icount` each processor counts its own instructions. What another processor's store takes from
+one (`watch_revoke`) keeps time and RIP of the event before it.
 
 ## Formats
 

@@ -7,13 +7,11 @@
  * has the device lock, which is given away in vcpu_run and while waiting.
  */
 #include "base/bits.h"
-#include "base/host/host.h"
 #include "machine/internal.h"
 
 #include <sched.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 /* Instructions between two looks at the outside, where nobody asks for one. */
 #define SLICE 1000000u
@@ -23,19 +21,10 @@
 
 static void sleep_member(struct machine_processor *p)
 {
-    struct machine *m = p->machine;
-    struct timespec until;
-    uint64_t t;
+    bool looks = p->vcpu->monitor_waits && p->machine->crew.go;
 
     p->sleeps = true;
-    if (p->vcpu->monitor_waits && m->crew.go) {
-        t = host_monotonic_ns() + MONITOR_INTERVAL_NS;
-        until.tv_sec = (time_t)(t / NS_PER_SECOND);
-        until.tv_nsec = (long)(t % NS_PER_SECOND);
-        pthread_cond_timedwait(&p->wake, &m->device_lock, &until);
-    } else {
-        pthread_cond_wait(&p->wake, &m->device_lock);
-    }
+    machine_wait_locked(p->machine, &p->wake, looks ? MONITOR_INTERVAL_NS : CLOCK_NEVER);
     p->sleeps = false;
 }
 

@@ -189,7 +189,10 @@ void machine_request_power_off_locked(struct machine *m);
 /* The run loop looks at requests and pending interrupts again. */
 void machine_wake_locked(struct machine *m);
 
-/* The same for one of the processors, which may sleep: something waits for it. */
+/* Waits for a wake-up, `ns` at most (CLOCK_NEVER: for ever); gives the lock away meanwhile. */
+void machine_wait_locked(struct machine *m, pthread_cond_t *wake, uint64_t ns);
+
+/* As machine_wake_locked for one of the processors, which may sleep: something waits for it. */
 void machine_wake_processor(struct machine_processor *p);
 
 /* Deterministic: calls machine_host.poll if it is time; gives the lock away meanwhile. */
