@@ -7,8 +7,8 @@
 # <seconds> (20) are the guest's, but no counted ones; "25%" is a part of GNOMON_STRESS_SECONDS (600). Runs by
 # the host's clock, so with GNOMON_FULL=1 only.
 #
-# The stressor pthread is not among them: when its time is up, a thread that has only just been made reads
-# arguments from a part of its maker's stack that may be in use for something else by then.
+# The stressor pthread is not among them: its threads share one block of arguments on their maker's stack, and
+# once, when its time was up, one found nonsense there (#GP). docs/roadmap.md has it as an open question.
 set -uo pipefail
 cd "$(dirname "$0")/../.." || exit 1
 gnomon=${GNOMON_BINARY:-build/release/gnomon}
