@@ -89,7 +89,7 @@ if(unit_libraries)
                 ${CMAKE_SOURCE_DIR}/tests/mmu/parallel_oracle.c
                 ${CMAKE_SOURCE_DIR}/tests/mmu/parallel_owner.c
                 ${CMAKE_SOURCE_DIR}/tests/mmu/parallel_world.c)
-    target_link_libraries(mmu_parallel PUBLIC gnomon_mmu Threads::Threads)
+    target_link_libraries(mmu_parallel PUBLIC gnomon_mmu)
     if(GNOMON_LTO)
         target_compile_options(mmu_parallel PRIVATE -fno-lto)
     endif()
@@ -109,7 +109,7 @@ if(unit_libraries)
             gnomon_test_program(unit_${layer}_${subject} ${CMAKE_SOURCE_DIR}/tests/unit/${file}
                                 LIBRARIES gnomon_${layer} ${unit_libraries})
             set(label unit)
-            if(GNOMON_CROSS AND layer MATCHES "devices|machine")
+            if(GNOMON_CROSS AND (layer MATCHES "devices|machine" OR subject STREQUAL "parallel"))
                 list(APPEND label full)
             endif()
             if(subject IN_LIST unit_single)
