@@ -9,7 +9,6 @@
 #include "cpu/special.h"
 #include "mmu/guest_access.h"
 
-#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -222,21 +221,16 @@ static void invalidate(struct block_cache *c, mpa_t address, unsigned length)
     }
 }
 
-static struct block_cache *cache_of(struct mmu_context *m)
-{
-    return ((struct vcpu *)((char *)m - offsetof(struct vcpu, mmu)))->blocks;
-}
-
 /* machine_memory.code_overlaps */
 static bool code_overlaps(struct mmu_context *m, mpa_t address, unsigned length)
 {
-    return overlaps(cache_of(m), address, length);
+    return overlaps(vcpu_of(m)->blocks, address, length);
 }
 
 /* machine_memory.code_changed */
 static void code_changed(struct mmu_context *m, mpa_t address, unsigned length)
 {
-    struct block_cache *c = cache_of(m);
+    struct block_cache *c = vcpu_of(m)->blocks;
 
     if (c == NULL) /* the processor is being created or destroyed */
         return;

@@ -23,6 +23,7 @@
 #include <setjmp.h>
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 
@@ -472,6 +473,12 @@ void vcpu_report_gaps(const struct vcpu *cpu, FILE *out);
 static inline bool cpu_has(const struct vcpu *cpu, enum cpu_feature f)
 {
     return (cpu->features[f / 64] >> (f % 64)) & 1;
+}
+
+/* The processor that has the context. */
+static inline struct vcpu *vcpu_of(struct mmu_context *m)
+{
+    return (struct vcpu *)((char *)m - offsetof(struct vcpu, mmu));
 }
 
 static inline unsigned cpu_cpl(const struct vcpu *cpu)

@@ -15,7 +15,6 @@
 #include "cpu/system.h"
 
 #include <inttypes.h>
-#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -104,11 +103,6 @@ void vcpu_reset(struct vcpu *cpu, bool init)
         LOG(cpu->log, LOG_RESET, "cpu%u: %s\n", cpu->index, init ? "INIT" : "reset");
     if (log_on(cpu->log, LOG_RESET))
         vcpu_dump(cpu, cpu->log->stream);
-}
-
-static struct vcpu *vcpu_of(struct mmu_context *m)
-{
-    return (struct vcpu *)((char *)m - offsetof(struct vcpu, mmu));
 }
 
 static void interrupt(struct mmu_context *m)

@@ -56,7 +56,7 @@ enum mmu_event_field {
 
 struct mmu_event {
     uint64_t sequence;     /* counts the records that passed mask and filter, from 0 */
-    uint64_t instructions; /* retired by all vCPUs together: the clock */
+    uint64_t instructions; /* retired by all vCPUs together; in parallel, by this one */
     uint64_t rip;          /* of the instruction that caused it */
     uint64_t cr3;          /* as loaded at that moment */
     uint64_t gva;

@@ -91,6 +91,22 @@ static void store(struct actor *a, unsigned page, bool user)
         check_status(a, page, status, MMU_WRITE, user, &fault);
 }
 
+/* What came of an access to four bytes of the page and four of the next one. */
+static void check_crossing(struct actor *a, unsigned page, enum mmu_status status,
+                           enum mmu_access access, bool user, uint64_t value,
+                           const struct mmu_fault *fault)
+{
+    uint64_t linear = parallel_linear(a->world, page);
+
+    if (status == MMU_OK) {
+        parallel_check_hit(a, page, access, user, (uint32_t)value);
+        parallel_check_hit(a, page + 1, access, user, (uint32_t)(value >> 32));
+        return;
+    }
+    page += (fault->address.v & PAGE_MASK) != (linear & PAGE_MASK);
+    check_status(a, page, status, access, user, fault);
+}
+
 /* A load of the last bytes of a page and the first ones of the next. */
 static void load_crossing(struct actor *a, unsigned page, bool user)
 {
@@ -99,14 +115,7 @@ static void load_crossing(struct actor *a, unsigned page, bool user)
     enum mmu_status status = mmu_load(&a->m, gva(linear), 8, &value, &fault);
 
     a->deeds[DEED_CROSSING]++;
-    if (status == MMU_OK) {
-        parallel_check_hit(a, page, MMU_READ, user, (uint32_t)value);
-        parallel_check_hit(a, page + 1, MMU_READ, user, (uint32_t)(value >> 32));
-    } else if ((fault.address.v & PAGE_MASK) == (linear & PAGE_MASK)) {
-        check_status(a, page, status, MMU_READ, user, &fault);
-    } else {
-        check_status(a, page + 1, status, MMU_READ, user, &fault);
-    }
+    check_crossing(a, page, status, MMU_READ, user, value, &fault);
 }
 
 /* A locked access across pages, which is done while the others are held; it changes nothing. */
@@ -117,14 +126,7 @@ static void exchange_crossing(struct actor *a, unsigned page)
     enum mmu_status status = mmu_compare_exchange(&a->m, gva(linear), 8, &found, 1, &fault);
 
     a->deeds[DEED_EXCHANGE]++;
-    if (status == MMU_OK) {
-        parallel_check_hit(a, page, MMU_WRITE, false, (uint32_t)found);
-        parallel_check_hit(a, page + 1, MMU_WRITE, false, (uint32_t)(found >> 32));
-    } else if ((fault.address.v & PAGE_MASK) == (linear & PAGE_MASK)) {
-        check_status(a, page, status, MMU_WRITE, false, &fault);
-    } else {
-        check_status(a, page + 1, status, MMU_WRITE, false, &fault);
-    }
+    check_crossing(a, page, status, MMU_WRITE, false, found, &fault);
 }
 
 /* In the root that has each region's first table for good: nobody says what that holds while it is

@@ -10,22 +10,12 @@
  * is repeated by the seed, up to any step; from --verbose-from on it says what it does.
  */
 #include "tests/mmu/guest.h"
+#include "tests/mmu/option_words.h"
 
 #include <getopt.h>
 #include <inttypes.h>
 #include <signal.h>
 #include <unistd.h>
-
-#define FLUSH      MMU_POLICY_FLUSH
-#define COHERENT   MMU_POLICY_COHERENT
-#define PARANOID   MMU_POLICY_PARANOID
-#define APPLY      MMU_CONSUMER_APPLY
-#define INVALIDATE MMU_CONSUMER_INVALIDATE
-#define ADDRESS    MMU_PATCH_ADDRESS
-#define VALUE      MMU_PATCH_VALUE
-#define VALIDATED  MMU_PATCH_VALIDATED
-#define PRIVATE    MMU_TABLES_PRIVATE
-#define SHARED     MMU_TABLES_SHARED
 
 /* In the order of struct mmu_options: behind the words stand paranoid's N, spaces, slots, shadow
  * pages and flood; tables are private unless said otherwise. */

@@ -7,26 +7,10 @@
 #include "tests/unit/machine/crew_rig.h"
 #include "tests/unit/run_suite.h"
 
-static uint64_t get(const char *name)
-{
-    uint8_t bytes[MACHINE_REGISTER_BYTES_MAX];
-    uint64_t value = 0;
-
-    for (unsigned n = 0; n < machine_register_count(); n++) {
-        if (strcmp(machine_register_info(n)->name, name) != 0)
-            continue;
-        machine_register_get(rig.machine, n, bytes);
-        for (unsigned k = 8; k-- > 0;)
-            value = value << 8 | bytes[k];
-        return value;
-    }
-    ck_abort_msg("no register %s", name);
-}
-
 static uint64_t rip_of(unsigned processor)
 {
     ck_assert(machine_debug_select(rig.machine, processor));
-    return get("rip");
+    return rig_register(&rig, "rip");
 }
 
 /* --- Held and stopped by the host --- */
@@ -211,6 +195,15 @@ static void is_hit(void)
     ck_assert_uint_eq(rip_of(why.processor), here);
 }
 
+/* Each has hit the point as often as it came by. */
+static void finish_points(const unsigned hits[])
+{
+    ends(MACHINE_END_POWER_OFF);
+    for (unsigned n = 0; n < count; n++)
+        ck_assert_uint_eq(hits[n], POINTS_ROUNDS);
+    rig_destroy(&rig);
+}
+
 START_TEST(each_processor_that_hits_a_breakpoint_stops_the_machine)
 {
     unsigned hits[MACHINE_VCPU_MAX] = {0};
@@ -224,10 +217,7 @@ START_TEST(each_processor_that_hits_a_breakpoint_stops_the_machine)
         hits[why.processor]++;
         go_on();
     }
-    ends(MACHINE_END_POWER_OFF);
-    for (unsigned n = 0; n < count; n++)
-        ck_assert_uint_eq(hits[n], POINTS_ROUNDS);
-    rig_destroy(&rig);
+    finish_points(hits);
 }
 END_TEST
 
@@ -249,10 +239,7 @@ START_TEST(a_step_leaves_a_breakpoint)
         ck_assert_uint_eq(own(hitter), ++hits[hitter]);
         go_on();
     }
-    ends(MACHINE_END_POWER_OFF);
-    for (unsigned n = 0; n < count; n++)
-        ck_assert_uint_eq(hits[n], POINTS_ROUNDS);
-    rig_destroy(&rig);
+    finish_points(hits);
 }
 END_TEST
 
@@ -276,10 +263,7 @@ START_TEST(a_watchpoint_stops_the_machine_for_each_write)
             ck_assert_uint_eq(own(why.processor), ++hits[why.processor]);
         go_on();
     }
-    ends(MACHINE_END_POWER_OFF);
-    for (unsigned n = 0; n < count; n++)
-        ck_assert_uint_eq(hits[n], POINTS_ROUNDS);
-    rig_destroy(&rig);
+    finish_points(hits);
 }
 END_TEST
 

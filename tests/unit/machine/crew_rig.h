@@ -6,7 +6,6 @@
 #ifndef TESTS_UNIT_MACHINE_CREW_RIG_H
 #define TESTS_UNIT_MACHINE_CREW_RIG_H
 
-#include "machine/debug.h"
 #include "tests/unit/machine/crew_guests.h"
 #include "tests/unit/machine/machine_rig.h"
 

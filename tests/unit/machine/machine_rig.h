@@ -4,6 +4,7 @@
 
 #include "base/log.h"
 #include "devices/chardev.h"
+#include "machine/debug.h"
 #include "machine/machine.h"
 
 #include <check.h>
@@ -74,6 +75,23 @@ static inline enum machine_end rig_run(struct rig *r, uint64_t instructions)
 {
     machine_run(r->machine, instructions, &r->result);
     return r->result.end;
+}
+
+/* The value of a register of the processor that is looked at. */
+static inline uint64_t rig_register(struct rig *r, const char *name)
+{
+    uint8_t bytes[MACHINE_REGISTER_BYTES_MAX];
+    uint64_t value = 0;
+
+    for (unsigned n = 0; n < machine_register_count(); n++) {
+        if (strcmp(machine_register_info(n)->name, name) != 0)
+            continue;
+        machine_register_get(r->machine, n, bytes);
+        for (unsigned k = 8; k-- > 0;)
+            value = value << 8 | bytes[k];
+        return value;
+    }
+    ck_abort_msg("no register %s", name);
 }
 
 static inline void rig_destroy(struct rig *r)

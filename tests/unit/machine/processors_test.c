@@ -2,7 +2,6 @@
  * A debugger's hold on a machine with two processors: which one it looks at, which ones go on, and
  * when the events of both were.
  */
-#include "machine/debug.h"
 #include "machine/events.h"
 #include "machine/inspect.h"
 #include "machine/report.h"
@@ -56,22 +55,6 @@ static void run(uint64_t first, void (*const *steps)(void))
 #define RUN(first, ...) run(first, (void (*const[])(void)){__VA_ARGS__, NULL})
 #define SETTLED         50000
 
-static uint64_t get(const char *name)
-{
-    uint8_t bytes[MACHINE_REGISTER_BYTES_MAX];
-    uint64_t value = 0;
-
-    for (unsigned n = 0; n < machine_register_count(); n++) {
-        if (strcmp(machine_register_info(n)->name, name) != 0)
-            continue;
-        machine_register_get(rig.machine, n, bytes);
-        for (unsigned k = 8; k-- > 0;)
-            value = value << 8 | bytes[k];
-        return value;
-    }
-    ck_abort_msg("no register %s", name);
-}
-
 static uint32_t word(uint64_t address)
 {
     uint8_t b[4];
@@ -83,7 +66,7 @@ static uint32_t word(uint64_t address)
 static uint64_t rip_of(unsigned processor)
 {
     ck_assert(machine_debug_select(rig.machine, processor));
-    return get("rip");
+    return rig_register(&rig, "rip");
 }
 
 static void note(void)
@@ -116,9 +99,9 @@ static void look_at_both(void)
 {
     ck_assert_uint_eq(machine_processor_count(rig.machine), 2);
     ck_assert_uint_ge(rip_of(0), 0x100000);
-    ck_assert_uint_eq(get("rbx"), 0xfee00000);
+    ck_assert_uint_eq(rig_register(&rig, "rbx"), 0xfee00000);
     ck_assert_uint_lt(rip_of(1) - OTHER_LOOP, 8);
-    ck_assert_uint_eq(get("rbx"), 0x1234);
+    ck_assert_uint_eq(rig_register(&rig, "rbx"), 0x1234);
     ck_assert_uint_eq(machine_debug_selected(rig.machine), 1);
     ck_assert_str_eq(machine_debug_state(rig.machine), "running");
     ck_assert(!machine_debug_select(rig.machine, 2));
@@ -143,7 +126,7 @@ static void translate_both(void)
     machine_debug_select(rig.machine, 1); /* paging is off */
     ck_assert(machine_translate(rig.machine, 0x300000, &physical));
     ck_assert_uint_eq(physical, 0x300000);
-    ck_assert_uint_eq(get("cr0") & 0x80000001, 0);
+    ck_assert_uint_eq(rig_register(&rig, "cr0") & 0x80000001, 0);
 }
 
 START_TEST(translations_are_those_of_the_one_looked_at)
@@ -257,7 +240,7 @@ static void add_point(void)
 static void hit_execute(void)
 {
     stopped(MACHINE_STOP_BREAKPOINT, 1);
-    ck_assert_uint_eq(get("rip"), OTHER_LOOP);
+    ck_assert_uint_eq(rig_register(&rig, "rip"), OTHER_LOOP);
     note();
     machine_continue(rig.machine);
 }

@@ -8,21 +8,12 @@
  *   GNOMON_FULL=1               64 times as many steps
  *   GNOMON_VERBOSE=1            says what was done
  */
+#include "tests/mmu/option_words.h"
 #include "tests/mmu/parallel.h"
 #include "tests/unit/run_suite.h"
 
 #include <check.h>
 #include <string.h>
-
-#define FLUSH      MMU_POLICY_FLUSH
-#define COHERENT   MMU_POLICY_COHERENT
-#define PARANOID   MMU_POLICY_PARANOID
-#define APPLY      MMU_CONSUMER_APPLY
-#define INVALIDATE MMU_CONSUMER_INVALIDATE
-#define ADDRESS    MMU_PATCH_ADDRESS
-#define VALUE      MMU_PATCH_VALUE
-#define VALIDATED  MMU_PATCH_VALIDATED
-#define PRIVATE    MMU_TABLES_PRIVATE
 
 #define THREADS false
 #define TURNS   true

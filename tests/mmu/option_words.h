@@ -1,0 +1,18 @@
+/* Short words for tables of struct mmu_options. */
+#ifndef TESTS_MMU_OPTION_WORDS_H
+#define TESTS_MMU_OPTION_WORDS_H
+
+#include "mmu/mmu.h"
+
+#define FLUSH      MMU_POLICY_FLUSH
+#define COHERENT   MMU_POLICY_COHERENT
+#define PARANOID   MMU_POLICY_PARANOID
+#define APPLY      MMU_CONSUMER_APPLY
+#define INVALIDATE MMU_CONSUMER_INVALIDATE
+#define ADDRESS    MMU_PATCH_ADDRESS
+#define VALUE      MMU_PATCH_VALUE
+#define VALIDATED  MMU_PATCH_VALIDATED
+#define PRIVATE    MMU_TABLES_PRIVATE
+#define SHARED     MMU_TABLES_SHARED
+
+#endif
