@@ -357,8 +357,8 @@ static void note_known(struct shadow_page *p, unsigned index)
 static void set_word(struct mmu_context *m, struct shadow_page *p, unsigned index, uint64_t word)
 {
     uint64_t old = p->words[index], child = child_of(old);
-    bool keeps = child != 0 && shadow_state(word) == SHADOW_TABLE &&
-                 ((old ^ word) & SHADOW_BASE) == 0;
+    bool keeps =
+        child != 0 && shadow_state(word) == SHADOW_TABLE && ((old ^ word) & SHADOW_BASE) == 0;
 
     if (keeps) {
         word |= child << SHADOW_CHILD_SHIFT;
