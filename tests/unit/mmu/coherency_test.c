@@ -373,7 +373,7 @@ START_TEST(what_is_unknown_to_one_vcpu_does_not_end_what_the_other_traces)
     event(m);
     ck_assert_uint_eq(consumers_of(RIG_PT), 0);
     event(other);
-    ck_assert(faults(m, 0x1f0000) && faults(other, 0x10000));
+    ck_assert(faults(m, 0x1f0000) && faults(other, 0x1f0000));
 }
 END_TEST
 
