@@ -56,7 +56,7 @@ void mmu_wait_free(struct mmu_context *m);
  * unparked, but registers. */
 void mmu_park(struct mmu_context *m);
 
-/* Answers what is due; mmu_context.interrupt has been called for it, and is again if not all was. */
+/* Answers what is due; mmu_context.interrupt was called for it, and is again if not all is. */
 void mmu_answer(struct mmu_context *m);
 
 /* Is it parked? */
