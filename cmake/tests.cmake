@@ -86,6 +86,7 @@ endif()
 if(unit_libraries)
     add_library(mmu_parallel STATIC ${CMAKE_SOURCE_DIR}/tests/mmu/parallel.c
                 ${CMAKE_SOURCE_DIR}/tests/mmu/parallel_acts.c
+                ${CMAKE_SOURCE_DIR}/tests/mmu/parallel_code.c
                 ${CMAKE_SOURCE_DIR}/tests/mmu/parallel_oracle.c
                 ${CMAKE_SOURCE_DIR}/tests/mmu/parallel_owner.c
                 ${CMAKE_SOURCE_DIR}/tests/mmu/parallel_world.c)

@@ -251,7 +251,7 @@ static void clear_words(struct shadow *s, struct shadow_page *p)
         uint64_t old = p->words[i];
 
         atomic_store_explicit(&p->words[i], 0, memory_order_relaxed);
-        if (shadow_state(old) == SHADOW_TABLE && child_of(old) != 0)
+        if (child_of(old) != 0)
             unref(s, (unsigned)child_of(old));
     }
     p->known_from = p->known_to = 0;
@@ -349,24 +349,32 @@ static void note_known(struct shadow_page *p, unsigned index)
     p->known_to = MAX(p->known_to, (uint16_t)(index + 1));
 }
 
-/* Enters a word; what came of one that meant something else goes. */
+/*
+ * Enters a word; what came of one that meant something else goes. A word that is only unknown, as
+ * while somebody stores to the frame, keeps the page below if others may have come through it: no
+ * patch has to be on its way to them, and without that page they would not hear of its frame.
+ */
 static void set_word(struct mmu_context *m, struct shadow_page *p, unsigned index, uint64_t word)
 {
-    uint64_t old = p->words[index];
-    bool keeps = shadow_state(old) == SHADOW_TABLE && shadow_state(word) == SHADOW_TABLE &&
-                 ((old ^ word) & SHADOW_BASE) == 0;
+    uint64_t old = p->words[index], child = child_of(old);
+    bool keeps =
+        child != 0 && shadow_state(word) == SHADOW_TABLE && ((old ^ word) & SHADOW_BASE) == 0;
 
-    if (keeps)
-        word |= child_of(old) << SHADOW_CHILD_SHIFT;
+    if (keeps) {
+        word |= child << SHADOW_CHILD_SHIFT;
+    } else if (child != 0 && word == SHADOW_UNKNOWN && (p->traced & ~BIT64(m->vcpu)) != 0) {
+        keeps = true;
+        word = old & ~(uint64_t)SHADOW_STATE;
+    }
     atomic_store_explicit(&p->words[index], word, memory_order_relaxed);
     note_known(p, index);
+    if (!keeps && child != 0)
+        unref(m->tlb->shadow, (unsigned)child);
     if (shadow_same(old, word) || shadow_state(old) < SHADOW_TABLE)
         return;
     MMU_EMIT(m, SHADOW_DETACH, .gva = entry_linear(p, index), .mpa = shadow_entry_address(p, index),
              .level = p->level, .old_entry = old, .new_entry = word);
     drop_entry(m, p, index);
-    if (!keeps && shadow_state(old) == SHADOW_TABLE && child_of(old) != 0)
-        unref(m->tlb->shadow, (unsigned)child_of(old));
 }
 
 uint64_t shadow_raw(const struct mmu_context *m, const struct shadow_page *p, unsigned index)

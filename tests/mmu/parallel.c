@@ -57,7 +57,7 @@ static void *run_monitor(void *opaque)
     struct monitor mon = {.world = w, .dice = &dice, .shared_frame = w->shared_table};
 
     for (unsigned n = 0; n < PAGES * VERSIONS; n++)
-        mon.frame[n] = DATA_START + (uint64_t)n * PAGE_SIZE;
+        mon.frame[n] = parallel_frame(n / VERSIONS, n % VERSIONS);
     for (unsigned n = 0; n < SPARES; n++)
         mon.spare[n] = SPARES_START + n * PAGE_SIZE;
     while (!atomic_load(&w->over)) {
@@ -69,7 +69,7 @@ static void *run_monitor(void *opaque)
         if (w->shared_table != 0 && parallel_draw(&dice, 4) == 0)
             move(&mon, w->shared_table, &mon.shared_frame, true);
         else
-            move(&mon, DATA_START + (uint64_t)n * PAGE_SIZE, &mon.frame[n], false);
+            move(&mon, parallel_frame(page, n % VERSIONS), &mon.frame[n], false);
         pthread_mutex_unlock(&w->devices);
         for (uint64_t wait = parallel_draw(&dice, 64); wait > 0; wait--)
             sched_yield();
@@ -145,7 +145,7 @@ static void run_threads(struct world *w)
     for (; count < vcpus; count++)
         pthread_create(&thread[count], NULL, run_vcpu, &w->actor[count]);
     pthread_create(&thread[count++], NULL, run_device, &w->actor[vcpus]);
-    if (w->plan->moves)
+    if (parallel_has(w, PARALLEL_MOVES))
         pthread_create(&thread[count++], NULL, run_monitor, w);
     disturb(w, thread, count);
     atomic_store(&w->over, true);
@@ -178,10 +178,10 @@ static void run_turns(struct world *w)
 /* --- Runs --- */
 
 static const char *const deed_text[DEEDS] = {
-    "load",       "store",  "fetch", "fast",   "crossing", "exchange", "probe",
-    "fault",      "denied", "old",   "unsure", "unmarked", "event",    "fast-write",
-    "slow-write", "leaf",   "link",  "unlink", "flood",    "clear",    "count",
-    "count-held", "answer", "park",  "move",
+    "load",   "store",  "fetch",  "fast",     "crossing", "exchange",   "probe",      "fault",
+    "denied", "old",    "unsure", "unmarked", "event",    "fast-write", "slow-write", "leaf",
+    "link",   "unlink", "flood",  "clear",    "count",    "count-held", "answer",     "park",
+    "move",   "large",  "decode", "execute",  "old-code", "serialise",  "write-code",
 };
 
 static void report(const struct world *w)

@@ -12,6 +12,14 @@
  * one that its owner had finished to store when the invalidation began, or that could be read from
  * the tables then; never one that nobody has begun to store. That is all that a processor promises
  * (SDM 3A 4.10.2 to 4.10.5). That an old entry is never used below a newer upper entry follows.
+ *
+ * In some plans an upper entry may be a large page: some numbers of versions are of its frames, and
+ * all pages of the region get such a version at once. INVLPG of one of them drops what any of them
+ * has of older large pages.
+ *
+ * In some there is code: words of which each has an owner, too, who stores ever greater numbers
+ * there. Who has decoded one may use that until he serialises himself; then it must be at least
+ * what had been said to be stored (SDM 3A 8.1.3). What he stores himself he sees at once.
  */
 #ifndef TESTS_MMU_PARALLEL_H
 #define TESTS_MMU_PARALLEL_H
@@ -38,26 +46,48 @@
 /* Physical memory; tables and counters are seen at the linear address of the same number. */
 #define TABLES_START    0x10000u
 #define COUNTERS_START  0x100000u /* two pages */
+#define CODE_START      0x102000u
 #define WINDOW_END      0x200000u
 #define DATA_START      0x400000u
 #define SPARES_START    0x1800000u
 #define SPARES          32u
-#define RAM_SIZE        0x1c00000u
+#define LARGE_START     0x2000000u
+#define LARGE_SIZE      0x400000u /* of each; a page of 2 MiB uses the first half */
+#define LARGE_FRAMES    4u        /* of a region */
+#define RAM_SIZE        (LARGE_START + REGIONS * LARGE_FRAMES * LARGE_SIZE)
+
+#define CODE_PAGES 12u
+#define CODE_WORDS 24u
 
 #define PAGE_MARK       0x70a6e000u /* in the first word of a frame, over its version */
 
 enum parallel_mode { PARALLEL_4LEVEL, PARALLEL_PAE, PARALLEL_32BIT };
+
+/* What else there is in a plan. */
+enum parallel_extra {
+    PARALLEL_PLAIN,
+    PARALLEL_MOVES = 1 << 0, /* a monitor moves pages of the VM meanwhile */
+    PARALLEL_LARGE = 1 << 1, /* large pages */
+    PARALLEL_CODE = 1 << 2,  /* decoded code */
+};
 
 struct parallel_plan {
     const char *name;
     enum parallel_mode mode;
     unsigned vcpus;
     bool one_thread; /* all take turns, none waits; answers come late */
-    bool moves;      /* a monitor moves pages of the VM meanwhile */
+    unsigned extras; /* enum parallel_extra */
     struct mmu_options options;
 };
 
-enum leaf_kind { LEAF_WRITABLE, LEAF_READ_ONLY, LEAF_ABSENT };
+enum leaf_kind {
+    LEAF_WRITABLE,
+    LEAF_READ_ONLY,
+    LEAF_ABSENT,
+    LEAF_NEVER, /* a number that was left out */
+    LEAF_LARGE, /* supervisor pages only */
+    LEAF_LARGE_READ_ONLY,
+};
 
 /* A leaf entry. A version in [published, started] is on its way. */
 struct leaf {
@@ -73,9 +103,23 @@ struct region {
     /* The owner's: */
     bool linked;
     unsigned current; /* the table that is, or was, linked */
+    bool large;
+    enum leaf_kind large_kind;
+    unsigned large_frame;
 };
 
-enum job_kind { JOB_NONE, JOB_LINK, JOB_UNLINK, JOB_FLOOD };
+/* A word of code. */
+struct code_word {
+    _Atomic uint64_t started, published;
+};
+
+/* What a vCPU has decoded there. */
+struct decoded {
+    bool valid;
+    uint32_t value;
+};
+
+enum job_kind { JOB_NONE, JOB_LINK, JOB_UNLINK, JOB_FLOOD, JOB_LARGE };
 
 /* What an owner does in several steps. */
 struct job {
@@ -111,6 +155,12 @@ enum deed {
     DEED_ANSWER,
     DEED_PARK,
     DEED_MOVE,
+    DEED_LARGE,
+    DEED_DECODE,
+    DEED_EXECUTE,
+    DEED_OLD_CODE, /* was executed */
+    DEED_SERIALISE,
+    DEED_WRITE_CODE,
     DEEDS
 };
 
@@ -132,6 +182,10 @@ struct actor {
     /* By page: what the vCPU is entitled to since its last event, `marks` and `links` then. */
     uint64_t floor[PAGES], marks[PAGES], links[PAGES];
     uint64_t next_floor[PAGES], next_marks[PAGES], next_links[PAGES];
+    uint64_t large_floor[PAGES]; /* the same, of large pages only */
+    struct decoded decoded[CODE_WORDS];
+    uint64_t code_floor[CODE_WORDS]; /* since it has serialised itself */
+    bool code_watched[CODE_PAGES];
 };
 
 struct world {
@@ -147,6 +201,7 @@ struct world {
     uint64_t shared_table; /* PARALLEL_4LEVEL: between the roots and the regions */
     struct leaf leaf[PAGES];
     struct region region[REGIONS];
+    struct code_word code[CODE_WORDS];
     struct actor actor[VCPUS_MAX + 1];
     pthread_mutex_t devices; /* the device lock */
     _Atomic unsigned running; /* vCPUs that are not through */
@@ -165,6 +220,17 @@ __attribute__((format(printf, 2, 3))) _Noreturn void parallel_fail(const struct 
                                                                     const char *format, ...);
 
 uint64_t parallel_draw(struct actor *a, uint64_t below);
+
+static inline bool parallel_has(const struct world *w, enum parallel_extra extra)
+{
+    return w->plan->extras & extra;
+}
+
+/* Versions with such a number are pieces of large frame (number / 16) % LARGE_FRAMES. */
+static inline bool parallel_is_large(uint64_t version)
+{
+    return version % 16 == 15;
+}
 
 static inline struct region *parallel_region(struct world *w, unsigned page)
 {
@@ -196,6 +262,8 @@ uint64_t parallel_linear(const struct world *w, unsigned page);
 uint64_t parallel_frame(unsigned page, uint64_t version);
 uint64_t parallel_leaf_entry(unsigned page, uint64_t version, enum leaf_kind kind, unsigned marks);
 uint64_t parallel_upper_entry(const struct world *w, unsigned root, uint64_t table);
+uint64_t parallel_large_entry(const struct world *w, unsigned root, const struct region *r,
+                              unsigned marks);
 uint64_t parallel_entry_at(const struct world *w, uint64_t physical);
 
 /* The word at an offset of a page's frame, wherever the VM's map has it. */
@@ -231,6 +299,23 @@ void parallel_check_fault(struct actor *a, unsigned page, enum mmu_access access
 
 /* A step of what the actor does to its entries. */
 void parallel_own(struct actor *a);
+
+/* A store of the actor's, one way or another. */
+void parallel_write(struct actor *a, uint64_t physical, unsigned size, uint64_t value);
+
+/* --- tests/mmu/parallel_code.c --- */
+
+/* machine_memory.code_changed */
+void parallel_code_changed(struct mmu_context *m, mpa_t address, unsigned length);
+
+/* A step with code. */
+void parallel_code_act(struct actor *a);
+
+/* A new number for a word of the actor's. */
+void parallel_write_code(struct actor *a);
+
+/* The vCPU serialises itself; then all words must be as their owners have left them. */
+void parallel_check_code(struct actor *a);
 
 /* --- tests/mmu/parallel_acts.c --- */
 

@@ -326,7 +326,9 @@ void parallel_act(struct actor *a)
     uint64_t what = parallel_draw(a, 256);
 
     a->step++;
-    if (what < 64)
+    if (parallel_has(a->world, PARALLEL_CODE) && parallel_draw(a, 4) == 0)
+        parallel_code_act(a);
+    else if (what < 64)
         parallel_own(a);
     else if (what < 84)
         invalidate(a);
@@ -355,6 +357,7 @@ void parallel_check_all(struct actor *a)
             parallel_fail(a, "page %u: not all of its versions are there", page);
         access_page(a, page);
     }
+    parallel_check_code(a);
     mmu_park(&a->m);
 }
 
@@ -367,12 +370,14 @@ void parallel_device_act(struct actor *a)
                    0x700 + parallel_draw(a, 64));
 
     a->step++;
+    if (parallel_has(w, PARALLEL_CODE) && parallel_draw(a, 4) == 0)
+        parallel_write_code(a);
     parallel_own(a);
     if (parallel_draw(a, 4) != 0)
         return;
     memset(bytes, (int)a->step, length);
     bus_write(w->bus, at, bytes, length);
     bus_read(w->bus, at, found, length);
-    if (!w->plan->moves && memcmp(bytes, found, length) != 0)
+    if (!parallel_has(w, PARALLEL_MOVES) && memcmp(bytes, found, length) != 0)
         parallel_fail(a, "%u bytes at %#" PRIx64 " are not what was written", length, at.v);
 }

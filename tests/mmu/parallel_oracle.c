@@ -8,19 +8,46 @@
 
 /* --- What can be known --- */
 
-/* The table that all upper entries of the region lead to, 0 if there is none, or not one. */
+/* The table that all upper entries of the region lead to, or the large page, with PTE_PS; 0 if
+ * there is none, or not one. */
 static uint64_t linked_table(const struct world *w, const struct region *r)
 {
     uint64_t table = 0;
 
     for (unsigned c = 0; c < w->upper_count; c++) {
-        uint64_t upper = parallel_entry_at(w, r->upper[c]);
+        uint64_t upper = parallel_entry_at(w, r->upper[c]), here = upper & (PAGE_MASK | PTE_PS);
 
-        if (!(upper & PTE_P) || (c > 0 && (upper & PAGE_MASK) != table))
+        if (!(upper & PTE_P) || (c > 0 && here != table))
             return 0;
-        table = upper & PAGE_MASK;
+        table = here;
     }
     return table;
+}
+
+/* The page's entry there; of a large page as if it had one, with the marks that count in the
+ * actor's root. */
+static uint64_t linked_entry(const struct actor *a, uint64_t table, unsigned page)
+{
+    const struct world *w = a->world;
+    unsigned copy = a->root < w->upper_count ? a->root : 0, i = page % REGION_PAGES;
+
+    if (table & PTE_PS)
+        return ((table & PAGE_MASK) + i * PAGE_SIZE) |
+               (parallel_entry_at(w, parallel_region(a->world, page)->upper[copy]) & ~PAGE_MASK);
+    return parallel_entry_at(w, table + i * w->entry_size);
+}
+
+/* The number of the version that an entry leads to. */
+static unsigned version_number(const struct actor *a, unsigned page, uint64_t entry)
+{
+    uint64_t frame = entry & PAGE_MASK;
+    unsigned number = (unsigned)((frame - DATA_START) / PAGE_SIZE % VERSIONS);
+
+    if (frame >= LARGE_START)
+        number = (unsigned)((frame - LARGE_START) / LARGE_SIZE % LARGE_FRAMES * 16 + 15);
+    if (frame != parallel_frame(page, number))
+        parallel_fail(a, "page %u: the entry in memory is %#" PRIx64, page, entry);
+    return number;
 }
 
 /*
@@ -33,21 +60,20 @@ static bool read_leaf(struct actor *a, unsigned page, uint64_t *entry, uint64_t 
     struct world *w = a->world;
     struct leaf *l = &w->leaf[page];
     struct region *r = parallel_region(w, page);
-    uint64_t since = atomic_load(&l->published), table = linked_table(w, r), until, first;
+    uint64_t since = atomic_load(&l->published), table = linked_table(w, r), until;
 
     atomic_thread_fence(memory_order_seq_cst);
     if (table == 0)
         return false;
-    *entry = parallel_entry_at(w, table + page % REGION_PAGES * w->entry_size);
+    *entry = linked_entry(a, table, page);
     atomic_thread_fence(memory_order_seq_cst);
     if (linked_table(w, r) != table)
         return false;
     until = atomic_load(&l->started);
     if (until - since >= VERSIONS)
         return false;
-    first = parallel_frame(page, 0);
-    *version = since + (((*entry & PAGE_MASK) - first) / PAGE_SIZE - since) % VERSIONS;
-    if ((*entry & PAGE_MASK) - first >= VERSIONS * PAGE_SIZE || *version > until)
+    *version = since + (version_number(a, page, *entry) - since) % VERSIONS;
+    if (*version > until)
         parallel_fail(
             a, "page %u: the entry in memory is %#" PRIx64 ", not of [%" PRIu64 ", %" PRIu64 "]",
             page, *entry, since, until);
@@ -109,6 +135,9 @@ void parallel_entitle(struct actor *a, enum scope scope, unsigned page)
     for (unsigned p = 0; p < PAGES; p++)
         if (concerns(a, scope, p, page))
             parallel_entitle_page(a, p);
+    for (unsigned p = page / REGION_PAGES * REGION_PAGES, n = 0; n < REGION_PAGES; n++, p++)
+        if (scope == SCOPE_PAGE)
+            a->large_floor[p] = a->next_floor[p];
 }
 
 /* --- What was found --- */
@@ -141,7 +170,10 @@ static void check_marks(struct actor *a, unsigned page, enum mmu_access access, 
 {
     uint64_t wanted = PTE_A | (access == MMU_WRITE ? PTE_D : 0), entry, version;
 
-    if ((a->marks[page] & 1) || !parallel_read_newest(a, page, &entry, &version) ||
+    bool any_copy = a->world->upper_count > 1 && parallel_is_large(until) &&
+                    parallel_is_global(page) && a->pge; /* another root's may be the one */
+
+    if (any_copy || (a->marks[page] & 1) || !parallel_read_newest(a, page, &entry, &version) ||
         version != until || (entry & wanted) == wanted)
         return;
     if (atomic_load(&a->world->leaf[page].marks) == a->marks[page])
@@ -150,8 +182,16 @@ static void check_marks(struct actor *a, unsigned page, enum mmu_access access, 
     a->deeds[DEED_MARKS]++;
 }
 
+static bool kind_allows(enum leaf_kind kind, enum mmu_access access, bool user)
+{
+    if (kind == LEAF_ABSENT || kind == LEAF_NEVER || (kind >= LEAF_LARGE && user))
+        return false;
+    return access != MMU_WRITE || kind == LEAF_WRITABLE || kind == LEAF_LARGE;
+}
+
 /* The access used the version with this number. */
-static void check_version(struct actor *a, unsigned page, enum mmu_access access, unsigned number)
+static void check_version(struct actor *a, unsigned page, enum mmu_access access, bool user,
+                          unsigned number)
 {
     const struct leaf *l = &a->world->leaf[page];
     uint64_t from = a->floor[page], until = atomic_load(&l->started), version;
@@ -165,9 +205,11 @@ static void check_version(struct actor *a, unsigned page, enum mmu_access access
     if (version > until)
         parallel_fail(a, "page %u: version %" PRIu64 " is used, of [%" PRIu64 ", %" PRIu64 "]",
                       page, version - VERSIONS, from, until);
+    if (parallel_is_large(number) && version < a->large_floor[page])
+        parallel_fail(a, "page %u: version %" PRIu64 " of a large page, before %" PRIu64, page,
+                      version, a->large_floor[page]);
     kind = (enum leaf_kind)atomic_load(&l->kind[number]);
-    if (atomic_load(&l->started) - from < VERSIONS &&
-        (kind == LEAF_ABSENT || (kind == LEAF_READ_ONLY && access == MMU_WRITE)))
+    if (atomic_load(&l->started) - from < VERSIONS && !kind_allows(kind, access, user))
         parallel_fail(a,
                       "page %u: version %" PRIu64 " is used of [%" PRIu64 ", %" PRIu64
                       "], but access %u to kind %u",
@@ -184,7 +226,7 @@ void parallel_check_hit(struct actor *a, unsigned page, enum mmu_access access, 
         parallel_fail(a, "page %u: a frame with %#x", page, word);
     if (!rights_allow(a, page, access, user))
         parallel_fail(a, "page %u: the root forbids access %u", page, access);
-    check_version(a, page, access, word % VERSIONS);
+    check_version(a, page, access, user, word % VERSIONS);
 }
 
 void parallel_check_store(struct actor *a, unsigned page, bool user)
@@ -193,14 +235,14 @@ void parallel_check_store(struct actor *a, unsigned page, bool user)
 
     if (!rights_allow(a, page, MMU_WRITE, user))
         parallel_fail(a, "page %u: the root forbids the store", page);
-    if (a->world->plan->moves)
+    if (parallel_has(a->world, PARALLEL_MOVES))
         return;
     for (unsigned n = 0; n < VERSIONS; n++, until--) {
         uint64_t frame = parallel_frame(page, until);
 
         if (parallel_peek(a->world, frame + 64 + 8 * a->number) != a->token)
             continue;
-        check_version(a, page, MMU_WRITE, until % VERSIONS);
+        check_version(a, page, MMU_WRITE, user, until % VERSIONS);
         return;
     }
     parallel_fail(a, "page %u: no frame has what was stored", page);
@@ -237,7 +279,11 @@ void parallel_check_fault(struct actor *a, unsigned page, enum mmu_access access
     if ((user && !(parallel_is_user(page) && parallel_root_user(a->root))) ||
         (access == MMU_WRITE && !parallel_root_writable(a->root)))
         return;
-    if (access != MMU_WRITE || !has_kind(a, page, start, until, LEAF_READ_ONLY))
+    if (user && (has_kind(a, page, start, until, LEAF_LARGE) ||
+                 has_kind(a, page, start, until, LEAF_LARGE_READ_ONLY)))
+        return;
+    if (access != MMU_WRITE || (!has_kind(a, page, start, until, LEAF_READ_ONLY) &&
+                                !has_kind(a, page, start, until, LEAF_LARGE_READ_ONLY)))
         parallel_fail(a, "page %u: denied by none of [%" PRIu64 ", %" PRIu64 "]", page, start,
                       until);
 }

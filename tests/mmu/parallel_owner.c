@@ -61,7 +61,6 @@ static void store_by_device(struct actor *a, uint64_t physical, unsigned size, u
     bus_write(a->world->bus, gpa(physical), bytes, size);
 }
 
-/* Physical writes of less than 8 bytes may be seen in part. */
 static bool writes_whole_entries(const struct actor *a)
 {
     return a->world->entry_size == 8;
@@ -72,21 +71,21 @@ static bool is_device(const struct actor *a)
     return a->number == a->world->plan->vcpus;
 }
 
-static void write_entry(struct actor *a, uint64_t physical, uint64_t value)
+void parallel_write(struct actor *a, uint64_t physical, unsigned size, uint64_t value)
 {
-    unsigned size = a->world->entry_size;
     uint64_t old;
 
     if (is_device(a)) {
         store_by_device(a, physical, size, value);
         return;
     }
-    switch (parallel_draw(a, writes_whole_entries(a) ? 8 : 7)) {
+    /* Physical writes of less than 8 bytes may be seen in part. */
+    switch (parallel_draw(a, size == 8 ? 8 : 7)) {
     case 0:
         store_slow(a, physical, size, value);
         break;
     case 1:
-        old = parallel_entry_at(a->world, physical);
+        old = 0; /* found at the first look */
         while (!exchange(a, physical, size, &old, value))
             ;
         break;
@@ -102,6 +101,11 @@ static void write_entry(struct actor *a, uint64_t physical, uint64_t value)
     }
 }
 
+static void write_entry(struct actor *a, uint64_t physical, uint64_t value)
+{
+    parallel_write(a, physical, a->world->entry_size, value);
+}
+
 static uint64_t entry_address(const struct world *w, uint64_t table, unsigned index)
 {
     return table + index * w->entry_size;
@@ -109,14 +113,32 @@ static uint64_t entry_address(const struct world *w, uint64_t table, unsigned in
 
 /* --- Versions --- */
 
-static uint64_t begin(struct actor *a, unsigned page, enum leaf_kind kind)
+/* The next version whose number is of large frame `large`; small: LARGE_FRAMES. */
+static uint64_t next_version(const struct leaf *l, unsigned large)
 {
-    struct leaf *l = &a->world->leaf[page];
     uint64_t version = atomic_load(&l->started) + 1;
 
+    while (large < LARGE_FRAMES ? version % VERSIONS != large * 16 + 15
+                                : parallel_is_large(version))
+        version++;
+    return version;
+}
+
+static uint64_t begin_next(struct actor *a, unsigned page, enum leaf_kind kind, unsigned large)
+{
+    struct leaf *l = &a->world->leaf[page];
+    uint64_t version = next_version(l, large);
+
+    for (uint64_t v = atomic_load(&l->started) + 1; v < version; v++)
+        atomic_store(&l->kind[v % VERSIONS], LEAF_NEVER);
     atomic_store(&l->kind[version % VERSIONS], kind);
     atomic_store(&l->started, version);
     return version;
+}
+
+static uint64_t begin(struct actor *a, unsigned page, enum leaf_kind kind)
+{
+    return begin_next(a, page, kind, LARGE_FRAMES);
 }
 
 static void publish(struct actor *a, unsigned page, uint64_t version)
@@ -191,23 +213,44 @@ static void new_pair(struct actor *a, struct region *r)
     publish(a, page + 1, version[1]);
 }
 
-static void clear_marks(struct actor *a, struct region *r)
+static void clear_marks_at(struct actor *a, uint64_t address)
 {
     struct world *w = a->world;
-    unsigned i = (unsigned)parallel_draw(a, REGION_PAGES);
-    struct leaf *l = &w->leaf[first_page(w, r) + i];
-    uint64_t address = entry_address(w, r->table[r->current], i);
     uint64_t keep = parallel_draw(a, 2) == 0 ? ~(uint64_t)PTE_D : ~(uint64_t)(PTE_A | PTE_D);
     uint64_t old = parallel_entry_at(w, address);
 
-    a->deeds[DEED_CLEAR]++;
-    atomic_fetch_add(&l->marks, 1);
     if (is_device(a))
         store_by_device(a, address, 1, old & keep & 0xff);
     else
         while (!exchange(a, address, w->entry_size, &old, old & keep))
             ;
+}
+
+static void clear_marks(struct actor *a, struct region *r)
+{
+    struct world *w = a->world;
+    unsigned i = (unsigned)parallel_draw(a, REGION_PAGES);
+    struct leaf *l = &w->leaf[first_page(w, r) + i];
+
+    a->deeds[DEED_CLEAR]++;
     atomic_fetch_add(&l->marks, 1);
+    clear_marks_at(a, entry_address(w, r->table[r->current], i));
+    atomic_fetch_add(&l->marks, 1);
+}
+
+/* The entries of a large page are those of all its pages. */
+static void clear_large_marks(struct actor *a, struct region *r)
+{
+    struct world *w = a->world;
+    struct leaf *l = &w->leaf[first_page(w, r)];
+
+    a->deeds[DEED_CLEAR]++;
+    for (unsigned i = 0; i < REGION_PAGES; i++)
+        atomic_fetch_add(&l[i].marks, 1);
+    for (unsigned c = 0; c < w->upper_count; c++)
+        clear_marks_at(a, r->upper[c]);
+    for (unsigned i = 0; i < REGION_PAGES; i++)
+        atomic_fetch_add(&l[i].marks, 1);
 }
 
 /* A device that writes many entries at once. */
@@ -236,6 +279,39 @@ static void write_run(struct actor *a, struct region *r)
 }
 
 /* --- Jobs --- */
+
+/* Another frame than now, for which the fewest numbers are left out. */
+static unsigned draw_large(struct actor *a, const struct region *r)
+{
+    const struct leaf *l = &a->world->leaf[first_page(a->world, r)];
+    uint64_t best = UINT64_MAX;
+    unsigned frame = 0;
+
+    for (unsigned large = 0; large < LARGE_FRAMES; large++) {
+        uint64_t jump = 0;
+
+        for (unsigned i = 0; i < REGION_PAGES; i++)
+            jump = MAX(jump, next_version(&l[i], large) - atomic_load(&l[i].started));
+        if (jump < best && large != r->large_frame)
+            frame = large;
+        if (large == frame)
+            best = jump;
+    }
+    return frame;
+}
+
+static void start_large(struct actor *a, struct region *r)
+{
+    struct job *j = &a->job;
+
+    *j = (struct job){.kind = JOB_LARGE, .region = r, .steps = a->world->upper_count};
+    a->deeds[DEED_LARGE]++;
+    r->large_frame = draw_large(a, r);
+    r->large_kind = parallel_draw(a, 4) == 0 ? LEAF_LARGE_READ_ONLY : LEAF_LARGE;
+    atomic_fetch_add(&r->links, 1);
+    for (unsigned i = 0; i < REGION_PAGES; i++)
+        j->version[i] = begin_next(a, first_page(a->world, r) + i, r->large_kind, r->large_frame);
+}
 
 static void start_job(struct actor *a, struct region *r, enum job_kind kind)
 {
@@ -281,7 +357,9 @@ static void write_upper(struct actor *a, const struct job *j, unsigned copy)
     const struct region *r = j->region;
     uint64_t upper = 0;
 
-    if (j->kind == JOB_LINK)
+    if (j->kind == JOB_LARGE)
+        upper = parallel_large_entry(a->world, copy, r, draw_marks(a));
+    else if (j->kind == JOB_LINK)
         upper = parallel_upper_entry(a->world, copy, r->table[r->current]) |
                 (parallel_draw(a, 2) == 0 ? PTE_A : 0);
     write_entry(a, r->upper[copy], upper);
@@ -295,6 +373,7 @@ static void finish_job(struct actor *a)
         for (unsigned i = 0; i < REGION_PAGES; i++)
             publish(a, first_page(a->world, j->region) + i, j->version[i]);
         j->region->linked = j->kind == JOB_LINK;
+        j->region->large = j->kind == JOB_LARGE;
         atomic_fetch_add(&j->region->links, 1);
     }
     j->kind = JOB_NONE;
@@ -353,7 +432,15 @@ void parallel_own(struct actor *a)
         write_run(a, r);
         return;
     }
-    if (!r->linked || what == 0) {
+    if (r->large && what >= 4) { /* stays for a while */
+        if (what < 8)
+            clear_large_marks(a, r);
+        return;
+    }
+    if (parallel_has(a->world, PARALLEL_LARGE) && (!r->linked || what == 0) &&
+        parallel_draw(a, 2) == 0) {
+        start_large(a, r);
+    } else if (!r->linked || what == 0) {
         /* The other table, or, if none is linked, any. */
         if (r->linked || parallel_draw(a, 2) == 0)
             r->current = !r->current;

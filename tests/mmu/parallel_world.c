@@ -42,6 +42,10 @@ uint64_t parallel_linear(const struct world *w, unsigned page)
 
 uint64_t parallel_frame(unsigned page, uint64_t version)
 {
+    uint64_t large = page / REGION_PAGES * LARGE_FRAMES + version % VERSIONS / 16;
+
+    if (parallel_is_large(version))
+        return LARGE_START + large * LARGE_SIZE + page % REGION_PAGES * PAGE_SIZE;
     return DATA_START + (uint64_t)(page * VERSIONS + version % VERSIONS) * PAGE_SIZE;
 }
 
@@ -58,6 +62,17 @@ uint64_t parallel_upper_entry(const struct world *w, unsigned root, uint64_t tab
 
     return table | PTE_P | (!narrow || parallel_root_writable(root) ? PTE_RW : 0) |
            (!narrow || parallel_root_user(root) ? PTE_US : 0);
+}
+
+uint64_t parallel_large_entry(const struct world *w, unsigned root, const struct region *r,
+                              unsigned marks)
+{
+    unsigned number = (unsigned)(r - w->region);
+    bool writable = w->upper_count == 1 || parallel_root_writable(root);
+
+    return (LARGE_START + (uint64_t)(number * LARGE_FRAMES + r->large_frame) * LARGE_SIZE) | PTE_P |
+           PTE_PS | (r->large_kind == LEAF_LARGE && writable ? PTE_RW : 0) |
+           (number == GLOBAL_REGION ? PTE_G : 0) | (marks & (PTE_A | PTE_D));
 }
 
 static uint8_t *host(const struct world *w, uint64_t physical)
@@ -234,7 +249,7 @@ static void unlock_devices(struct mmu_context *m)
 
 static void make_vcpu(struct world *w, struct actor *a)
 {
-    uint64_t cr4 = CR4_PGE | (w->plan->mode != PARALLEL_32BIT ? CR4_PAE : 0), efer = 0;
+    uint64_t cr4 = CR4_PGE | (w->plan->mode != PARALLEL_32BIT ? CR4_PAE : CR4_PSE), efer = 0;
 
     if (w->plan->mode != PARALLEL_32BIT)
         efer = EFER_NXE | (w->plan->mode == PARALLEL_4LEVEL ? BIT64(8) | EFER_LMA : 0);
@@ -278,8 +293,9 @@ struct world *parallel_create(const struct parallel_plan *plan, uint64_t seed, u
     pthread_mutex_init(&w->devices, NULL);
     w->memory = make_memory();
     w->memory->parallel = true;
+    w->memory->code_changed = parallel_code_changed;
     w->bus = bus_create(w->memory, &w->log);
-    if (plan->moves)
+    if (parallel_has(w, PARALLEL_MOVES))
         bus_set_p2m(w->bus, p2m_create_identity(w->memory));
     make_tables(w);
     for (unsigned n = 0; n <= plan->vcpus; n++) {

@@ -357,6 +357,26 @@ START_TEST(a_vcpu_that_joins_sees_what_others_have_patches_for)
 }
 END_TEST
 
+/* While a device stores to the directory a vCPU that joins can know nothing of its entries. */
+START_TEST(what_is_unknown_to_one_vcpu_does_not_end_what_the_other_traces)
+{
+    share();
+    atomic_store(&r.memory->device_store, RIG_PD);
+    ck_assert_uint_eq(load(other, 0x10000), VALUE(1));
+    atomic_store(&r.memory->device_store, MEMORY_NO_FRAME);
+    map(0x1f0000, 3);
+    event(m);
+    ck_assert_uint_eq(load(m, 0x1f0000), VALUE(3));
+    ck_assert_uint_eq(load(other, 0x10000), VALUE(1));
+    ck_assert_uint_eq(load(other, 0x1f0000), VALUE(3));
+    rig_poke(&r, RIG_PD, RIG_PT2 | RIG_RWU);
+    event(m);
+    ck_assert_uint_eq(consumers_of(RIG_PT), 0);
+    event(other);
+    ck_assert(faults(m, 0x1f0000) && faults(other, 0x1f0000));
+}
+END_TEST
+
 START_TEST(a_vcpu_that_leaves_takes_its_part_only)
 {
     uint64_t walks;
@@ -642,6 +662,7 @@ int main(void)
     tcase_add_test(tc, what_one_vcpu_has_derived_serves_the_other);
     tcase_add_test(tc, a_shared_word_is_mended_once_and_each_vcpu_drops_for_itself);
     tcase_add_test(tc, a_vcpu_that_joins_sees_what_others_have_patches_for);
+    tcase_add_test(tc, what_is_unknown_to_one_vcpu_does_not_end_what_the_other_traces);
     tcase_add_test(tc, a_vcpu_that_leaves_takes_its_part_only);
     tcase_add_test(tc, roots_may_give_shared_tables_different_rights);
     tcase_add_test(tc, a_table_that_nobody_uses_becomes_writable_again);
