@@ -90,9 +90,9 @@ static enum mmu_status admit(struct mmu_context *m, const struct pieces *p, enum
 }
 
 /*
- * Resolves an access that is to happen. With the device lock in *locked if it reaches a device that
- * is not the processor's own; a
- * vCPU that waits for the lock is parked, so that afterwards the other piece may lie elsewhere.
+ * Resolves an access that is to happen. With the device lock in *locked if it reaches a device,
+ * other than registers of the processor's own. A vCPU that waits for the lock is parked, so that
+ * afterwards the other piece may lie elsewhere.
  */
 static enum mmu_status begin(struct mmu_context *m, gva_t address, unsigned size,
                              enum mmu_access access, enum tlb_view view, struct pieces *p,
