@@ -5,6 +5,7 @@
 #include "base/check.h"
 #include "base/host/host.h"
 #include "mmu/p2m.h"
+#include "mmu/safepoint.h"
 
 #include <stdlib.h>
 #include <time.h>
@@ -98,6 +99,7 @@ static void create_processor(struct machine *m, unsigned n)
     p->vcpu = vcpu_create(&config);
     p->vcpu->yields = m->config.smp.count > 1;
     mmu_configure(&p->vcpu->mmu, m->config.mmu.spaces != 0 ? &m->config.mmu : &mmu_default_options);
+    mmu_delay_answers(&p->vcpu->mmu, m->config.mmu_delay, m->config.seed + n);
     p->vcpu->random_state ^= m->config.seed * 0xbf58476d1ce4e5b9ull;
 }
 

@@ -26,9 +26,9 @@
 #define SLICE_DETERMINISTIC 1000000
 #define SLICE_PARALLEL      10000
 
-/* Turns of processors that share the thread take this many instructions, and up to twice as many.
- */
+/* Turns of processors that share the thread, in instructions, if nobody says otherwise. */
 #define TURN_LEAST 5000u
+#define TURN_MOST  9999u
 
 /* Host time between two calls of machine_host.poll. */
 #define POLL_INTERVAL_NS 4000000ull
@@ -405,8 +405,12 @@ static void idle(struct machine *m)
 /* The length of a turn; another one each time, so that the order of what processors do varies. */
 static uint64_t turn_length(struct machine *m)
 {
+    bool given = m->config.turn_most != 0;
+    unsigned least = given ? m->config.turn_least : TURN_LEAST;
+    unsigned most = given ? m->config.turn_most : TURN_MOST;
+
     m->turn.state = m->turn.state * 6364136223846793005u + 1442695040888963407u;
-    return TURN_LEAST + (m->turn.state >> 33) % TURN_LEAST;
+    return least + (m->turn.state >> 33) % (most - least + 1u);
 }
 
 /* The turn of the next processor that is awake. */
