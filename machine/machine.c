@@ -29,7 +29,7 @@ static void init_locks(struct machine *m)
     pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
     pthread_cond_init(&m->wake, &attributes);
     for (unsigned n = 0; n < MACHINE_VCPU_MAX; n++)
-        pthread_cond_init(&m->processors[n].wake, &attributes);
+        sem_init(&m->processors[n].wake, 0, 0);
     pthread_condattr_destroy(&attributes);
 }
 
@@ -198,7 +198,7 @@ void machine_destroy(struct machine *m)
     if (m->memory != NULL)
         machine_memory_destroy(m->memory);
     for (unsigned n = 0; n < MACHINE_VCPU_MAX; n++)
-        pthread_cond_destroy(&m->processors[n].wake);
+        sem_destroy(&m->processors[n].wake);
     pthread_cond_destroy(&m->wake);
     pthread_mutex_destroy(&m->device_lock);
     free(m);
