@@ -5,7 +5,7 @@
  * Case n has the seed (seed << 32) + n; seeds of single cases, as reports name them, are taken as
  * they are. A mnemonic that ends in * stands for all that begin so. --soft: the interpreter never
  * computes on the host's floating-point units; otherwise it does both. With GNOMON_FULL in the
- * environment there are fifty times as many cases. */
+ * environment there are ten times as many cases. */
 #include "diff.h"
 
 #include "base/bits.h"
@@ -18,7 +18,7 @@
 #include <time.h>
 
 #define MAX_REPORTS 40
-#define FULL_FACTOR 50
+#define FULL_FACTOR 10
 
 /* So many cases reach every row often enough that one that never ran to its end is an error. */
 #define CASES_FOR_COVERAGE 400000u
