@@ -253,6 +253,9 @@ struct vcpu_platform {
     int (*acknowledge)(void *opaque);
     /* VCPU_PENDING_INTR may have been set late, for nothing: clears it then. NULL: it never is. */
     void (*check_intr)(void *opaque);
+    /* It sleeps in MWAIT, and its line may have changed. On any vCPU's thread, with or without the
+     * device lock. May be NULL. */
+    void (*wake)(void *opaque);
     /* INIT has reset the processor: what belongs to it is to do the same. May be NULL. */
     void (*init)(void *opaque);
     /* MSRs that live in the local APIC (0x1b, 0x6e0, 0x800-0x8ff): false means #GP(0). */

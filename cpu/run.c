@@ -388,6 +388,7 @@ static bool attend(struct vcpu *cpu, enum vcpu_exit *exit)
     if (cpu->attention & VCPU_ATTENTION_HALTED) {
         cpu->attention &= ~VCPU_ATTENTION_HALTED;
         cpu->monitor_waits = false;
+        mmu_monitor_end(&cpu->mmu);
     }
     if (!(cpu->attention & VCPU_ATTENTION_SHADOW))
         take_interrupts(cpu, pending);
@@ -508,6 +509,16 @@ static void update_trace(struct vcpu *cpu)
     block_cache_drop(cpu); /* with its chains */
 }
 
+/* Where others run at the same time they are to tell of a store to the line that MWAIT waits for;
+ * elsewhere somebody looks (vcpu_asleep). */
+static void watch_line(struct vcpu *cpu, enum vcpu_exit exit)
+{
+    if (exit == VCPU_EXIT_HALTED && cpu->monitor_waits && cpu->mmu.memory->parallel)
+        mmu_monitor_begin(&cpu->mmu, mpa(cpu->monitor_at));
+    else
+        mmu_monitor_end(&cpu->mmu);
+}
+
 enum vcpu_exit vcpu_run(struct vcpu *cpu, uint64_t instructions)
 {
     enum vcpu_exit exit;
@@ -544,6 +555,7 @@ enum vcpu_exit vcpu_run(struct vcpu *cpu, uint64_t instructions)
     fpu_host_leave(cpu);
     cpu->block = NULL;
     cpu->instructions = cpu->slice_end - (uint64_t)cpu->budget;
+    watch_line(cpu, exit);
     mmu_park(&cpu->mmu);
     return exit;
 }

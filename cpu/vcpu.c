@@ -138,6 +138,14 @@ static bool own_write(struct mmu_context *m, unsigned offset, unsigned size, uin
     return cpu->platform.own_write(cpu->platform.opaque, offset, size, value);
 }
 
+static void monitor_written(struct mmu_context *m)
+{
+    const struct vcpu *cpu = vcpu_of(m);
+
+    if (cpu->platform.wake != NULL)
+        cpu->platform.wake(cpu->platform.opaque);
+}
+
 struct vcpu *vcpu_create(const struct vcpu_config *config)
 {
     struct vcpu *cpu = host_alloc_lazy(sizeof(*cpu));
@@ -163,6 +171,7 @@ struct vcpu *vcpu_create(const struct vcpu_config *config)
     cpu->mmu.unlock = config->platform.unlock != NULL ? unlock_devices : NULL;
     cpu->mmu.own_read = own_read;
     cpu->mmu.own_write = own_write;
+    cpu->mmu.memory->monitor_written = monitor_written;
     cpu->mmu.physical_bits = model->physical_bits;
     cpu->mmu.gib_pages = cpu_has(cpu, FEATURE_PDPE1GB);
     cpu->decoder = decoder_create();

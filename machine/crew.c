@@ -7,19 +7,14 @@
  * has the device lock, which is given away in vcpu_run and while waiting.
  */
 #include "base/bits.h"
-#include "base/host/host.h"
 #include "machine/internal.h"
 
 #include <sched.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 /* Instructions between two looks at the outside, where nobody asks for one. */
 #define SLICE 1000000u
-
-/* Nobody tells a processor in MWAIT that its line has changed: it looks itself. */
-#define MONITOR_INTERVAL_NS 1000000u
 
 /* How far a member may go by itself. */
 static uint64_t slice_of(const struct machine *m)
@@ -32,21 +27,6 @@ static uint64_t slice_of(const struct machine *m)
         n = MIN(n, m->config.guest_timeout_instructions -
                        MIN(m->config.guest_timeout_instructions, done));
     return n;
-}
-
-/* Waits for a wake-up, `ns` at most. */
-static void wait_for_wake(struct machine_processor *p, uint64_t ns)
-{
-    struct timespec until;
-
-    if (ns == CLOCK_NEVER) {
-        sem_wait(&p->wake);
-        return;
-    }
-    ns += host_monotonic_ns();
-    until.tv_sec = (time_t)(ns / NS_PER_SECOND);
-    until.tv_nsec = (long)(ns % NS_PER_SECOND);
-    sem_clockwait(&p->wake, CLOCK_MONOTONIC, &until);
 }
 
 /* Could it run now? */
@@ -63,10 +43,8 @@ static void sleep_member(struct machine_processor *p)
 
     atomic_store(&p->sleeps, true);
     if (!may_run(p) && !m->crew.leaves) {
-        bool looks = p->vcpu->monitor_waits && m->crew.go;
-
         machine_unlock(m);
-        wait_for_wake(p, looks ? MONITOR_INTERVAL_NS : CLOCK_NEVER);
+        sem_wait(&p->wake);
         machine_lock(m);
     }
     atomic_store(&p->sleeps, false);

@@ -346,6 +346,11 @@ static void platform_check_intr(void *opaque)
     lapic_check_intr(((struct machine_processor *)opaque)->lapic);
 }
 
+static void platform_wake(void *opaque)
+{
+    machine_wake_processor(opaque);
+}
+
 static void platform_init(void *opaque)
 {
     struct machine_processor *p = opaque;
@@ -437,6 +442,7 @@ struct vcpu_platform machine_platform(struct machine_processor *p)
         .opaque = p,
         .acknowledge = platform_acknowledge,
         .check_intr = platform_check_intr,
+        .wake = platform_wake,
         .init = platform_init,
         .apic_msr_read = platform_apic_msr_read,
         .apic_msr_write = platform_apic_msr_write,

@@ -120,8 +120,8 @@ void mmu_print_spaces(const struct mmu_context *m, FILE *out)
 
 static void print_watches(FILE *out, uint32_t watch)
 {
-    static const char *const words[] = {"code",    "page table",    "dirty",
-                                        "private", "copy-on-write", "in flight"};
+    static const char *const words[] = {"code",          "page table", "dirty",    "private",
+                                        "copy-on-write", "in flight",  "monitored"};
     bool any = false;
 
     for (unsigned n = 0; n < ARRAY_SIZE(words); n++) {

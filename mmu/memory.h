@@ -25,6 +25,7 @@ enum frame_watch {
     FRAME_WATCH_PRIVATE = 1 << 3,   /* belongs to a TEE partition */
     FRAME_WATCH_COW = 1 << 4,       /* shared copy-on-write */
     FRAME_WATCH_IN_FLIGHT = 1 << 5, /* on its way in a message */
+    FRAME_WATCH_MONITOR = 1 << 6,   /* a vCPU sleeps until a store to it: mmu_context.monitored */
 };
 
 enum frame_kind {
@@ -96,6 +97,8 @@ struct machine_memory {
     /* Bytes [address, + length) of one frame have changed, and the vCPU may have decoded them.
      * length 0: any bytes. On its thread, or while it is parked. NULL: there is no decoder. */
     void (*code_changed)(struct mmu_context *m, mpa_t address, unsigned length);
+    /* Somebody has stored to the frame that the vCPU monitors. On his thread. NULL: nobody cares. */
+    void (*monitor_written)(struct mmu_context *m);
     /* Has the vCPU decoded any of these? NULL: assume so. On its thread. */
     bool (*code_overlaps)(struct mmu_context *m, mpa_t address, unsigned length);
 };
@@ -167,9 +170,12 @@ void machine_memory_device_end(struct machine_memory *m);
 void machine_memory_traced_write(struct machine_memory *m, unsigned producer, mpa_t a,
                                  unsigned length);
 
-/* ...and tells everybody who decoded something there. */
+/* ...and tells everybody who decoded something there... */
 void machine_memory_code_written(struct machine_memory *m, unsigned producer, mpa_t a,
                                  unsigned length);
+
+/* ...or monitors the frame. */
+void machine_memory_monitor_written(struct machine_memory *m, mpa_t a);
 
 static inline void machine_memory_finish_write(struct machine_memory *m, unsigned producer, mpa_t a,
                                                unsigned length)
@@ -185,6 +191,8 @@ static inline void machine_memory_finish_write(struct machine_memory *m, unsigne
         machine_memory_traced_write(m, producer, a, length);
     if (watch & FRAME_WATCH_CODE)
         machine_memory_code_written(m, producer, a, length);
+    if (watch & FRAME_WATCH_MONITOR)
+        machine_memory_monitor_written(m, a);
 }
 
 /* A 64-bit hash over the contents of all RAM, independent of the host. The machine is stopped:

@@ -198,6 +198,8 @@ struct mmu_context {
     bool (*own_read)(struct mmu_context *m, unsigned offset, unsigned size, uint64_t *value);
     bool (*own_write)(struct mmu_context *m, unsigned offset, unsigned size, uint64_t value);
 
+    _Atomic uint64_t monitored; /* the frame of mmu_monitor_begin, plus 1; 0: none */
+
     /* Linear pages whose loads and stores all take the slow way: data breakpoints. */
     const uint64_t *slow_pages;
     unsigned slow_page_count;
@@ -345,6 +347,11 @@ void mmu_frame_unwatch(struct mmu_context *m, mpa_t frame, uint32_t watch);
 
 /* Waits, parked, until the frame is settled. */
 void mmu_frame_wait(struct mmu_context *m, mpa_t frame);
+
+/* Stores to the frame (any address in it) that come behind what the vCPU now finds there are told to
+ * machine_memory.monitor_written. It has one such frame at a time. May wait, parked. */
+void mmu_monitor_begin(struct mmu_context *m, mpa_t frame);
+void mmu_monitor_end(struct mmu_context *m);
 
 /* Around accesses to devices; may be nested. While it waits the vCPU is parked. */
 static inline void mmu_lock_devices(struct mmu_context *m)

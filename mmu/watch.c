@@ -131,3 +131,54 @@ void machine_memory_code_written(struct machine_memory *m, unsigned producer, mp
             m->code_changed(m->contexts[vcpu], a, length);
     }
 }
+
+/* Does somebody monitor the frame, by that word? */
+static bool is_monitored(struct machine_memory *m, uint64_t word)
+{
+    for (unsigned n = 0; n < m->context_end; n++)
+        if (m->contexts[n] != NULL && atomic_load(&m->contexts[n]->monitored) == word)
+            return true;
+    return false;
+}
+
+void mmu_monitor_begin(struct mmu_context *m, mpa_t frame)
+{
+    uint64_t word = (frame.v & PAGE_MASK) + 1;
+
+    if (atomic_load(&m->monitored) == word)
+        return;
+    mmu_monitor_end(m);
+    machine_memory_lock_traces(m->memory); /* who goes sees who comes, or has gone before */
+    atomic_store(&m->monitored, word);
+    machine_memory_unlock_traces(m->memory);
+    if (!mmu_frame_watch(m, frame, FRAME_WATCH_MONITOR))
+        mmu_frame_wait(m, frame);
+}
+
+void mmu_monitor_end(struct mmu_context *m)
+{
+    uint64_t word = atomic_load(&m->monitored);
+    mpa_t frame = mpa(word - 1);
+    bool last;
+
+    if (word == 0)
+        return;
+    machine_memory_lock_traces(m->memory);
+    atomic_store(&m->monitored, 0);
+    last = !is_monitored(m->memory, word);
+    if (last)
+        atomic_fetch_and(&machine_memory_frame(m->memory, frame)->watch,
+                         ~(uint32_t)FRAME_WATCH_MONITOR);
+    machine_memory_unlock_traces(m->memory);
+    if (last)
+        MMU_EMIT(m, WATCH_CLEAR, .mpa = frame.v, .count = FRAME_WATCH_MONITOR);
+}
+
+void machine_memory_monitor_written(struct machine_memory *m, mpa_t a)
+{
+    uint64_t word = (a.v & PAGE_MASK) + 1;
+
+    for (unsigned n = 0; n < m->context_end && m->monitor_written != NULL; n++)
+        if (m->contexts[n] != NULL && atomic_load(&m->contexts[n]->monitored) == word)
+            m->monitor_written(m->contexts[n]);
+}
