@@ -21,6 +21,7 @@ struct mmu_safepoint {
     bool held;
     unsigned holds; /* of others by this vCPU, nested; its own thread */
     bool code_lost; /* more code has changed than there was room to say */
+    uint64_t asked; /* a counter of requests, answered or waiting */
     unsigned count;
     struct request requests[REQUEST_MAX];
 };
@@ -158,6 +159,7 @@ static void ask(struct mmu_context *m, struct request r)
 
     pthread_mutex_lock(&s->lock);
     parked = s->parked;
+    s->asked++;
     if (parked)
         answer(m, r);
     else if (s->count < REQUEST_MAX && !is_asked(s, r))
@@ -178,6 +180,17 @@ void mmu_ask_code(struct mmu_context *m, mpa_t address, unsigned length)
 {
     CHECK(length > 0);
     ask(m, (struct request){.address = address, .length = length});
+}
+
+uint64_t mmu_times_asked(const struct mmu_context *m)
+{
+    struct mmu_safepoint *s = m->safepoint;
+    uint64_t asked;
+
+    pthread_mutex_lock(&s->lock);
+    asked = s->asked;
+    pthread_mutex_unlock(&s->lock);
+    return asked;
 }
 
 /* --- Holds --- */
