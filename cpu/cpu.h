@@ -251,6 +251,10 @@ struct vcpu_platform {
     void *opaque;
     /* INTA: the vector to deliver, or -1 if the interrupt has gone. */
     int (*acknowledge)(void *opaque);
+    /* VCPU_PENDING_INTR may have been set late, for nothing: clears it then. NULL: it never is. */
+    void (*check_intr)(void *opaque);
+    /* INIT has reset the processor: what belongs to it is to do the same. May be NULL. */
+    void (*init)(void *opaque);
     /* MSRs that live in the local APIC (0x1b, 0x6e0, 0x800-0x8ff): false means #GP(0). */
     bool (*apic_msr_read)(void *opaque, uint32_t msr, uint64_t *value);
     bool (*apic_msr_write)(void *opaque, uint32_t msr, uint64_t value);
@@ -264,6 +268,9 @@ struct vcpu_platform {
     /* Device lock around port and MMIO accesses. Whoever waits for it is parked. */
     void (*lock)(void *opaque);
     void (*unlock)(void *opaque);
+    /* mmu_context.own_read, own_write: mmu.own_page says where. */
+    bool (*own_read)(void *opaque, unsigned offset, unsigned size, uint64_t *value);
+    bool (*own_write)(void *opaque, unsigned offset, unsigned size, uint64_t value);
     /* What the chipset decides about the processor has changed: A20, SMRAM. */
     void (*chipset)(void *opaque);
     /* For the log: a block of `length` bytes at vcpu.rip has been decoded (LOG_IN_ASM), or with

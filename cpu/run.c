@@ -303,6 +303,9 @@ static void take_smi_or_init(struct vcpu *cpu, uint32_t pending)
     if ((pending & VCPU_PENDING_INIT) && !cpu->smm) {
         vcpu_signal(cpu, 0, VCPU_PENDING_INIT);
         vcpu_reset(cpu, true);
+        vcpu_set_clock(cpu);
+        if (cpu->platform.init != NULL)
+            cpu->platform.init(cpu->platform.opaque);
     }
 }
 
@@ -320,6 +323,18 @@ static void take_startup(struct vcpu *cpu)
     cpu->seg[SEG_CS].base = (uint64_t)page << 12;
     cpu->rip = 0;
     mode_update(cpu);
+}
+
+/* Does it not sleep, or has something woken it? What another thread has sent since is for the next
+ * look: it is not served in this one. */
+static bool stays_awake(struct vcpu *cpu, uint32_t *pending)
+{
+    bool sleeps = cpu->attention & (VCPU_ATTENTION_HALTED | VCPU_ATTENTION_STARTUP);
+
+    if (sleeps && (*pending & VCPU_PENDING_INTR) && cpu->platform.check_intr != NULL)
+        cpu->platform.check_intr(cpu->platform.opaque);
+    *pending &= atomic_load(&cpu->pending);
+    return !sleeps || wakes(cpu, *pending);
 }
 
 /* Looks at everything that is not just running the next block, in the order of SDM 3A table 6-2.
@@ -366,10 +381,7 @@ static bool attend(struct vcpu *cpu, enum vcpu_exit *exit)
         *exit = VCPU_EXIT_YIELD;
         return false;
     }
-    /* What another thread has sent since is for the next look: it is not served in this one. */
-    pending &= atomic_load(&cpu->pending);
-    if ((cpu->attention & (VCPU_ATTENTION_HALTED | VCPU_ATTENTION_STARTUP)) &&
-        !wakes(cpu, pending)) {
+    if (!stays_awake(cpu, &pending)) {
         *exit = VCPU_EXIT_HALTED;
         return false;
     }

@@ -124,6 +124,20 @@ static void unlock_devices(struct mmu_context *m)
     cpu->platform.unlock(cpu->platform.opaque);
 }
 
+static bool own_read(struct mmu_context *m, unsigned offset, unsigned size, uint64_t *value)
+{
+    const struct vcpu *cpu = vcpu_of(m);
+
+    return cpu->platform.own_read(cpu->platform.opaque, offset, size, value);
+}
+
+static bool own_write(struct mmu_context *m, unsigned offset, unsigned size, uint64_t value)
+{
+    const struct vcpu *cpu = vcpu_of(m);
+
+    return cpu->platform.own_write(cpu->platform.opaque, offset, size, value);
+}
+
 struct vcpu *vcpu_create(const struct vcpu_config *config)
 {
     struct vcpu *cpu = host_alloc_lazy(sizeof(*cpu));
@@ -147,6 +161,8 @@ struct vcpu *vcpu_create(const struct vcpu_config *config)
     cpu->mmu.interrupt = interrupt;
     cpu->mmu.lock = config->platform.lock != NULL ? lock_devices : NULL;
     cpu->mmu.unlock = config->platform.unlock != NULL ? unlock_devices : NULL;
+    cpu->mmu.own_read = own_read;
+    cpu->mmu.own_write = own_write;
     cpu->mmu.physical_bits = model->physical_bits;
     cpu->mmu.gib_pages = cpu_has(cpu, FEATURE_PDPE1GB);
     cpu->decoder = decoder_create();

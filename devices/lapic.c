@@ -13,24 +13,27 @@
 
 /* --- Sets of vectors --- */
 
-static void vector_set(uint32_t *set, unsigned vector, bool value)
+static void vector_set(_Atomic uint32_t *set, unsigned vector, bool value)
 {
     if (value)
-        set[vector / 32] |= BIT(vector % 32);
+        atomic_fetch_or(&set[vector / 32], BIT(vector % 32));
     else
-        set[vector / 32] &= ~BIT(vector % 32);
+        atomic_fetch_and(&set[vector / 32], ~BIT(vector % 32));
 }
 
-static bool vector_get(const uint32_t *set, unsigned vector)
+static bool vector_get(const _Atomic uint32_t *set, unsigned vector)
 {
     return (set[vector / 32] & BIT(vector % 32)) != 0;
 }
 
-int lapic_highest(const uint32_t *set)
+/* The highest vector of the set, or -1. */
+static int highest(const _Atomic uint32_t *set)
 {
     for (int i = 7; i >= 0; i--) {
-        if (set[i] != 0)
-            return 32 * i + 31 - __builtin_clz(set[i]);
+        uint32_t word = set[i];
+
+        if (word != 0)
+            return 32 * i + 31 - __builtin_clz(word);
     }
     return -1;
 }
@@ -39,21 +42,21 @@ int lapic_highest(const uint32_t *set)
 
 uint8_t lapic_ppr(const struct lapic *l)
 {
-    int isrv = lapic_highest(l->isr);
+    int isrv = highest(l->isr);
+    uint8_t tpr = l->tpr;
 
-    if (isrv < 0 || l->tpr >> 4 >= isrv >> 4)
-        return l->tpr;
-    return isrv & 0xf0;
+    return isrv < 0 || tpr >> 4 >= isrv >> 4 ? tpr : isrv & 0xf0;
 }
 
 uint8_t lapic_arbitration_priority(const struct lapic *l)
 {
-    int isrv = MAX(lapic_highest(l->isr), 0);
-    int irrv = MAX(lapic_highest(l->irr), 0);
+    int isrv = MAX(highest(l->isr), 0);
+    int irrv = MAX(highest(l->irr), 0);
+    uint8_t tpr = l->tpr;
 
-    if (l->tpr >> 4 >= irrv >> 4 && l->tpr >> 4 > isrv >> 4)
-        return l->tpr;
-    return MAX(l->tpr & 0xf0, MAX(isrv & 0xf0, irrv & 0xf0));
+    if (tpr >> 4 >= irrv >> 4 && tpr >> 4 > isrv >> 4)
+        return tpr;
+    return MAX(tpr & 0xf0, MAX(isrv & 0xf0, irrv & 0xf0));
 }
 
 /* The vector that the processor would be given, or -1. */
@@ -63,7 +66,7 @@ static int lapic_deliverable(const struct lapic *l)
 
     if (!lapic_software_enabled(l))
         return -1;
-    vector = lapic_highest(l->irr);
+    vector = highest(l->irr);
     return vector >= 0 && vector >> 4 > lapic_ppr(l) >> 4 ? vector : -1;
 }
 
@@ -79,18 +82,25 @@ static bool lapic_extint_pending(const struct lapic *l)
            (l->lint[1] && lint_is_extint(l->lvt[LAPIC_LVT_LINT1]));
 }
 
-void lapic_update_intr(struct lapic *l)
+bool lapic_intr(const struct lapic *l)
 {
-    bool level;
-
     if (!lapic_enabled(l)) /* LINT0 is the INTR pin of a processor without APIC */
-        level = l->lint[0];
-    else
-        level = lapic_extint_pending(l) || lapic_deliverable(l) >= 0;
-    if (level != l->intr_level) {
-        l->intr_level = level;
-        irq_set(&l->intr, level);
-    }
+        return l->lint[0];
+    return lapic_extint_pending(l) || lapic_deliverable(l) >= 0;
+}
+
+/*
+ * After any change of what lapic_intr looks at, which several threads may make at once. Who lowers
+ * the pin looks once more: what another one has changed and announced before, it sees then, so
+ * that no interrupt is lost. The pin may be raised for nothing, by who comes late.
+ */
+void lapic_check_intr(struct lapic *l)
+{
+    bool level = lapic_intr(l);
+
+    irq_set(&l->intr, level);
+    if (!level && lapic_intr(l))
+        irq_set(&l->intr, true);
 }
 
 /* --- Acceptance --- */
@@ -102,20 +112,20 @@ static void lapic_accept(struct lapic *l, uint8_t vector, bool level_triggered)
         lapic_error(l, ESR_RECEIVED_ILLEGAL_VECTOR);
         return;
     }
-    vector_set(l->irr, vector, true);
     vector_set(l->tmr, vector, level_triggered);
-    lapic_update_intr(l);
+    vector_set(l->irr, vector, true);
+    lapic_check_intr(l);
 }
 
 void lapic_error(struct lapic *l, uint32_t esr_bit)
 {
     uint32_t lvt = l->lvt[LAPIC_LVT_ERROR];
 
-    l->esr_pending |= esr_bit;
+    atomic_fetch_or(&l->esr_pending, esr_bit);
     if (lvt & LVT_MASK)
         return;
     if ((lvt & LVT_VECTOR) < LOWEST_LEGAL_VECTOR)
-        l->esr_pending |= ESR_RECEIVED_ILLEGAL_VECTOR;
+        atomic_fetch_or(&l->esr_pending, ESR_RECEIVED_ILLEGAL_VECTOR);
     else
         lapic_accept(l, lvt & LVT_VECTOR, false);
 }
@@ -134,7 +144,6 @@ static void lvt_deliver(struct lapic *l, uint32_t lvt)
         l->callbacks.nmi(l->callbacks.opaque);
         break;
     case APIC_DELIVERY_INIT:
-        lapic_init(l);
         l->callbacks.init(l->callbacks.opaque);
         break;
     case APIC_DELIVERY_EXTINT: /* a level: lapic_extint_pending */
@@ -165,14 +174,14 @@ static bool lint_is_level(uint32_t lvt)
 
 void lapic_evaluate_lint(struct lapic *l, enum lapic_lvt entry)
 {
-    uint32_t *lvt = &l->lvt[entry];
+    uint32_t lvt = l->lvt[entry];
 
-    if (!lapic_enabled(l) || !l->lint[entry - LAPIC_LVT_LINT0] || !lint_is_level(*lvt) ||
-        (*lvt & (LVT_MASK | LVT_REMOTE_IRR)))
+    if (!lapic_enabled(l) || !l->lint[entry - LAPIC_LVT_LINT0] || !lint_is_level(lvt) ||
+        (lvt & (LVT_MASK | LVT_REMOTE_IRR)))
         return;
-    if ((*lvt & LVT_VECTOR) >= LOWEST_LEGAL_VECTOR)
-        *lvt |= LVT_REMOTE_IRR;
-    lapic_accept(l, *lvt & LVT_VECTOR, true);
+    if ((lvt & LVT_VECTOR) >= LOWEST_LEGAL_VECTOR)
+        l->lvt[entry] = lvt | LVT_REMOTE_IRR;
+    lapic_accept(l, lvt & LVT_VECTOR, true);
 }
 
 void lapic_set_lint(void *opaque, unsigned pin, bool level)
@@ -192,7 +201,7 @@ void lapic_set_lint(void *opaque, unsigned pin, bool level)
     } else if (rises && !(l->lvt[entry] & LVT_MASK)) {
         lvt_deliver(l, l->lvt[entry]);
     }
-    lapic_update_intr(l);
+    lapic_check_intr(l);
 }
 
 /* Section "Logical Destination Mode": the message destination address against LDR and DFR. */
@@ -244,7 +253,6 @@ void lapic_deliver(struct lapic *l, const struct apic_message *message)
         l->callbacks.nmi(l->callbacks.opaque);
         break;
     case APIC_DELIVERY_INIT:
-        lapic_init(l);
         l->callbacks.init(l->callbacks.opaque);
         break;
     case APIC_DELIVERY_STARTUP:
@@ -252,7 +260,7 @@ void lapic_deliver(struct lapic *l, const struct apic_message *message)
         break;
     case APIC_DELIVERY_EXTINT:
         l->extint_message = true;
-        lapic_update_intr(l);
+        lapic_check_intr(l);
         break;
     default:
         LOG(l->log, LOG_GUEST_ERROR, "lapic%u: message with a reserved delivery mode\n",
@@ -263,32 +271,52 @@ void lapic_deliver(struct lapic *l, const struct apic_message *message)
 
 /* --- The processor's side --- */
 
+bool lapic_try_acknowledge(struct lapic *l, int *vector)
+{
+    if (!lapic_enabled(l) || lapic_extint_pending(l))
+        return false;
+    *vector = lapic_deliverable(l);
+    if (*vector >= 0) {
+        vector_set(l->isr, *vector, true);
+        vector_set(l->irr, *vector, false);
+    } else {
+        *vector = LAPIC_ACK_NONE;
+    }
+    lapic_check_intr(l);
+    return true;
+}
+
 int lapic_acknowledge(struct lapic *l)
 {
     int vector;
 
-    if (!lapic_enabled(l))
-        return LAPIC_ACK_EXTINT;
-    if (lapic_extint_pending(l)) {
-        l->extint_message = false;
-        lapic_update_intr(l);
-        return LAPIC_ACK_EXTINT;
-    }
-    vector = lapic_deliverable(l);
-    if (vector >= 0) {
-        vector_set(l->irr, vector, false);
-        vector_set(l->isr, vector, true);
-        lapic_update_intr(l);
+    if (lapic_try_acknowledge(l, &vector))
         return vector;
+    if (lapic_enabled(l)) {
+        l->extint_message = false;
+        lapic_check_intr(l);
     }
-    /* Section "Spurious Interrupt": ISR is not changed. */
-    return lapic_software_enabled(l) ? (int)(l->svr & SVR_VECTOR) : LAPIC_ACK_NONE;
+    return LAPIC_ACK_EXTINT;
+}
+
+/* An edge has nobody to be told of its end. */
+bool lapic_try_end_of_interrupt(struct lapic *l)
+{
+    int vector = highest(l->isr);
+
+    if (vector >= 0) {
+        if (vector_get(l->tmr, vector))
+            return false;
+        vector_set(l->isr, vector, false);
+        lapic_check_intr(l);
+    }
+    return true;
 }
 
 /* Section "Signaling Interrupt Servicing Completion". */
 void lapic_end_of_interrupt(struct lapic *l)
 {
-    int vector = lapic_highest(l->isr);
+    int vector = highest(l->isr);
 
     if (vector < 0)
         return;
@@ -303,13 +331,13 @@ void lapic_end_of_interrupt(struct lapic *l)
         if (!(l->svr & SVR_EOI_SUPPRESS))
             l->callbacks.eoi(l->callbacks.opaque, vector);
     }
-    lapic_update_intr(l);
+    lapic_check_intr(l);
 }
 
 void lapic_set_tpr(struct lapic *l, uint8_t tpr)
 {
     l->tpr = tpr;
-    lapic_update_intr(l);
+    lapic_check_intr(l);
 }
 
 /* --- Life --- */
@@ -321,9 +349,8 @@ void lapic_initialise_registers(struct lapic *l)
     l->ldr = 0;
     l->dfr = DFR_FLAT;
     l->svr = 0xff;
-    memset(l->isr, 0, sizeof(l->isr));
-    memset(l->tmr, 0, sizeof(l->tmr));
-    memset(l->irr, 0, sizeof(l->irr));
+    for (unsigned i = 0; i < 8; i++)
+        l->isr[i] = l->tmr[i] = l->irr[i] = 0;
     l->esr = 0;
     l->esr_pending = 0;
     l->icr = 0;
@@ -338,7 +365,7 @@ void lapic_initialise_registers(struct lapic *l)
 void lapic_init(struct lapic *l)
 {
     lapic_initialise_registers(l);
-    lapic_update_intr(l);
+    lapic_check_intr(l);
 }
 
 void lapic_reset(struct lapic *l)
@@ -375,40 +402,64 @@ void lapic_destroy(struct lapic *l)
     free(l);
 }
 
-static void serialize_words(struct state *s, uint32_t *words, unsigned count)
+static void serialize_byte(struct state *s, _Atomic uint8_t *byte)
 {
-    for (unsigned i = 0; i < count; i++)
-        state_u32(s, &words[i]);
+    uint8_t value = *byte;
+
+    state_u8(s, &value);
+    *byte = value;
+}
+
+static void serialize_flag(struct state *s, _Atomic bool *flag)
+{
+    bool value = *flag;
+
+    state_bool(s, &value);
+    *flag = value;
+}
+
+static void serialize_words(struct state *s, _Atomic uint32_t *words, unsigned count)
+{
+    for (unsigned i = 0; i < count; i++) {
+        uint32_t value = words[i];
+
+        state_u32(s, &value);
+        words[i] = value;
+    }
+}
+
+static void serialize_base(struct lapic *l, struct state *s)
+{
+    uint64_t bits = APIC_BASE_BSP | APIC_BASE_ENABLE | (l->config.x2apic ? APIC_BASE_EXTD : 0) |
+                    (BIT64(l->config.physical_address_bits) - 1 - 0xfff);
+    uint64_t base = l->apic_base;
+
+    state_u64(s, &base);
+    state_check(
+        s, (base & ~bits) == 0 && (base & (APIC_BASE_ENABLE | APIC_BASE_EXTD)) != APIC_BASE_EXTD,
+        "IA32_APIC_BASE has an impossible value");
+    l->apic_base = base;
 }
 
 void lapic_serialize(struct lapic *l, struct state *s)
 {
-    uint64_t base_bits = APIC_BASE_BSP | APIC_BASE_ENABLE |
-                         (l->config.x2apic ? APIC_BASE_EXTD : 0) |
-                         (BIT64(l->config.physical_address_bits) - 1 - 0xfff);
-
-    state_section(s, "lapic", 1);
-    state_bool(s, &l->intr_level);
-    state_u64(s, &l->apic_base);
-    state_u8(s, &l->id);
-    state_u8(s, &l->tpr);
-    state_u8(s, &l->ldr);
-    state_u8(s, &l->dfr);
-    state_u32(s, &l->svr);
+    state_section(s, "lapic", 2);
+    serialize_base(l, s);
+    serialize_byte(s, &l->id);
+    serialize_byte(s, &l->tpr);
+    serialize_byte(s, &l->ldr);
+    serialize_byte(s, &l->dfr);
+    state_check(s, l->dfr < 16, "the destination format of a local APIC is out of range");
+    serialize_words(s, &l->svr, 1);
     serialize_words(s, l->isr, 8);
     serialize_words(s, l->tmr, 8);
     serialize_words(s, l->irr, 8);
     state_u32(s, &l->esr);
-    state_u32(s, &l->esr_pending);
+    serialize_words(s, &l->esr_pending, 1);
     state_u64(s, &l->icr);
     serialize_words(s, l->lvt, LAPIC_LVT_COUNT);
-    state_bool(s, &l->lint[0]);
-    state_bool(s, &l->lint[1]);
-    state_bool(s, &l->extint_message);
-    state_check(s,
-                (l->apic_base & ~base_bits) == 0 &&
-                    (l->apic_base & (APIC_BASE_ENABLE | APIC_BASE_EXTD)) != APIC_BASE_EXTD,
-                "IA32_APIC_BASE has an impossible value");
-    state_check(s, l->dfr < 16, "the destination format of a local APIC is out of range");
+    serialize_flag(s, &l->lint[0]);
+    serialize_flag(s, &l->lint[1]);
+    serialize_flag(s, &l->extint_message);
     lapic_timer_serialize(l, s);
 }

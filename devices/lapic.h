@@ -8,8 +8,14 @@
  *   messages from other APICs, the I/O APIC, MSI: lapic_deliver
  *
  * It knows no other processor: what leaves goes through struct lapic_callbacks, and the machine
- * routes it by asking lapic_accepts of every local APIC. Callers hold the machine's device lock;
- * callbacks come with it held, and may deliver messages to the same local APIC.
+ * routes it by asking lapic_accepts of every local APIC. Callbacks may deliver messages to the same
+ * local APIC.
+ *
+ * Threads: interrupts travel without a lock. Any thread may call lapic_deliver, lapic_accepts,
+ * lapic_takes_interrupts and lapic_arbitration_priority; the processor's own also lapic_try_*,
+ * lapic_tpr, lapic_set_tpr and lapic_check_intr. For everything else the caller holds the
+ * machine's device lock, and registers are changed by the processor's own thread, or while it does
+ * not run. Callbacks come with or without the lock, as the caller has it; eoi always with it.
  *
  * Deviation: after RESET and INIT the boot processor's LINT0 entry is already ExtINT and open, as
  * firmware would leave it (virtual wire mode), so that kernels started without firmware work.
@@ -24,6 +30,7 @@
 #include "devices/irq.h"
 #include "mmu/bus.h"
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -74,7 +81,7 @@ struct lapic_callbacks {
     void (*send)(void *opaque, const struct apic_message *message);
     /* A level-triggered interrupt ended: to all I/O APICs (ioapic_eoi). */
     void (*eoi)(void *opaque, uint8_t vector);
-    /* To this processor. INIT: the registers here have already been initialised. */
+    /* To this processor. When it takes INIT, it calls lapic_init. */
     void (*nmi)(void *opaque);
     void (*smi)(void *opaque);
     void (*init)(void *opaque);
@@ -87,22 +94,23 @@ struct lapic {
     struct lapic_config config;
     struct lapic_callbacks callbacks;
     struct irq_line intr;          /* to the processor */
-    bool intr_level;               /* what it carries now */
-    uint64_t apic_base;            /* IA32_APIC_BASE */
-    uint8_t id;                    /* xAPIC ID register bits 31:24 */
-    uint8_t tpr;                   /* task priority; bits 7:4 are CR8 */
-    uint8_t ldr;                   /* xAPIC logical destination bits 31:24 */
-    uint8_t dfr;                   /* destination format bits 31:28: 15 flat, 0 cluster */
-    uint32_t svr;                  /* spurious interrupt vector */
-    uint32_t isr[8];               /* in service, bit vector % 32 of word vector / 32 */
-    uint32_t tmr[8];               /* trigger mode: 1 level */
-    uint32_t irr[8];               /* requested */
+
+    /* Atomic: what other threads look at, or change, while the processor runs. */
+    _Atomic uint64_t apic_base;    /* IA32_APIC_BASE */
+    _Atomic uint8_t id;            /* xAPIC ID register bits 31:24 */
+    _Atomic uint8_t tpr;           /* task priority; bits 7:4 are CR8 */
+    _Atomic uint8_t ldr;           /* xAPIC logical destination bits 31:24 */
+    _Atomic uint8_t dfr;           /* destination format bits 31:28: 15 flat, 0 cluster */
+    _Atomic uint32_t svr;          /* spurious interrupt vector */
+    _Atomic uint32_t isr[8];       /* in service, bit vector % 32 of word vector / 32 */
+    _Atomic uint32_t tmr[8];       /* trigger mode: 1 level */
+    _Atomic uint32_t irr[8];       /* requested */
     uint32_t esr;                  /* error status as read */
-    uint32_t esr_pending;          /* errors since the last write of ESR */
+    _Atomic uint32_t esr_pending;  /* errors since the last write of ESR */
     uint64_t icr;                  /* interrupt command; xAPIC: high half is offset 310h */
-    uint32_t lvt[LAPIC_LVT_COUNT]; /* local vector table */
-    bool lint[2];                  /* levels of LINT0, LINT1 */
-    bool extint_message;           /* an ExtINT message waits for its acknowledgement */
+    _Atomic uint32_t lvt[LAPIC_LVT_COUNT]; /* local vector table */
+    _Atomic bool lint[2];          /* levels of LINT0, LINT1 */
+    _Atomic bool extint_message;   /* an ExtINT message waits for its acknowledgement */
 
     /* Timer, section "APIC Timer". The count is a function of the clock. */
     struct timer timer;     /* armed while an expiry would signal something */
@@ -127,8 +135,7 @@ void lapic_destroy(struct lapic *lapic);
 /* RESET: everything, IA32_APIC_BASE included. The levels of LINT0 and LINT1 are kept. */
 void lapic_reset(struct lapic *lapic);
 
-/* INIT, section "Local APIC State After an INIT Reset": id and IA32_APIC_BASE are kept. An INIT
- * message does it by itself. */
+/* INIT, section "Local APIC State After an INIT Reset": id and IA32_APIC_BASE are kept. */
 void lapic_init(struct lapic *lapic);
 
 /* --- Registers, as the processor reaches them --- */
@@ -175,6 +182,13 @@ void lapic_tsc_deadline_write(struct lapic *lapic, uint64_t value);
 /* The guest wrote TSC or TSC_ADJUST: the new difference to TSC of virtual time, modulo 2^64. */
 void lapic_set_tsc_offset(struct lapic *lapic, uint64_t offset);
 
+/* The same for what a processor does all the time, without the device lock. False: it takes the
+ * lock, or it is wrong; nothing has happened, and the functions above do it. */
+bool lapic_try_mmio_read(struct lapic *lapic, uint64_t offset, unsigned size, uint64_t *value);
+bool lapic_try_mmio_write(struct lapic *lapic, uint64_t offset, unsigned size, uint64_t value);
+bool lapic_try_msr_read(struct lapic *lapic, uint32_t msr, uint64_t *value);
+bool lapic_try_msr_write(struct lapic *lapic, uint32_t msr, uint64_t value);
+
 /* Task priority register; CR8 is its bits 7:4. */
 static inline uint8_t lapic_tpr(const struct lapic *lapic)
 {
@@ -205,9 +219,20 @@ uint8_t lapic_arbitration_priority(const struct lapic *lapic);
 /* Takes a message; the destination is not looked at. Lowest priority is as fixed. */
 void lapic_deliver(struct lapic *lapic, const struct apic_message *message);
 
-/* The processor takes the interrupt that intr announced: its vector, which is in service then;
- * the spurious vector when nothing is deliverable any more; or LAPIC_ACK_EXTINT, LAPIC_ACK_NONE. */
+/* The processor takes the interrupt that intr announced: its vector, which is in service then; or
+ * LAPIC_ACK_EXTINT, LAPIC_ACK_NONE. What is announced for nothing never reaches software, so there
+ * is no spurious interrupt (section "Spurious Interrupt"). */
 int lapic_acknowledge(struct lapic *lapic);
+
+/* The same without the device lock. False: it takes the lock, and nothing has happened. */
+bool lapic_try_acknowledge(struct lapic *lapic, int *vector);
+
+/* Does something wait for the processor that it would be given now? */
+bool lapic_intr(const struct lapic *lapic);
+
+/* What arrives while the processor takes something else may raise intr late, for nothing: brings it
+ * to lapic_intr. For who acts upon intr alone. */
+void lapic_check_intr(struct lapic *lapic);
 
 /* After a load neither intr nor any callback is called: the other ends load their own state. */
 void lapic_serialize(struct lapic *lapic, struct state *s);

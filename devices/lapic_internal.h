@@ -41,12 +41,11 @@ static inline bool lapic_software_enabled(const struct lapic *l)
 
 /* lapic.c */
 uint8_t lapic_ppr(const struct lapic *l);
-void lapic_update_intr(struct lapic *l);                     /* after any change of its inputs */
+bool lapic_try_end_of_interrupt(struct lapic *l);            /* false: it takes the lock */
 void lapic_error(struct lapic *l, uint32_t esr_bit);         /* records and signals an error */
 void lapic_end_of_interrupt(struct lapic *l);                /* a write of EOI */
 void lapic_evaluate_lint(struct lapic *l, enum lapic_lvt e); /* level-triggered LINT entries */
 void lapic_initialise_registers(struct lapic *l);            /* all but id and APIC_BASE */
-int lapic_highest(const uint32_t *set);                      /* highest vector of IRR, ISR; or -1 */
 
 /* lapic_timer.c */
 void lapic_timer_init(struct lapic *l);

@@ -175,7 +175,7 @@ static void lapic_write_lvt(struct lapic *l, unsigned entry, uint32_t value)
     l->lvt[entry] = lvt;
     if (entry == LAPIC_LVT_LINT0 || entry == LAPIC_LVT_LINT1)
         lapic_evaluate_lint(l, entry);
-    lapic_update_intr(l);
+    lapic_check_intr(l);
 }
 
 static void lapic_write_svr(struct lapic *l, uint32_t value)
@@ -187,7 +187,7 @@ static void lapic_write_svr(struct lapic *l, uint32_t value)
             l->lvt[i] |= LVT_MASK;
         lapic_timer_arm(l);
     }
-    lapic_update_intr(l);
+    lapic_check_intr(l);
 }
 
 static void lapic_write_register(struct lapic *l, unsigned reg, uint32_t value)
@@ -212,8 +212,7 @@ static void lapic_write_register(struct lapic *l, unsigned reg, uint32_t value)
         lapic_write_svr(l, value);
         break;
     case REG_ESR: /* section "Error Handling": a write shows what has gathered */
-        l->esr = l->esr_pending;
-        l->esr_pending = 0;
+        l->esr = atomic_exchange(&l->esr_pending, 0);
         break;
     case REG_ICR_LOW:
         lapic_write_icr_low(l, value);
@@ -334,6 +333,43 @@ static void lapic_mmio_write(void *device, uint64_t offset, uint64_t value, unsi
         lapic_write_register(l, offset >> 4, value);
 }
 
+/* What it says of the timer depends on the clock's timers. */
+static bool read_takes_lock(unsigned reg)
+{
+    return reg == REG_CURRENT_COUNT;
+}
+
+/* What may be written without the lock; EOI may turn out to need it. */
+static bool write_may_try(unsigned reg)
+{
+    return reg == REG_TPR || reg == REG_EOI || reg == REG_ICR_LOW || reg == REG_ICR_HIGH ||
+           reg == REG_SELF_IPI;
+}
+
+bool lapic_try_mmio_read(struct lapic *l, uint64_t offset, unsigned size, uint64_t *value)
+{
+    unsigned reg = offset >> 4;
+
+    if (!lapic_mmio_enabled(l) || (offset & 15) + size > 4 || reg >= REG_COUNT ||
+        !(accesses[reg].xapic & R) || read_takes_lock(reg))
+        return false;
+    *value = lapic_mmio_read(l, offset, size);
+    return true;
+}
+
+bool lapic_try_mmio_write(struct lapic *l, uint64_t offset, unsigned size, uint64_t value)
+{
+    unsigned reg = offset >> 4;
+
+    if (!lapic_mmio_enabled(l) || (offset & 15) != 0 || size != 4 || reg >= REG_COUNT ||
+        !(accesses[reg].xapic & W) || !write_may_try(reg))
+        return false;
+    if (reg == REG_EOI)
+        return lapic_try_end_of_interrupt(l);
+    lapic_write_register(l, reg, value);
+    return true;
+}
+
 const struct bus_region_ops lapic_mmio_ops = {"lapic", lapic_mmio_read, lapic_mmio_write, 4};
 
 /* --- MSRs --- */
@@ -358,7 +394,7 @@ bool lapic_apic_base_write(struct lapic *l, uint64_t value)
         l->id = l->config.id;
     }
     l->apic_base = value;
-    lapic_update_intr(l);
+    lapic_check_intr(l);
     return true;
 }
 
@@ -427,4 +463,22 @@ bool lapic_msr_write(struct lapic *l, uint32_t msr, uint64_t value)
     }
     return msr >= MSR_X2APIC_FIRST && msr <= MSR_X2APIC_LAST &&
            x2apic_write(l, msr - MSR_X2APIC_FIRST, value);
+}
+
+bool lapic_try_msr_read(struct lapic *l, uint32_t msr, uint64_t *value)
+{
+    return msr >= MSR_X2APIC_FIRST && msr <= MSR_X2APIC_LAST &&
+           !read_takes_lock(msr - MSR_X2APIC_FIRST) &&
+           x2apic_read(l, msr - MSR_X2APIC_FIRST, value);
+}
+
+bool lapic_try_msr_write(struct lapic *l, uint32_t msr, uint64_t value)
+{
+    unsigned reg = msr - MSR_X2APIC_FIRST;
+
+    if (msr < MSR_X2APIC_FIRST || msr > MSR_X2APIC_LAST || !write_may_try(reg))
+        return false;
+    if (reg == REG_EOI)
+        return lapic_x2apic_mode(l) && value == 0 && lapic_try_end_of_interrupt(l);
+    return x2apic_write(l, reg, value);
 }

@@ -327,6 +327,11 @@ static bool set_mmu_flood(struct options *o, const char *what, const char *value
     return mmu_number(what, value, 0, 255, false, &o->machine.mmu.flood, err);
 }
 
+static bool set_mmu_delay(struct options *o, const char *what, const char *value, struct error *err)
+{
+    return mmu_number(what, value, 0, 1000000, false, &o->machine.mmu_delay, err);
+}
+
 static bool set_mmu_p2m(struct options *o, const char *what, const char *value, struct error *err)
 {
     static const char *const words[] = {
@@ -351,7 +356,7 @@ bool opt_mmu(struct options *o, const char *value, struct error *err)
         {"tables", set_mmu_tables, NULL},     {"patch", set_mmu_patch, NULL},
         {"spaces", set_mmu_spaces, NULL},     {"slots", set_mmu_slots, NULL},
         {"pages", set_mmu_pages, NULL},       {"flood", set_mmu_flood, NULL},
-        {"p2m", set_mmu_p2m, NULL},
+        {"p2m", set_mmu_p2m, NULL},           {"delay", set_mmu_delay, NULL},
     };
 
     return properties_set_first(o, "-mmu", value, set_mmu_policy, properties,

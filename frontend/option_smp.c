@@ -1,9 +1,12 @@
 /* -smp: how many processors there are, and how they are arranged. What is given means what it means
- * to QEMU. */
+ * to QEMU, but `turn`, which that has not. */
 #include "base/bits.h"
 #include "frontend/option_handlers.h"
 #include "frontend/properties.h"
 #include "frontend/values.h"
+
+#include <stdio.h>
+#include <string.h>
 
 static bool set_count(unsigned *field, const char *what, const char *value, struct error *err)
 {
@@ -40,6 +43,32 @@ static bool set_maxcpus(struct options *o, const char *what, const char *value, 
     return set_count(&o->smp.maxcpus, what, value, err);
 }
 
+#define TURN_MAX 1000000u
+
+/* LEAST-MOST, or a number that is both. */
+static bool set_turn(struct options *o, const char *what, const char *value, struct error *err)
+{
+    const char *dash = strchr(value, '-');
+    uint64_t least, most;
+    char first[16];
+
+    if (dash == NULL) {
+        if (!value_number(what, value, TURN_MAX, &least, err))
+            return false;
+        most = least;
+    } else {
+        snprintf(first, sizeof(first), "%.*s", (int)(dash - value), value);
+        if (!value_number(what, first, TURN_MAX, &least, err) ||
+            !value_number(what, dash + 1, TURN_MAX, &most, err))
+            return false;
+    }
+    if (least == 0 || most < least)
+        return error_set(err, "%s: '%s' is not LEAST-MOST, from 1 to %u", what, value, TURN_MAX);
+    o->machine.turn_least = (unsigned)least;
+    o->machine.turn_most = (unsigned)most;
+    return true;
+}
+
 bool opt_smp(struct options *o, const char *value, struct error *err)
 {
     static const struct property properties[] = {
@@ -48,6 +77,7 @@ bool opt_smp(struct options *o, const char *value, struct error *err)
         {"sockets", set_sockets, NULL},
         {"cores", set_cores, NULL},
         {"threads", set_threads, NULL},
+        {"turn", set_turn, NULL},
         /* Levels that this machine has not. */
         {"drawers", NULL, "1"},
         {"books", NULL, "1"},

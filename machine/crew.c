@@ -7,26 +7,19 @@
  * has the device lock, which is given away in vcpu_run and while waiting.
  */
 #include "base/bits.h"
+#include "base/host/host.h"
 #include "machine/internal.h"
 
 #include <sched.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 /* Instructions between two looks at the outside, where nobody asks for one. */
 #define SLICE 1000000u
 
 /* Nobody tells a processor in MWAIT that its line has changed: it looks itself. */
 #define MONITOR_INTERVAL_NS 1000000u
-
-static void sleep_member(struct machine_processor *p)
-{
-    bool looks = p->vcpu->monitor_waits && p->machine->crew.go;
-
-    p->sleeps = true;
-    machine_wait_locked(p->machine, &p->wake, looks ? MONITOR_INTERVAL_NS : CLOCK_NEVER);
-    p->sleeps = false;
-}
 
 /* How far a member may go by itself. */
 static uint64_t slice_of(const struct machine *m)
@@ -39,6 +32,44 @@ static uint64_t slice_of(const struct machine *m)
         n = MIN(n, m->config.guest_timeout_instructions -
                        MIN(m->config.guest_timeout_instructions, done));
     return n;
+}
+
+/* Waits for a wake-up, `ns` at most. */
+static void wait_for_wake(struct machine_processor *p, uint64_t ns)
+{
+    struct timespec until;
+
+    if (ns == CLOCK_NEVER) {
+        sem_wait(&p->wake);
+        return;
+    }
+    ns += host_monotonic_ns();
+    until.tv_sec = (time_t)(ns / NS_PER_SECOND);
+    until.tv_nsec = (long)(ns % NS_PER_SECOND);
+    sem_clockwait(&p->wake, CLOCK_MONOTONIC, &until);
+}
+
+/* Could it run now? */
+static bool may_run(const struct machine_processor *p)
+{
+    return p->machine->crew.go && !p->stands && slice_of(p->machine) > 0 && !vcpu_asleep(p->vcpu);
+}
+
+/* Who has something for it sets that first and looks then whether it sleeps; it does both in the
+ * other order. A wake-up that nobody needs any more costs one more look. */
+static void sleep_member(struct machine_processor *p)
+{
+    struct machine *m = p->machine;
+
+    atomic_store(&p->sleeps, true);
+    if (!may_run(p) && !m->crew.leaves) {
+        bool looks = p->vcpu->monitor_waits && m->crew.go;
+
+        machine_unlock(m);
+        wait_for_wake(p, looks ? MONITOR_INTERVAL_NS : CLOCK_NEVER);
+        machine_lock(m);
+    }
+    atomic_store(&p->sleeps, false);
 }
 
 /* Without the device lock. PAUSE gives the host's processor to whom the guest may be waiting for.
@@ -84,10 +115,8 @@ static void *member(void *opaque)
 
     machine_lock(m);
     while (!m->crew.leaves) {
-        uint64_t most = slice_of(m);
-
-        if (m->crew.go && !p->stands && most > 0 && !vcpu_asleep(p->vcpu))
-            run_member(p, most);
+        if (may_run(p))
+            run_member(p, slice_of(m));
         else
             sleep_member(p);
     }
@@ -95,18 +124,23 @@ static void *member(void *opaque)
     return NULL;
 }
 
+static void wake_member(struct machine_processor *p)
+{
+    if (atomic_exchange(&p->sleeps, false))
+        sem_post(&p->wake);
+}
+
 void machine_wake_processor(struct machine_processor *p)
 {
+    wake_member(p);
     if (!p->machine->crew.go)
         machine_wake_locked(p->machine);
-    else if (p->sleeps)
-        pthread_cond_signal(&p->wake);
 }
 
 static void wake_members(struct machine *m)
 {
     for (unsigned n = 0; n < m->crew.count; n++)
-        pthread_cond_signal(&m->processors[n].wake);
+        wake_member(&m->processors[n]);
 }
 
 bool machine_crew_start(struct machine *m)

@@ -34,6 +34,8 @@
 #include "mmu/memory.h"
 
 #include <pthread.h>
+#include <semaphore.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -125,8 +127,8 @@ struct machine_processor {
 
     /* As a member of the crew; device lock. */
     pthread_t thread;
-    pthread_cond_t wake;
-    bool sleeps;         /* its thread waits for `wake` */
+    sem_t wake;
+    atomic_bool sleeps;  /* its thread waits for `wake`, or is about to; any thread clears it */
     bool runs;           /* its thread is in vcpu_run */
     enum vcpu_exit exit; /* _DEBUG or _SHUTDOWN: it stopped for that; nobody knows yet */
 };
@@ -135,7 +137,7 @@ struct machine_processor {
 struct machine_crew {
     unsigned count;   /* of threads that there are */
     unsigned running; /* of them in vcpu_run */
-    bool go;          /* they may run; else they are to rest */
+    atomic_bool go;   /* they may run; else they are to rest */
     bool leaves;      /* they are to end */
     bool failed;      /* the host has no threads for them */
 };
@@ -189,12 +191,6 @@ void machine_request_power_off_locked(struct machine *m);
 /* The run loop looks at requests and pending interrupts again. */
 void machine_wake_locked(struct machine *m);
 
-/* Waits for a wake-up, `ns` at most (CLOCK_NEVER: for ever); gives the lock away meanwhile. */
-void machine_wait_locked(struct machine *m, pthread_cond_t *wake, uint64_t ns);
-
-/* As machine_wake_locked for one of the processors, which may sleep: something waits for it. */
-void machine_wake_processor(struct machine_processor *p);
-
 /* Deterministic: calls machine_host.poll if it is time; gives the lock away meanwhile. */
 void machine_poll_locked(struct machine *m);
 
@@ -213,6 +209,10 @@ void machine_crew_rest(struct machine *m);
 
 /* Ends the threads, if there are any. */
 void machine_crew_leave(struct machine *m);
+
+/* One of the processors, which may sleep, is to look at what is pending. Another processor's thread
+ * needs no lock for that. */
+void machine_wake_processor(struct machine_processor *p);
 
 /* Does the processor run at this moment, on another thread than the caller's? */
 bool machine_runs_elsewhere(const struct machine_processor *p);

@@ -5,6 +5,7 @@
 #include "base/check.h"
 #include "base/host/host.h"
 #include "mmu/p2m.h"
+#include "mmu/safepoint.h"
 
 #include <stdlib.h>
 #include <time.h>
@@ -28,7 +29,7 @@ static void init_locks(struct machine *m)
     pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
     pthread_cond_init(&m->wake, &attributes);
     for (unsigned n = 0; n < MACHINE_VCPU_MAX; n++)
-        pthread_cond_init(&m->processors[n].wake, &attributes);
+        sem_init(&m->processors[n].wake, 0, 0);
     pthread_condattr_destroy(&attributes);
 }
 
@@ -98,6 +99,7 @@ static void create_processor(struct machine *m, unsigned n)
     p->vcpu = vcpu_create(&config);
     p->vcpu->yields = m->config.smp.count > 1;
     mmu_configure(&p->vcpu->mmu, m->config.mmu.spaces != 0 ? &m->config.mmu : &mmu_default_options);
+    mmu_delay_answers(&p->vcpu->mmu, m->config.mmu_delay, m->config.seed + n);
     p->vcpu->random_state ^= m->config.seed * 0xbf58476d1ce4e5b9ull;
 }
 
@@ -196,7 +198,7 @@ void machine_destroy(struct machine *m)
     if (m->memory != NULL)
         machine_memory_destroy(m->memory);
     for (unsigned n = 0; n < MACHINE_VCPU_MAX; n++)
-        pthread_cond_destroy(&m->processors[n].wake);
+        sem_destroy(&m->processors[n].wake);
     pthread_cond_destroy(&m->wake);
     pthread_mutex_destroy(&m->device_lock);
     free(m);

@@ -67,13 +67,16 @@ struct machine_config {
     const char *cpu;         /* as in -cpu, or NULL for the default model */
     struct machine_smp smp;
     struct mmu_options mmu;  /* policies of every vCPU's MMU; all zero: mmu_default_options */
+    unsigned mmu_delay;      /* safepoints by which write tags are given up late, at most */
     enum machine_p2m p2m;
     bool deterministic;      /* else parallel */
+    /* Instructions of a turn, where processors share a thread; both 0: 5000 to 9999. */
+    unsigned turn_least, turn_most;
     unsigned icount_shift;   /* deterministic: an instruction takes 1 << shift ns; 0 to 10 */
     bool idle_sleeps;        /* deterministic: skipped time is also waited for on the host */
     bool hpet;               /* there is an HPET */
     int64_t rtc_start;       /* what the real-time clock shows at start, seconds since 1970 */
-    uint64_t seed;           /* of RDRAND, and of MACHINE_P2M_SCATTER */
+    uint64_t seed;           /* of RDRAND, MACHINE_P2M_SCATTER, turns and delays */
 
     const char *kernel;      /* file to boot */
     const char *initrd;      /* file, or NULL */

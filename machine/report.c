@@ -320,7 +320,7 @@ static void print_fault(struct machine *m, FILE *out)
 }
 
 /* "31 ec": the vectors of an IRR or ISR. */
-static void print_vectors(FILE *out, const char *name, const uint32_t set[8])
+static void print_vectors(FILE *out, const char *name, const _Atomic uint32_t set[8])
 {
     bool any = false;
 
@@ -341,7 +341,7 @@ void machine_print_lapic_locked(const struct lapic *l, FILE *out)
     fputc(',', out);
     print_vectors(out, "in service", l->isr);
     fprintf(out, "; TPR %02x SVR %03x LVT timer %05x LINT0 %05x; INTR %s\n", l->tpr, l->svr,
-            l->lvt[LAPIC_LVT_TIMER], l->lvt[LAPIC_LVT_LINT0], l->intr_level ? "high" : "low");
+            l->lvt[LAPIC_LVT_TIMER], l->lvt[LAPIC_LVT_LINT0], lapic_intr(l) ? "high" : "low");
 }
 
 void machine_print_pic_locked(struct machine *m, FILE *out)

@@ -26,9 +26,9 @@
 #define SLICE_DETERMINISTIC 1000000
 #define SLICE_PARALLEL      10000
 
-/* Turns of processors that share the thread take this many instructions, and up to twice as many.
- */
+/* Turns of processors that share the thread, in instructions, if nobody says otherwise. */
 #define TURN_LEAST 5000u
+#define TURN_MOST  9999u
 
 /* Host time between two calls of machine_host.poll. */
 #define POLL_INTERVAL_NS 4000000ull
@@ -160,25 +160,26 @@ void machine_deadline_moved(void *opaque)
 
 /* --- Waiting --- */
 
-void machine_wait_locked(struct machine *m, pthread_cond_t *wake, uint64_t ns)
+/* Waits for a wake-up, `ns` at most (CLOCK_NEVER: for ever); gives the lock away meanwhile. */
+static void wait_locked(struct machine *m, uint64_t ns)
 {
     struct timespec until;
     uint64_t t;
 
     if (ns == CLOCK_NEVER) {
-        pthread_cond_wait(wake, &m->device_lock);
+        pthread_cond_wait(&m->wake, &m->device_lock);
         return;
     }
     t = host_monotonic_ns() + MIN(ns, 3600 * NS_PER_SECOND);
     until.tv_sec = (time_t)(t / NS_PER_SECOND);
     until.tv_nsec = (long)(t % NS_PER_SECOND);
-    pthread_cond_timedwait(wake, &m->device_lock, &until);
+    pthread_cond_timedwait(&m->wake, &m->device_lock, &until);
 }
 
 static void wait_host(struct machine *m, uint64_t ns)
 {
     if (!m->config.deterministic) {
-        machine_wait_locked(m, &m->wake, ns);
+        wait_locked(m, ns);
         return;
     }
     CHECK(m->config.host.wait != NULL);
@@ -393,7 +394,7 @@ static void idle(struct machine *m)
             now = clock_now(&m->clock);
             next = MIN(next, time_limit(m));
             if (next > now)
-                machine_wait_locked(m, &m->wake, next == CLOCK_NEVER ? CLOCK_NEVER : next - now);
+                wait_locked(m, next == CLOCK_NEVER ? CLOCK_NEVER : next - now);
         }
         clock_run_due(&m->clock);
     }
@@ -404,8 +405,12 @@ static void idle(struct machine *m)
 /* The length of a turn; another one each time, so that the order of what processors do varies. */
 static uint64_t turn_length(struct machine *m)
 {
+    bool given = m->config.turn_most != 0;
+    unsigned least = given ? m->config.turn_least : TURN_LEAST;
+    unsigned most = given ? m->config.turn_most : TURN_MOST;
+
     m->turn.state = m->turn.state * 6364136223846793005u + 1442695040888963407u;
-    return TURN_LEAST + (m->turn.state >> 33) % TURN_LEAST;
+    return least + (m->turn.state >> 33) % (most - least + 1u);
 }
 
 /* The turn of the next processor that is awake. */
@@ -449,7 +454,7 @@ static void take_turns(struct machine *m)
 static void stand_by(struct machine *m)
 {
     while (m->debug.held)
-        machine_wait_locked(m, &m->wake, CLOCK_NEVER);
+        wait_locked(m, CLOCK_NEVER);
 }
 
 void machine_poll_locked(struct machine *m)
@@ -640,7 +645,7 @@ static void attend_crew(struct machine *m)
         next = MIN(m->clock.next_deadline, time_limit(m));
         now = clock_now(&m->clock);
         if (next > now)
-            machine_wait_locked(m, &m->wake, next == CLOCK_NEVER ? CLOCK_NEVER : next - now);
+            wait_locked(m, next == CLOCK_NEVER ? CLOCK_NEVER : next - now);
     }
 }
 

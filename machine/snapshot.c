@@ -76,7 +76,8 @@ void machine_save(struct machine *m, struct state *s)
 {
     machine_lock(m);
     for (unsigned n = 0; n < m->processor_count; n++) {
-        vcpu_signal(m->processors[n].vcpu, 0, VCPU_PENDING_EXIT | VCPU_PENDING_RESET);
+        vcpu_signal(m->processors[n].vcpu, 0,
+                    VCPU_PENDING_EXIT | VCPU_PENDING_RESET | VCPU_PENDING_SAFEPOINT);
         vcpu_drop_derived(m->processors[n].vcpu);
     }
     serialize_all(m, s);

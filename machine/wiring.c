@@ -20,7 +20,7 @@
 #define PM_DEVFN           PCI_DEVFN(1, 3)
 #define ISA_PIN(source, n) ((unsigned)(source) << 8 | (n))
 
-/* --- Interrupts --- */
+/* --- Interrupts: between local APICs, and from there to processors, without the device lock --- */
 
 /* An irq_line with a pin made by ISA_PIN. */
 static void isa_irq_set(void *listener, unsigned pin, bool level)
@@ -58,6 +58,8 @@ static void cpu_intr_set(void *listener, unsigned pin, bool level)
     struct machine_processor *p = listener;
 
     (void)pin;
+    if (((atomic_load(&p->vcpu->pending) & VCPU_PENDING_INTR) != 0) == level)
+        return;
     vcpu_signal(p->vcpu, level ? VCPU_PENDING_INTR : 0, level ? 0 : VCPU_PENDING_INTR);
     if (level)
         machine_wake_processor(p);
@@ -329,12 +331,38 @@ static int platform_acknowledge(void *opaque)
     struct machine *m = p->machine;
     int vector;
 
-    lock_for(p);
-    vector = lapic_acknowledge(p->lapic);
-    if (vector == LAPIC_ACK_EXTINT)
-        vector = pic_acknowledge(m->pic);
-    machine_unlock(m);
+    if (!lapic_try_acknowledge(p->lapic, &vector)) {
+        lock_for(p);
+        vector = lapic_acknowledge(p->lapic);
+        if (vector == LAPIC_ACK_EXTINT)
+            vector = pic_acknowledge(m->pic);
+        machine_unlock(m);
+    }
     return vector == LAPIC_ACK_NONE ? -1 : vector;
+}
+
+static void platform_check_intr(void *opaque)
+{
+    lapic_check_intr(((struct machine_processor *)opaque)->lapic);
+}
+
+static void platform_init(void *opaque)
+{
+    struct machine_processor *p = opaque;
+
+    lock_for(p);
+    lapic_init(p->lapic);
+    machine_unlock(p->machine);
+}
+
+static bool platform_own_read(void *opaque, unsigned offset, unsigned size, uint64_t *value)
+{
+    return lapic_try_mmio_read(((struct machine_processor *)opaque)->lapic, offset, size, value);
+}
+
+static bool platform_own_write(void *opaque, unsigned offset, unsigned size, uint64_t value)
+{
+    return lapic_try_mmio_write(((struct machine_processor *)opaque)->lapic, offset, size, value);
 }
 
 static bool platform_apic_msr_read(void *opaque, uint32_t msr, uint64_t *value)
@@ -342,6 +370,8 @@ static bool platform_apic_msr_read(void *opaque, uint32_t msr, uint64_t *value)
     struct machine_processor *p = opaque;
     bool ok;
 
+    if (lapic_try_msr_read(p->lapic, msr, value))
+        return true;
     lock_for(p);
     lapic_set_tsc_offset(p->lapic, p->vcpu->tsc_offset);
     ok = lapic_msr_read(p->lapic, msr, value);
@@ -354,6 +384,8 @@ static bool platform_apic_msr_write(void *opaque, uint32_t msr, uint64_t value)
     struct machine_processor *p = opaque;
     bool ok;
 
+    if (lapic_try_msr_write(p->lapic, msr, value))
+        return true;
     lock_for(p);
     lapic_set_tsc_offset(p->lapic, p->vcpu->tsc_offset);
     ok = lapic_msr_write(p->lapic, msr, value);
@@ -365,22 +397,12 @@ static bool platform_apic_msr_write(void *opaque, uint32_t msr, uint64_t value)
 
 static uint8_t platform_cr8_read(void *opaque)
 {
-    struct machine_processor *p = opaque;
-    uint8_t tpr;
-
-    lock_for(p);
-    tpr = lapic_tpr(p->lapic);
-    machine_unlock(p->machine);
-    return tpr >> 4;
+    return lapic_tpr(((struct machine_processor *)opaque)->lapic) >> 4;
 }
 
 static void platform_cr8_write(void *opaque, uint8_t value)
 {
-    struct machine_processor *p = opaque;
-
-    lock_for(p);
-    lapic_set_tpr(p->lapic, (uint8_t)(value << 4));
-    machine_unlock(p->machine);
+    lapic_set_tpr(((struct machine_processor *)opaque)->lapic, (uint8_t)(value << 4));
 }
 
 static void platform_ferr(void *opaque)
@@ -414,6 +436,8 @@ struct vcpu_platform machine_platform(struct machine_processor *p)
     return (struct vcpu_platform){
         .opaque = p,
         .acknowledge = platform_acknowledge,
+        .check_intr = platform_check_intr,
+        .init = platform_init,
         .apic_msr_read = platform_apic_msr_read,
         .apic_msr_write = platform_apic_msr_write,
         .cr8_read = platform_cr8_read,
@@ -423,6 +447,8 @@ struct vcpu_platform machine_platform(struct machine_processor *p)
         .chipset = platform_chipset,
         .lock = platform_lock,
         .unlock = platform_unlock,
+        .own_read = platform_own_read,
+        .own_write = platform_own_write,
         .trace_block = machine_trace_block,
     };
 }
@@ -489,6 +515,17 @@ static void map_page(struct machine_processor *p, uint64_t base)
             (unsigned long long)base, err.text);
 }
 
+/* Where the processor reaches its local APIC: if the bus has room for a page there. */
+static uint64_t own_page(const struct machine_processor *p)
+{
+    const struct machine *m = p->machine;
+
+    for (unsigned n = 0; n < m->processor_count; n++)
+        if (m->processors[n].lapic_mapped == wanted_page(p))
+            return wanted_page(p);
+    return 0;
+}
+
 /* One region for all local APICs with the same base, in the name of the first processor. What goes
  * comes before what is new: it may be at the same place. */
 void machine_map_lapics(struct machine *m)
@@ -502,6 +539,9 @@ void machine_map_lapics(struct machine *m)
     for (unsigned n = 0; n < m->processor_count; n++)
         if (!page_is_shared(m, n))
             map_page(&m->processors[n], wanted_page(&m->processors[n]));
+    for (unsigned n = 0; n < m->processor_count; n++)
+        if (!machine_runs_elsewhere(&m->processors[n])) /* else it did not ask for a move */
+            m->processors[n].vcpu->mmu.own_page = own_page(&m->processors[n]);
 }
 
 /* --- Creation --- */

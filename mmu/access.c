@@ -71,6 +71,12 @@ static bool touches_device(const struct pieces *p)
            (p->count == 2 && p->place[1].backing == TLB_BACKING_IO);
 }
 
+/* Registers of the processor's own? */
+static bool is_own(const struct mmu_context *m, const struct pieces *p)
+{
+    return m->own_page != 0 && p->count == 1 && (p->place[0].gpa.v & PAGE_MASK) == m->own_page;
+}
+
 /* In exact mode, devices and code are touched at exact points only. */
 static enum mmu_status admit(struct mmu_context *m, const struct pieces *p, enum mmu_access access)
 {
@@ -84,8 +90,9 @@ static enum mmu_status admit(struct mmu_context *m, const struct pieces *p, enum
 }
 
 /*
- * Resolves an access that is to happen. With the device lock in *locked if it reaches a device; a
- * vCPU that waits for the lock is parked, so that afterwards the other piece may lie elsewhere.
+ * Resolves an access that is to happen. With the device lock in *locked if it reaches a device,
+ * other than registers of the processor's own. A vCPU that waits for the lock is parked, so that
+ * afterwards the other piece may lie elsewhere.
  */
 static enum mmu_status begin(struct mmu_context *m, gva_t address, unsigned size,
                              enum mmu_access access, enum tlb_view view, struct pieces *p,
@@ -96,7 +103,7 @@ static enum mmu_status begin(struct mmu_context *m, gva_t address, unsigned size
     *locked = false;
     if (status == MMU_OK)
         status = admit(m, p, access);
-    if (status != MMU_OK || likely(!touches_device(p)))
+    if (status != MMU_OK || likely(!touches_device(p)) || is_own(m, p))
         return status;
     mmu_lock_devices(m);
     *locked = true;
@@ -146,6 +153,32 @@ static void settle(struct mmu_context *m, const struct pieces *p)
             finish(m, p->place[i].mpa, p->length[i]);
 }
 
+static uint64_t device_read(struct mmu_context *m, const struct pieces *p, unsigned size)
+{
+    gpa_t at = p->place[0].gpa;
+    uint64_t value;
+
+    if (is_own(m, p) && m->own_read(m, at.v & ~PAGE_MASK, size, &value))
+        return value;
+    mmu_lock_devices(m);
+    value = bus_mmio_read(m->bus, at, size);
+    mmu_unlock_devices(m);
+    return value;
+}
+
+static void device_write(struct mmu_context *m, const struct pieces *p, unsigned size,
+                         uint64_t value)
+{
+    gpa_t at = p->place[0].gpa;
+
+    value &= size_mask(size);
+    if (is_own(m, p) && m->own_write(m, at.v & ~PAGE_MASK, size, value))
+        return;
+    mmu_lock_devices(m);
+    bus_mmio_write(m->bus, at, value, size);
+    mmu_unlock_devices(m);
+}
+
 static uint64_t read_pieces(struct mmu_context *m, const struct pieces *p, unsigned size)
 {
     uint8_t bytes[8] = {0};
@@ -153,7 +186,7 @@ static uint64_t read_pieces(struct mmu_context *m, const struct pieces *p, unsig
 
     if (p->count == 1)
         return p->place[0].host != NULL ? guest_load(p->place[0].host, size)
-                                        : bus_mmio_read(m->bus, p->place[0].gpa, size);
+                                        : device_read(m, p, size);
     for (unsigned i = 0; i < 2; done += p->length[i++]) {
         if (p->place[i].host != NULL)
             guest_copy_out(bytes + done, p->place[i].host, p->length[i]);
@@ -173,7 +206,7 @@ static void write_pieces(struct mmu_context *m, const struct pieces *p, unsigned
         if (p->place[0].backing == TLB_BACKING_RAM)
             guest_store(p->place[0].host, value, size);
         else if (p->place[0].backing == TLB_BACKING_IO)
-            bus_mmio_write(m->bus, p->place[0].gpa, value, size);
+            device_write(m, p, size, value);
         return;
     }
     guest_store64(bytes, value);

@@ -241,6 +241,7 @@ void mmu_invpcid(struct mmu_context *m, unsigned type, uint64_t pcid, gva_t addr
 
 void mmu_flush_all(struct mmu_context *m)
 {
+    mmu_restart_answers(m);
     mmu_drop_derived(m, MMU_CAUSE_TOOL);
     space_switch(m);
     select_view(m);

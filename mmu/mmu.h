@@ -192,6 +192,12 @@ struct mmu_context {
     void (*unlock)(struct mmu_context *m);
     unsigned lock_depth;
 
+    /* A page of registers, by guest physical address, that are the processor's own: tried without
+     * the lock. False: nothing has happened, and the bus has to be asked. 0: there is none. */
+    uint64_t own_page;
+    bool (*own_read)(struct mmu_context *m, unsigned offset, unsigned size, uint64_t *value);
+    bool (*own_write)(struct mmu_context *m, unsigned offset, unsigned size, uint64_t value);
+
     /* Linear pages whose loads and stores all take the slow way: data breakpoints. */
     const uint64_t *slow_pages;
     unsigned slow_page_count;

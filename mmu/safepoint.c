@@ -14,6 +14,12 @@ struct request {
     unsigned length; /* of the code that has changed; 0: write tags of the frame */
 };
 
+/* How late answers are. */
+struct lateness {
+    unsigned most, left; /* safepoints */
+    uint64_t seed, state;
+};
+
 struct mmu_safepoint {
     pthread_mutex_t lock; /* of all that follows */
     pthread_cond_t changed;
@@ -24,6 +30,7 @@ struct mmu_safepoint {
     uint64_t asked; /* a counter of requests, answered or waiting */
     unsigned count;
     struct request requests[REQUEST_MAX];
+    struct lateness late;
 };
 
 struct mmu_safepoint *mmu_safepoint_create(void)
@@ -77,18 +84,72 @@ static void answer_all(struct mmu_context *m)
     s->code_lost = false;
 }
 
+/* Only what cannot be late. */
+static void answer_code(struct mmu_context *m)
+{
+    struct mmu_safepoint *s = m->safepoint;
+    unsigned kept = 0;
+
+    for (unsigned n = 0; n < s->count; n++) {
+        if (s->requests[n].length == 0)
+            s->requests[kept++] = s->requests[n];
+        else
+            answer(m, s->requests[n]);
+    }
+    s->count = kept;
+    if (s->code_lost)
+        code_changed(m, mpa(0), 0);
+    s->code_lost = false;
+}
+
+static void answer_due(struct mmu_context *m)
+{
+    if (m->safepoint->late.left == 0)
+        answer_all(m);
+    else
+        answer_code(m);
+}
+
+/* Of what is asked for first. */
+static void draw_lateness(struct lateness *l)
+{
+    l->state = l->state * 6364136223846793005u + 1442695040888963407u;
+    l->left = (unsigned)((l->state >> 33) % (l->most + 1u));
+}
+
+void mmu_delay_answers(struct mmu_context *m, unsigned most, uint64_t seed)
+{
+    m->safepoint->late.most = most;
+    m->safepoint->late.seed = seed;
+    mmu_restart_answers(m);
+}
+
+void mmu_restart_answers(struct mmu_context *m)
+{
+    struct mmu_safepoint *s = m->safepoint;
+
+    pthread_mutex_lock(&s->lock);
+    answer_all(m);
+    s->late.left = 0;
+    s->late.state = s->late.seed;
+    pthread_mutex_unlock(&s->lock);
+}
+
 /* --- The vCPU's own thread --- */
 
 bool mmu_try_unpark(struct mmu_context *m)
 {
     struct mmu_safepoint *s = m->safepoint;
-    bool free;
+    bool free, asked;
 
     pthread_mutex_lock(&s->lock);
     CHECK(s->parked);
     free = !s->held;
     s->parked = !free;
+    asked = free && s->count > 0;
     pthread_mutex_unlock(&s->lock);
+    if (asked && m->interrupt != NULL)
+        m->interrupt(m);
     return free;
 }
 
@@ -119,7 +180,7 @@ void mmu_park(struct mmu_context *m)
 
     pthread_mutex_lock(&s->lock);
     CHECK(!s->parked);
-    answer_all(m);
+    answer_due(m);
     s->parked = true;
     if (s->held)
         pthread_cond_broadcast(&s->changed);
@@ -129,12 +190,16 @@ void mmu_park(struct mmu_context *m)
 void mmu_answer(struct mmu_context *m)
 {
     struct mmu_safepoint *s = m->safepoint;
-    bool held;
+    bool held, more;
 
     pthread_mutex_lock(&s->lock);
-    answer_all(m);
+    answer_due(m);
+    s->late.left -= s->late.left > 0;
+    more = s->count > 0;
     held = s->held;
     pthread_mutex_unlock(&s->lock);
+    if (more && m->interrupt != NULL)
+        m->interrupt(m);
     if (held) {
         mmu_park(m);
         mmu_unpark(m);
@@ -160,7 +225,9 @@ static void ask(struct mmu_context *m, struct request r)
     pthread_mutex_lock(&s->lock);
     parked = s->parked;
     s->asked++;
-    if (parked)
+    if (s->late.most > 0 && s->count == 0)
+        draw_lateness(&s->late);
+    if (parked && (s->late.most == 0 || r.length != 0))
         answer(m, r);
     else if (s->count < REQUEST_MAX && !is_asked(s, r))
         s->requests[s->count++] = r;
@@ -174,6 +241,17 @@ static void ask(struct mmu_context *m, struct request r)
 void mmu_ask_revoke(struct mmu_context *m, mpa_t frame)
 {
     ask(m, (struct request){.address = mpa(frame.v & PAGE_MASK)});
+}
+
+void mmu_hurry(struct mmu_context *m)
+{
+    struct mmu_safepoint *s = m->safepoint;
+
+    pthread_mutex_lock(&s->lock);
+    s->late.left = 0;
+    if (s->parked)
+        answer_all(m);
+    pthread_mutex_unlock(&s->lock);
 }
 
 void mmu_ask_code(struct mmu_context *m, mpa_t address, unsigned length)

@@ -16,7 +16,7 @@
  * holds the others takes it before.
  *
  * Where all vCPUs take turns on one thread, those without the turn are parked: then everything is
- * done at once.
+ * done at once, but write tags if their answers are to be late.
  */
 #ifndef MMU_SAFEPOINT_H
 #define MMU_SAFEPOINT_H
@@ -29,6 +29,18 @@ struct mmu_safepoint;
 struct mmu_safepoint *mmu_safepoint_create(void);
 void mmu_safepoint_destroy(struct mmu_safepoint *s);
 
+/*
+ * From now on the vCPU gives up write tags up to `most` safepoints after it was asked to, parked or
+ * not; a generator that starts at `seed` says how many. Whoever waits has his answer at once, and
+ * decoded code is never late: serialising instructions count on it. Answers what was asked for; it
+ * is parked.
+ */
+void mmu_delay_answers(struct mmu_context *m, unsigned most, uint64_t seed);
+
+/* Answers all that was asked for, and starts the generator again. On the vCPU's own thread, or it
+ * is parked. */
+void mmu_restart_answers(struct mmu_context *m);
+
 /* --- The vCPU's own thread --- */
 
 /* Begins to run; waits while somebody holds it. */
@@ -40,11 +52,11 @@ bool mmu_try_unpark(struct mmu_context *m);
 /* Parked: waits until nobody holds it. */
 void mmu_wait_free(struct mmu_context *m);
 
-/* Answers what was asked for, and runs no more: everything of the context may change until it is
+/* Answers what is due, and runs no more: everything of the context may change until it is
  * unparked, but registers. */
 void mmu_park(struct mmu_context *m);
 
-/* Answers; mmu_context.interrupt has been called for it. */
+/* Answers what is due; mmu_context.interrupt was called for it, and is again if not all is. */
 void mmu_answer(struct mmu_context *m);
 
 /* Is it parked? */
@@ -55,6 +67,9 @@ bool mmu_is_parked(const struct mmu_context *m);
 /* It is to give up its write tags for the frame. May be lost if too much is asked for: ask again
  * as long as its bit in frame.holders is set. */
 void mmu_ask_revoke(struct mmu_context *m, mpa_t frame);
+
+/* Somebody waits for its answers: parked, it gives them now, else at its next safepoint. */
+void mmu_hurry(struct mmu_context *m);
 
 /* Bytes that it may have decoded have changed. */
 void mmu_ask_code(struct mmu_context *m, mpa_t address, unsigned length);

@@ -92,11 +92,26 @@ void mmu_frame_unwatch(struct mmu_context *m, mpa_t frame, uint32_t watch)
         MMU_EMIT(m, WATCH_CLEAR, .mpa = frame.v, .count = watch);
 }
 
+/* Those that may have write tags for the frame are not to be late. */
+static void hurry_holders(struct mmu_context *m, mpa_t frame)
+{
+    uint64_t holders = atomic_load(&machine_memory_frame(m->memory, frame)->holders);
+
+    for (holders &= ~BIT64(m->vcpu); holders != 0; holders &= holders - 1) {
+        struct mmu_context *holder = m->memory->contexts[__builtin_ctzll(holders)];
+
+        if (holder != NULL)
+            mmu_hurry(holder);
+    }
+}
+
 void mmu_frame_wait(struct mmu_context *m, mpa_t frame)
 {
     mmu_park(m);
-    while (!mmu_frame_settled(m, frame))
+    while (!mmu_frame_settled(m, frame)) {
+        hurry_holders(m, frame);
         sched_yield();
+    }
     mmu_unpark(m);
 }
 

@@ -1,5 +1,5 @@
 #!/bin/bash
-# policies_test.sh <policy> [<processors> [long|threads]]: Linux under a policy of the MMU (-mmu): swap, and for each
+# policies_test.sh <policy> [<processors as for -smp> [long|threads]]: Linux under a policy of the MMU (-mmu): swap, and for each
 # processor a program that changes page tables in all ways that a process can (memory.c). long: more of it,
 # and stress-ng; threads: each processor on a thread of its own, by the host's clock (both: GNOMON_FULL=1 only).
 set -uo pipefail

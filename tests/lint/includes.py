@@ -48,10 +48,10 @@ SYSTEM = re.compile(
     r"(assert|complex|ctype|errno|fenv|float|inttypes|iso646|limits|locale|math|setjmp|signal"
     r"|stdalign|stdarg|stdatomic|stdbool|stddef|stdint|stdio|stdlib|stdnoreturn|string|tgmath"
     r"|threads|time|uchar|wchar|wctype)\.h")
-HOST = re.compile(r"(dirent|fcntl|getopt|poll|pthread|sched|strings|termios|unistd|endian)\.h"
+HOST = re.compile(r"(dirent|fcntl|getopt|poll|pthread|sched|semaphore|strings|termios|unistd|endian)\.h"
                   r"|(sys|netinet|arpa|linux)/\w+\.h|.*intrin\.h|arm_neon\.h|cpuid\.h")
 # The lowest layers reach the host through base/host/ only; threads are the exception.
-HOST_IN_LOW_LAYERS = re.compile(r"pthread\.h|sched\.h|endian\.h|strings\.h")
+HOST_IN_LOW_LAYERS = re.compile(r"pthread\.h|sched\.h|semaphore\.h|endian\.h|strings\.h")
 LOW_LAYERS = ("base/", "mmu/", "cpu/", "vmm/")
 
 INCLUDE = re.compile(r'^\s*#\s*include\s+(["<])([^">]+)[">]')

@@ -27,11 +27,11 @@ struct monitor {
     uint64_t spare[SPARES];
 };
 
-/* Moves a page with what it holds. Nobody finds the old frame any more when that is done. */
-static void move(struct monitor *mon, uint64_t page, uint64_t *frame, bool whole)
+/* Nobody finds the old frame any more when that is done. */
+void parallel_move(struct actor *a, uint64_t page, uint64_t *frame, uint64_t *spare, bool whole)
 {
-    struct machine_memory *memory = mon->world->memory;
-    uint64_t *spare = &mon->spare[parallel_draw(mon->dice, SPARES)], old = *frame;
+    struct machine_memory *memory = a->world->memory;
+    uint64_t old = *frame;
     uint8_t *from = machine_memory_host(memory, mpa(old));
     uint8_t *to = machine_memory_host(memory, mpa(*spare));
 
@@ -41,14 +41,19 @@ static void move(struct monitor *mon, uint64_t page, uint64_t *frame, bool whole
         if (!whole && n > 0)
             break;
     }
-    if (!p2m_set(bus_p2m(mon->world->bus), gpa(page), mpa(*spare), NULL))
-        parallel_fail(mon->dice, "no page at %#" PRIx64, page);
+    if (!p2m_set(bus_p2m(a->world->bus), gpa(page), mpa(*spare), NULL))
+        parallel_fail(a, "no page at %#" PRIx64, page);
     *frame = *spare;
     *spare = old;
-    mon->dice->deeds[DEED_MOVE]++;
+    a->deeds[DEED_MOVE]++;
     guest_store64(from, 0); /* an old frame, or a table without entries */
     guest_store64(from + 8, 0);
     guest_store64(from + PAGE_SIZE - 8, 0);
+}
+
+static void move(struct monitor *mon, uint64_t page, uint64_t *frame, bool whole)
+{
+    parallel_move(mon->dice, page, frame, &mon->spare[parallel_draw(mon->dice, SPARES)], whole);
 }
 
 static void *run_monitor(void *opaque)

@@ -50,7 +50,7 @@
 #define WINDOW_END      0x200000u
 #define DATA_START      0x400000u
 #define SPARES_START    0x1800000u
-#define SPARES          32u
+#define SPARES          32u /* and one for tables */
 #define LARGE_START     0x2000000u
 #define LARGE_SIZE      0x400000u /* of each; a page of 2 MiB uses the first half */
 #define LARGE_FRAMES    4u        /* of a region */
@@ -98,7 +98,7 @@ struct leaf {
 
 struct region {
     uint64_t upper[ROOTS]; /* where the upper entries lie; all lead to the same table */
-    uint64_t table[2];
+    uint64_t table[2], table_frame[2]; /* the latter where the VM's map has it */
     _Atomic uint64_t links; /* odd while an upper entry changes */
     /* The owner's: */
     bool linked;
@@ -203,10 +203,15 @@ struct world {
     struct region region[REGIONS];
     struct code_word code[CODE_WORDS];
     struct actor actor[VCPUS_MAX + 1];
+    uint64_t table_spare; /* a frame that no page has; device lock */
     pthread_mutex_t devices; /* the device lock */
     _Atomic unsigned running; /* vCPUs that are not through */
     _Atomic bool over;
 };
+
+/* Another frame for the page, with what it holds, or only its first and last words; the old one is
+ * the spare one then. Nobody stores to it meanwhile but walkers; device lock. */
+void parallel_move(struct actor *a, uint64_t page, uint64_t *frame, uint64_t *spare, bool whole);
 
 /* A whole run; ends the program at the first difference. */
 void parallel_run(const struct parallel_plan *plan, uint64_t seed, uint64_t steps);

@@ -66,6 +66,12 @@ static void unwatch(struct actor *a, unsigned page)
     mmu_frame_unwatch(&a->m, mpa(CODE_START + page * PAGE_SIZE), FRAME_WATCH_CODE);
 }
 
+static void unwatch_all(struct actor *a)
+{
+    for (unsigned page = 0; page < CODE_PAGES; page++)
+        unwatch(a, page);
+}
+
 static void check(struct actor *a, unsigned n, uint64_t from)
 {
     uint64_t until = atomic_load(&a->world->code[n].started), value = a->decoded[n].value;
@@ -125,8 +131,8 @@ void parallel_code_act(struct actor *a)
         parallel_write_code(a);
     else if (what < 24)
         serialise(a);
-    else if (what < 36) /* so that stores get write tags again */
-        unwatch(a, (unsigned)parallel_draw(a, CODE_PAGES));
+    else if (what < 27) /* so that stores get write tags again */
+        unwatch_all(a);
     else
         execute(a, (unsigned)parallel_draw(a, CODE_WORDS));
 }

@@ -395,6 +395,20 @@ static void go_on(struct actor *a)
         finish_job(a);
 }
 
+/* The device is the one that may: it has the device lock. Walkers may mark the old frame in vain.
+ */
+static void move_table(struct actor *a, struct region *r)
+{
+    struct leaf *l = &a->world->leaf[first_page(a->world, r)];
+    unsigned table = (unsigned)parallel_draw(a, 2);
+
+    for (unsigned i = 0; i < REGION_PAGES; i++)
+        atomic_fetch_add(&l[i].marks, 1);
+    parallel_move(a, r->table[table], &r->table_frame[table], &a->world->table_spare, true);
+    for (unsigned i = 0; i < REGION_PAGES; i++)
+        atomic_fetch_add(&l[i].marks, 1);
+}
+
 /* A region of the actor's, at random. */
 static struct region *draw_region(struct actor *a)
 {
@@ -426,6 +440,8 @@ void parallel_own(struct actor *a)
         return;
     }
     r = draw_region(a);
+    if (is_device(a) && parallel_has(a->world, PARALLEL_MOVES) && parallel_draw(a, 8) == 0)
+        move_table(a, r);
     read_window(a, r);
     what = parallel_draw(a, 32);
     if (is_device(a) && !writes_whole_entries(a)) {

@@ -9,6 +9,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 void parallel_fail(const struct actor *a, const char *format, ...)
 {
@@ -85,9 +86,15 @@ static uint8_t *host(const struct world *w, uint64_t physical)
 
 uint64_t parallel_entry_at(const struct world *w, uint64_t physical)
 {
-    const uint8_t *p = machine_memory_host(w->memory, mpa(physical));
+    const uint8_t *p;
+    uint64_t entry;
 
-    return w->entry_size == 4 ? guest_load32(p) : guest_load64(p);
+    do { /* until it has not moved meanwhile */
+        p = host(w, physical);
+        entry = w->entry_size == 4 ? guest_load32(p) : guest_load64(p);
+        atomic_thread_fence(memory_order_seq_cst);
+    } while (host(w, physical) != p);
+    return entry;
 }
 
 uint64_t parallel_peek(const struct world *w, uint64_t physical)
@@ -184,6 +191,7 @@ static void make_region(struct world *w, unsigned number, uint64_t *next)
 
     r->table[0] = new_table(next);
     r->table[1] = new_table(next);
+    memcpy(r->table_frame, r->table, sizeof(r->table));
     r->linked = true;
     for (unsigned i = 0; i < REGION_PAGES; i++) {
         unsigned page = number * REGION_PAGES + i;
@@ -298,6 +306,7 @@ struct world *parallel_create(const struct parallel_plan *plan, uint64_t seed, u
     if (parallel_has(w, PARALLEL_MOVES))
         bus_set_p2m(w->bus, p2m_create_identity(w->memory));
     make_tables(w);
+    w->table_spare = SPARES_START + SPARES * PAGE_SIZE;
     for (unsigned n = 0; n <= plan->vcpus; n++) {
         struct actor *a = &w->actor[n];
 

@@ -4,7 +4,7 @@
  * standard output; the exit status is the guest's, or 100 if it did not end by the exit port.
  *
  *     run_guest <image> [-cpu MODEL] [-smp CORES] [-machine pc,triple-fault=reset] [-mmu POLICY]
- *               [parallel] [hash]
+ *               [-seed N] [parallel] [hash]
  *
  * With "hash" it prints how many instructions ran and a hash over all state, instead of the
  * console: the same numbers on every host.
@@ -15,6 +15,7 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define NO_EXIT_STATUS 100
@@ -34,7 +35,7 @@ static bool take_policy(const char *value, struct machine_config *config)
         unsigned *number;
     } numbers[] = {
         {"paranoid=%u", &o->paranoid}, {"slots=%u", &o->slots}, {"pages=%u", &o->pages},
-        {"spaces=%u", &o->spaces},     {"flood=%u", &o->flood},
+        {"spaces=%u", &o->spaces},     {"flood=%u", &o->flood}, {"delay=%u", &config->mmu_delay},
     };
     char text[128], *rest;
 
@@ -68,12 +69,16 @@ static bool take_policy(const char *value, struct machine_config *config)
     return true;
 }
 
-/* "N" cores, or "N,sockets=S,cores=C". */
-static bool take_processors(const char *value, struct machine_smp *smp)
+/* "N" cores, or "N,sockets=S,cores=C"; or "N,turn=LEAST-MOST". */
+static bool take_processors(const char *value, struct machine_config *config)
 {
+    struct machine_smp *smp = &config->smp;
     struct cpu_topology *t = &smp->topology;
     int given = sscanf(value, "%u,sockets=%u,cores=%u", &smp->count, &t->sockets, &t->cores);
 
+    if (strchr(value, 'u') != NULL && given == 1 &&
+        sscanf(value, "%u,turn=%u-%u", &smp->count, &config->turn_least, &config->turn_most) != 3)
+        return false;
     t->threads = 1;
     if (given == 1) {
         t->sockets = 1;
@@ -94,9 +99,10 @@ static bool take_options(char **argv, struct machine_config *config, bool *hash)
             config->cpu = *++arg;
         else if (strcmp(*arg, "-mmu") == 0 && arg[1] != NULL && take_policy(arg[1], config))
             arg++;
-        else if (strcmp(*arg, "-smp") == 0 && arg[1] != NULL &&
-                 take_processors(arg[1], &config->smp))
+        else if (strcmp(*arg, "-smp") == 0 && arg[1] != NULL && take_processors(arg[1], config))
             arg++;
+        else if (strcmp(*arg, "-seed") == 0 && arg[1] != NULL)
+            config->seed = strtoull(*++arg, NULL, 0);
         else if (strcmp(*arg, "-machine") == 0 && arg[1] != NULL &&
                  strcmp(*++arg, "pc,triple-fault=reset") == 0)
             config->triple_fault_resets = true;
@@ -128,8 +134,9 @@ int main(int argc, char **argv)
     bool hash = false;
 
     if (argc < 2 || !take_options(argv, &config, &hash)) {
-        fprintf(stderr, "usage: run_guest <image> [-cpu MODEL] [-smp CORES] "
-                        "[-machine pc,triple-fault=reset] [-mmu POLICY] [parallel] [hash]\n");
+        fprintf(stderr,
+                "usage: run_guest <image> [-cpu MODEL] [-smp CORES] "
+                "[-machine pc,triple-fault=reset] [-mmu POLICY] [-seed N] [parallel] [hash]\n");
         return NO_EXIT_STATUS;
     }
     if (hash)

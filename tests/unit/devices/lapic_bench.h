@@ -61,7 +61,10 @@ static inline void on_smi(void *opaque)
 
 static inline void on_init(void *opaque)
 {
-    ((struct cpu *)opaque)->init_count++;
+    struct cpu *cpu = opaque;
+
+    cpu->init_count++;
+    lapic_init(cpu->lapic);
 }
 
 static inline void on_startup(void *opaque, uint8_t vector)

@@ -1,3 +1,4 @@
+#include "base/bits.h"
 #include "tests/unit/devices/lapic_bench.h"
 #include "tests/unit/run_suite.h"
 
@@ -143,6 +144,94 @@ START_TEST(init_keeps_x2apic_mode)
 }
 END_TEST
 
+/* --- Without the device lock --- */
+
+START_TEST(what_needs_no_lock_does_the_same)
+{
+    uint64_t value;
+
+    enable_all();
+    ck_assert(lapic_try_mmio_write(l, TPR, 4, 0x20));
+    ck_assert_uint_eq(get(TPR), 0x20);
+    ck_assert(lapic_try_mmio_read(l, TPR, 4, &value));
+    ck_assert_uint_eq(value, 0x20);
+    ck_assert(lapic_try_mmio_read(l, SVR + 1, 1, &value));
+    ck_assert_uint_eq(value, 1);
+    ck_assert(lapic_try_mmio_write(l, ICR2, 4, 0x02000000));
+    ck_assert(lapic_try_mmio_write(l, ICR, 4, 0x61));
+    ck_assert(cpus[2].intr.level);
+    ck_assert_int_eq(lapic_acknowledge(cpus[2].lapic), 0x61);
+    ck_assert(lapic_try_mmio_write(cpus[2].lapic, EOI, 4, 0));
+    ck_assert_uint_eq(get_of(2, ISR + 0x30), 0);
+}
+END_TEST
+
+START_TEST(the_end_of_a_level_takes_the_lock)
+{
+    int vector;
+
+    enable_all();
+    fixed(0x51, true);
+    ck_assert(lapic_try_acknowledge(l, &vector));
+    ck_assert_int_eq(vector, 0x51);
+    ck_assert(!lapic_try_mmio_write(l, EOI, 4, 0));
+    ck_assert_uint_eq(get(ISR + 0x20), 1u << 17);
+    put(EOI, 0);
+    ck_assert_uint_eq(cpus[0].eoi_count, 1);
+}
+END_TEST
+
+START_TEST(what_takes_the_lock_is_left_alone)
+{
+    static const struct {
+        unsigned offset, size;
+    } writes[] = {{SVR, 4}, {LVTT, 4},    {TMICT, 4}, {ESR, 4},   {VERSION, 4},
+                  {ICR, 1}, {ICR + 4, 4}, {0x400, 4}, {0xff0, 4}, {TPR, 8}};
+    uint64_t value = 77;
+    int vector;
+
+    put(SVR, 0x1ff);
+    for (unsigned n = 0; n < ARRAY_SIZE(writes); n++)
+        ck_assert(!lapic_try_mmio_write(l, writes[n].offset, writes[n].size, 0x1aa));
+    ck_assert(!lapic_try_mmio_read(l, TMCCT, 4, &value));
+    ck_assert(!lapic_try_mmio_read(l, EOI, 4, &value));
+    ck_assert(!lapic_try_mmio_read(l, TPR + 2, 4, &value));
+    ck_assert(!lapic_try_mmio_read(l, TPR, 8, &value));
+    ck_assert(!lapic_try_mmio_read(l, 0x400, 4, &value));
+    ck_assert(!lapic_try_msr_read(l, 0x808, &value)); /* not in x2APIC mode */
+    ck_assert(!lapic_try_msr_write(l, 0x808, 0));
+    ck_assert_uint_eq(get(SVR), 0x1ff);
+    ck_assert_uint_eq(get(ESR), 0);
+    lapic_set_lint(l, 0, true); /* ExtINT */
+    ck_assert(!lapic_try_acknowledge(l, &vector));
+    ck_assert_uint_eq(value, 77);
+}
+END_TEST
+
+START_TEST(x2apic_registers_without_the_lock)
+{
+    uint64_t value;
+
+    enter_x2apic();
+    ck_assert(wrmsr(0x80f, 0x1ff));
+    ck_assert(!lapic_try_mmio_write(l, TPR, 4, 0));
+    ck_assert(!lapic_try_mmio_read(l, TPR, 4, &value));
+    ck_assert(lapic_try_msr_write(l, 0x808, 0x30));
+    ck_assert(lapic_try_msr_read(l, 0x808, &value));
+    ck_assert_uint_eq(value, 0x30);
+    ck_assert(!lapic_try_msr_write(l, 0x808, 0x100)); /* #GP, as the other one says */
+    ck_assert(!lapic_try_msr_write(l, 0x80b, 1));
+    ck_assert(lapic_try_msr_write(l, 0x83f, 0x71));
+    ck_assert_int_eq(lapic_acknowledge(l), 0x71);
+    ck_assert(lapic_try_msr_write(l, 0x80b, 0));
+    ck_assert_uint_eq(rdmsr(0x813), 0);
+    ck_assert(!lapic_try_msr_read(l, 0x839, &value));
+    ck_assert(!lapic_try_msr_read(l, 0x80b, &value));
+    ck_assert(!lapic_try_msr_read(l, MSR_IA32_APIC_BASE, &value));
+    ck_assert(!lapic_try_msr_write(l, MSR_IA32_TSC_DEADLINE, 0));
+}
+END_TEST
+
 /* --- Accesses to the page, MSI, snapshots --- */
 
 START_TEST(narrow_writes_are_ignored_and_narrow_reads_are_not)
@@ -274,6 +363,10 @@ int main(void)
     tcase_add_test(tc, x2apic_ipis_take_one_write_with_a_32_bit_destination);
     tcase_add_test(tc, x2apic_self_ipi_and_eoi_work);
     tcase_add_test(tc, x2apic_logical_destinations_are_cluster_and_mask);
+    tcase_add_test(tc, what_needs_no_lock_does_the_same);
+    tcase_add_test(tc, the_end_of_a_level_takes_the_lock);
+    tcase_add_test(tc, what_takes_the_lock_is_left_alone);
+    tcase_add_test(tc, x2apic_registers_without_the_lock);
     tcase_add_test(tc, init_keeps_x2apic_mode);
     tcase_add_test(tc, narrow_writes_are_ignored_and_narrow_reads_are_not);
     tcase_add_test(tc, an_msi_becomes_its_message);

@@ -172,13 +172,13 @@ START_TEST(the_task_priority_holds_its_class_and_below_back)
 }
 END_TEST
 
-START_TEST(an_interrupt_masked_after_it_was_announced_is_spurious)
+START_TEST(an_interrupt_masked_after_it_was_announced_is_none)
 {
     put(SVR, 0x1ef);
     fixed(0x51, false);
     put(TPR, 0xf0);
     ck_assert(!cpus[0].intr.level);
-    ck_assert_int_eq(lapic_acknowledge(l), 0xef);
+    ck_assert_int_eq(lapic_acknowledge(l), LAPIC_ACK_NONE);
     ck_assert_uint_eq(get(ISR + 0x20), 0);
     put(TPR, 0);
     ck_assert_int_eq(lapic_acknowledge(l), 0x51);
@@ -414,7 +414,7 @@ int main(void)
     tcase_add_test(tc, an_interrupt_is_requested_served_and_ended);
     tcase_add_test(tc, only_a_higher_class_interrupts_a_service);
     tcase_add_test(tc, the_task_priority_holds_its_class_and_below_back);
-    tcase_add_test(tc, an_interrupt_masked_after_it_was_announced_is_spurious);
+    tcase_add_test(tc, an_interrupt_masked_after_it_was_announced_is_none);
     tcase_add_test(tc, the_end_of_a_level_interrupt_is_broadcast);
     tcase_add_test(tc, the_broadcast_can_be_suppressed);
     tcase_add_test(tc, an_eoi_without_service_does_nothing);

@@ -267,6 +267,29 @@ START_TEST(processors_are_cores_unless_arranged_otherwise)
 }
 END_TEST
 
+START_TEST(turns_and_delays_are_for_tests)
+{
+    good("-smp 4");
+    ck_assert_uint_eq(o.machine.turn_most, 0);
+    ck_assert_uint_eq(o.machine.mmu_delay, 0);
+    good("-smp 4,turn=1-100 -mmu flush,delay=30");
+    ck_assert_uint_eq(o.machine.turn_least, 1);
+    ck_assert_uint_eq(o.machine.turn_most, 100);
+    ck_assert_uint_eq(o.machine.mmu_delay, 30);
+    good("-smp 4,turn=50");
+    ck_assert_uint_eq(o.machine.turn_least, 50);
+    ck_assert_uint_eq(o.machine.turn_most, 50);
+    bad("-smp 4,turn=0", "-smp: turn: '0' is not LEAST-MOST, from 1 to 1000000");
+    bad("-smp 4,turn=9-8", "'9-8' is not LEAST-MOST");
+    bad("-smp 4,turn=1-", "turn");
+    bad("-smp 4,turn=-2", "turn");
+    bad("-smp 4,turn=1-2-3", "turn");
+    bad("-smp 4,turn=1-1000001", "1000001 is too large");
+    bad("-mmu coherent,delay=1000001", "1000001 is too large");
+    bad("-mmu coherent,delay=x", "delay");
+}
+END_TEST
+
 START_TEST(arrangements_that_do_not_come_out_even_are_refused)
 {
     bad("-smp 4,sockets=3", "-smp: 3 sockets x 1 cores x 1 threads are 3 processors, not 4");
@@ -489,6 +512,7 @@ int main(void)
     tcase_add_test(tc, a_trace_needs_a_file);
     tcase_add_test(tc, what_is_unknown_is_named_with_the_nearest_spelling);
     tcase_add_test(tc, processors_are_cores_unless_arranged_otherwise);
+    tcase_add_test(tc, turns_and_delays_are_for_tests);
     tcase_add_test(tc, arrangements_that_do_not_come_out_even_are_refused);
     tcase_add_test(tc, what_would_be_a_lie_is_refused);
     tcase_add_test(tc, bad_values_are_named);

@@ -4,6 +4,7 @@
  */
 #include "machine/events.h"
 #include "machine/inspect.h"
+#include "machine/internal.h"
 #include "tests/unit/machine/crew_rig.h"
 #include "tests/unit/run_suite.h"
 
@@ -163,16 +164,25 @@ END_TEST
 
 /* --- Breakpoints --- */
 
-static void break_here(void)
+static uint64_t point_address;
+
+/* At an offset in the guest. */
+static void break_at(ptrdiff_t offset)
 {
     const struct machine_point point = {
         .kind = MACHINE_POINT_EXECUTE,
         .any_root = true,
-        .address = 0x100000 + (uint64_t)(guest_points_here - guest_points),
+        .address = 0x100000 + (uint64_t)offset,
         .length = 1,
     };
 
     ck_assert(machine_debug_add(rig.machine, &point));
+    point_address = point.address;
+}
+
+static void break_here(void)
+{
+    break_at(guest_points_here - guest_points);
 }
 
 /* Several hit it before any of them can tell: for that they need the device lock. */
@@ -188,11 +198,9 @@ static void go_on(void)
 /* The stop is that of a processor which is at the point. */
 static void is_hit(void)
 {
-    uint64_t here = 0x100000 + (uint64_t)(guest_points_here - guest_points);
-
     ck_assert_int_eq(why.kind, MACHINE_STOP_BREAKPOINT);
-    ck_assert_uint_eq(why.address, here);
-    ck_assert_uint_eq(rip_of(why.processor), here);
+    ck_assert_uint_eq(why.address, point_address);
+    ck_assert_uint_eq(rip_of(why.processor), point_address);
 }
 
 /* Each has hit the point as often as it came by. */
@@ -267,25 +275,98 @@ START_TEST(a_watchpoint_stops_the_machine_for_each_write)
 }
 END_TEST
 
-/* While the first processor is told of, the next one steps, which may have hit it, too. */
-START_TEST(what_one_has_stepped_over_it_does_not_hit)
-{
-    unsigned stops = 0;
+/* --- Several at once --- */
 
-    CREATE(points, _i);
-    break_here();
-    begin();
-    while (next_stop()) {
-        if (why.kind == MACHINE_STOP_BREAKPOINT) {
-            is_hit();
-            if (why.processor == 0 && ++stops % 3 != 0) {
-                ck_assert(machine_debug_select(rig.machine, 1));
-                machine_debug_step(rig.machine, 1, false);
-                continue;
-            }
-        }
-        go_on();
+/* All wait in the guest's loop, and have done so since SPINS was `before`. */
+static bool all_spin(const uint64_t before[])
+{
+    for (unsigned n = 0; n < count; n++)
+        if (word(SPINS + 8 * n, 8) == before[n])
+            return false;
+    return true;
+}
+
+/* Lets all go to the point in this round, while nobody can tell that he has hit it: for that they
+ * need the device lock. */
+static void hit_together(unsigned round)
+{
+    uint64_t before[MACHINE_VCPU_MAX];
+
+    for (unsigned n = 0; n < count; n++)
+        before[n] = word(SPINS + 8 * n, 8);
+    machine_continue(rig.machine);
+    machine_lock(rig.machine);
+    while (!all_spin(before)) {
+        machine_unlock(rig.machine);
+        sched_yield();
+        machine_lock(rig.machine);
     }
+    bus_write(rig.machine->bus, gpa(TOLD), (const uint8_t[]){(uint8_t)round}, 1);
+    for (unsigned n = 0; word(COUNT, 8) != (uint64_t)round * count && n < 200; n++)
+        nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+    nanosleep(&(struct timespec){.tv_nsec = 2000000}, NULL); /* it is the next instruction */
+    machine_unlock(rig.machine);
+}
+
+/* The processor, which has not been told of, steps. Returns whether it had hit the point: then it
+ * is told of now, and has not moved. */
+static bool step_has_hit(unsigned processor, unsigned round)
+{
+    ck_assert(machine_debug_select(rig.machine, processor));
+    machine_debug_step(rig.machine, 1, false);
+    ck_assert(next_stop());
+    ck_assert_uint_eq(why.processor, processor);
+    if (why.kind == MACHINE_STOP_BREAKPOINT) {
+        is_hit();
+        ck_assert_uint_eq(own(processor), round - 1);
+        return true;
+    }
+    ck_assert_int_eq(why.kind, MACHINE_STOP_STEP);
+    return false;
+}
+
+/* One round: each hits once, or has stepped over the point. Returns whether the one that stepped
+ * had hit it. */
+static bool round_together(unsigned round)
+{
+    uint64_t told = 0, all = BIT64(count) - 1;
+    unsigned stepper;
+    bool hit;
+
+    ck_assert(next_stop());
+    is_hit();
+    told |= BIT64(why.processor);
+    stepper = (why.processor + 1) % count;
+    hit = step_has_hit(stepper, round);
+    if (hit || own(stepper) == round)
+        told |= BIT64(stepper);
+    while (told != all) {
+        machine_continue(rig.machine);
+        ck_assert(next_stop());
+        is_hit();
+        ck_assert_uint_eq(told >> why.processor & 1, 0);
+        ck_assert_uint_eq(own(why.processor), round - 1);
+        told |= BIT64(why.processor);
+    }
+    return hit;
+}
+
+START_TEST(who_is_to_step_is_told_of_first_if_it_has_hit_a_breakpoint)
+{
+    unsigned hits = 0;
+
+    CREATE(together, _i);
+    break_at(guest_together_here - guest_together);
+    begin();
+    machine_stop(rig.machine);
+    ck_assert(next_stop());
+    for (unsigned round = 1; round <= POINTS_ROUNDS; round++) {
+        hit_together(round);
+        hits += round_together(round);
+    }
+    ck_assert_uint_gt(hits, 0);
+    machine_continue(rig.machine);
+    ck_assert(!next_stop());
     ends(MACHINE_END_POWER_OFF);
     for (unsigned n = 0; n < count; n++)
         ck_assert_uint_eq(own(n), POINTS_ROUNDS);
@@ -380,7 +461,7 @@ int main(void)
         each_processor_that_hits_a_breakpoint_stops_the_machine,
         a_step_leaves_a_breakpoint,
         a_watchpoint_stops_the_machine_for_each_write,
-        what_one_has_stepped_over_it_does_not_hit,
+        who_is_to_step_is_told_of_first_if_it_has_hit_a_breakpoint,
         a_reset_forgets_who_has_hit_a_breakpoint,
         events_of_all_are_seen,
         an_event_of_any_processor_stops_the_machine,

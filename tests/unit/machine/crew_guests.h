@@ -78,6 +78,18 @@ GUEST64(points, CREW MEET "mov $25, %r13d\n"
                           "mov $0x3fd, %edx\n in %dx, %al\n .globl guest_points_here\n"
                           "guest_points_here: incq OWN(, %r15, 8)\n dec %r13d\n jnz 1b\n" FINISH);
 
+/*
+ * The same, but in each round nobody goes on before TOLD has its number; then all come at once, and
+ * no device is needed on the way. Who waits counts as SPINS, who goes on as COUNT.
+ */
+#define SPINS 0x300280 /* qword for each processor */
+extern const uint8_t guest_together_here[];
+GUEST64(together, CREW MEET "xor %r13d, %r13d\n"
+                            "1: inc %r13d\n 2: incq 0x300280(, %r15, 8)\n cmp %r13d, TOLD\n"
+                            "jb 2b\n lock incq COUNT\n .globl guest_together_here\n"
+                            "guest_together_here: incq OWN(, %r15, 8)\n cmp $25, %r13d\n"
+                            "jb 1b\n" FINISH);
+
 /* Events of the MMU. */
 #define SHOTS 25
 GUEST64(shooters, CREW MEET "mov $25, %r13d\n"

@@ -227,6 +227,54 @@ START_TEST(one_processor_runs_alone_until_the_next_stop)
 }
 END_TEST
 
+/* --- Turns --- */
+
+static uint64_t behind_turns[2];
+
+static void note_counts(void)
+{
+    machine_debug_select(rig.machine, 0);
+    behind_turns[0] = word(0x300000);
+    behind_turns[1] = word(0x600);
+}
+
+/* Where they are after turns of the length, by the seed. */
+static void turns(unsigned least, unsigned most, uint64_t seed)
+{
+    RIG64(&rig, pair);
+    rig.config.turn_least = least;
+    rig.config.turn_most = most;
+    rig.config.seed = seed;
+    RUN(SETTLED, note_counts);
+}
+
+static uint64_t distance(uint64_t a, uint64_t b)
+{
+    return a > b ? a - b : b - a;
+}
+
+START_TEST(turns_are_as_long_as_is_said)
+{
+    uint64_t lead, one, other;
+
+    turns(10, 10, 1); /* one of the two has been started later */
+    lead = distance(behind_turns[0], behind_turns[1]);
+    turns(10, 10, 2);
+    ck_assert_uint_eq(distance(behind_turns[0], behind_turns[1]), lead);
+    turns(1, 3000, 1);
+    one = behind_turns[0];
+    turns(1, 3000, 1);
+    ck_assert_uint_eq(behind_turns[0], one);
+    turns(1, 3000, 2);
+    other = behind_turns[0];
+    ck_assert_uint_ne(other, one);
+    turns(0, 0, 1);
+    one = behind_turns[0];
+    turns(5000, 9999, 1);
+    ck_assert_uint_eq(behind_turns[0], one);
+}
+END_TEST
+
 /* --- Points --- */
 
 static struct machine_point point;
@@ -439,6 +487,7 @@ int main(void)
     tcase_add_test(tc, a_step_is_of_one_processor_while_the_other_stands);
     tcase_add_test(tc, others_run_during_a_step_if_asked_to);
     tcase_add_test(tc, one_processor_runs_alone_until_the_next_stop);
+    tcase_add_test(tc, turns_are_as_long_as_is_said);
     tcase_add_test(tc, a_breakpoint_names_the_processor_that_hit_it);
     tcase_add_test(tc, a_watchpoint_names_the_processor_that_wrote);
     tcase_add_test(tc, a_step_of_a_sleeper_is_over_at_once);
