@@ -63,7 +63,7 @@ static void *run_monitor(void *opaque)
     struct monitor mon = {.world = w, .dice = &dice, .shared_frame = w->shared_table};
 
     for (unsigned n = 0; n < PAGES * VERSIONS; n++)
-        mon.frame[n] = parallel_frame(n / VERSIONS, n % VERSIONS);
+        mon.frame[n] = parallel_frame(w, n / VERSIONS, n % VERSIONS);
     for (unsigned n = 0; n < SPARES; n++)
         mon.spare[n] = SPARES_START + n * PAGE_SIZE;
     while (!atomic_load(&w->over)) {
@@ -75,7 +75,7 @@ static void *run_monitor(void *opaque)
         if (w->shared_table != 0 && parallel_draw(&dice, 4) == 0)
             move(&mon, w->shared_table, &mon.shared_frame, true);
         else
-            move(&mon, parallel_frame(page, n % VERSIONS), &mon.frame[n], false);
+            move(&mon, parallel_frame(w, page, n % VERSIONS), &mon.frame[n], false);
         pthread_mutex_unlock(&w->devices);
         for (uint64_t wait = parallel_draw(&dice, 64); wait > 0; wait--)
             sched_yield();

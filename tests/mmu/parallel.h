@@ -54,14 +54,15 @@
 #define LARGE_START     0x2000000u
 #define LARGE_SIZE      0x400000u /* of each; a page of 2 MiB uses the first half */
 #define LARGE_FRAMES    4u        /* of a region */
-#define RAM_SIZE        (LARGE_START + REGIONS * LARGE_FRAMES * LARGE_SIZE)
+#define GIB             0x40000000ull /* of each, and of the first, for PARALLEL_GIB */
 
 #define CODE_PAGES 12u
 #define CODE_WORDS 24u
 
 #define PAGE_MARK       0x70a6e000u /* in the first word of a frame, over its version */
 
-enum parallel_mode { PARALLEL_4LEVEL, PARALLEL_PAE, PARALLEL_32BIT };
+/* PARALLEL_GIB: four levels, and a region has 1 GiB: a directory leads to its table. */
+enum parallel_mode { PARALLEL_4LEVEL, PARALLEL_GIB, PARALLEL_PAE, PARALLEL_32BIT };
 
 /* What else there is in a plan. */
 enum parallel_extra {
@@ -99,6 +100,7 @@ struct leaf {
 struct region {
     uint64_t upper[ROOTS]; /* where the upper entries lie; all lead to the same table */
     uint64_t table[2], table_frame[2]; /* the latter where the VM's map has it */
+    uint64_t target[2]; /* what an upper entry holds that leads there */
     _Atomic uint64_t links; /* odd while an upper entry changes */
     /* The owner's: */
     bool linked;
@@ -196,9 +198,10 @@ struct world {
     struct bus *bus;
     unsigned entry_size, upper_count;
     uint64_t base, span; /* linear, of the regions */
+    uint64_t large_start, large_size; /* physical, of large frames */
     uint64_t root[ROOTS + 1];
     uint64_t side; /* the upper entries of SIDE_ROOT */
-    uint64_t shared_table; /* PARALLEL_4LEVEL: between the roots and the regions */
+    uint64_t shared_table; /* four levels: between the roots and the regions */
     struct leaf leaf[PAGES];
     struct region region[REGIONS];
     struct code_word code[CODE_WORDS];
@@ -264,7 +267,7 @@ static inline bool parallel_root_user(unsigned root)
 }
 
 uint64_t parallel_linear(const struct world *w, unsigned page);
-uint64_t parallel_frame(unsigned page, uint64_t version);
+uint64_t parallel_frame(const struct world *w, unsigned page, uint64_t version);
 uint64_t parallel_leaf_entry(unsigned page, uint64_t version, enum leaf_kind kind, unsigned marks);
 uint64_t parallel_upper_entry(const struct world *w, unsigned root, uint64_t table);
 uint64_t parallel_large_entry(const struct world *w, unsigned root, const struct region *r,

@@ -366,8 +366,9 @@ void parallel_device_act(struct actor *a)
     struct world *w = a->world;
     uint8_t bytes[100], found[100];
     unsigned length = 1 + (unsigned)parallel_draw(a, sizeof(bytes));
-    gpa_t at = gpa(parallel_frame((unsigned)parallel_draw(a, PAGES), parallel_draw(a, VERSIONS)) +
-                   0x700 + parallel_draw(a, 64));
+    gpa_t at =
+        gpa(parallel_frame(w, (unsigned)parallel_draw(a, PAGES), parallel_draw(a, VERSIONS)) +
+            0x700 + parallel_draw(a, 64));
 
     a->step++;
     if (parallel_has(w, PARALLEL_CODE) && parallel_draw(a, 4) == 0)

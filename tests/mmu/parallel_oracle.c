@@ -21,6 +21,9 @@ static uint64_t linked_table(const struct world *w, const struct region *r)
             return 0;
         table = here;
     }
+    for (unsigned n = 0; n < 2; n++)
+        if (r->target[n] == table)
+            return r->table[n];
     return table;
 }
 
@@ -40,12 +43,13 @@ static uint64_t linked_entry(const struct actor *a, uint64_t table, unsigned pag
 /* The number of the version that an entry leads to. */
 static unsigned version_number(const struct actor *a, unsigned page, uint64_t entry)
 {
+    const struct world *w = a->world;
     uint64_t frame = entry & PAGE_MASK;
     unsigned number = (unsigned)((frame - DATA_START) / PAGE_SIZE % VERSIONS);
 
-    if (frame >= LARGE_START)
-        number = (unsigned)((frame - LARGE_START) / LARGE_SIZE % LARGE_FRAMES * 16 + 15);
-    if (frame != parallel_frame(page, number))
+    if (frame >= w->large_start)
+        number = (unsigned)((frame - w->large_start) / w->large_size % LARGE_FRAMES * 16 + 15);
+    if (frame != parallel_frame(w, page, number))
         parallel_fail(a, "page %u: the entry in memory is %#" PRIx64, page, entry);
     return number;
 }
@@ -238,7 +242,7 @@ void parallel_check_store(struct actor *a, unsigned page, bool user)
     if (parallel_has(a->world, PARALLEL_MOVES))
         return;
     for (unsigned n = 0; n < VERSIONS; n++, until--) {
-        uint64_t frame = parallel_frame(page, until);
+        uint64_t frame = parallel_frame(a->world, page, until);
 
         if (parallel_peek(a->world, frame + 64 + 8 * a->number) != a->token)
             continue;

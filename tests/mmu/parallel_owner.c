@@ -360,7 +360,7 @@ static void write_upper(struct actor *a, const struct job *j, unsigned copy)
     if (j->kind == JOB_LARGE)
         upper = parallel_large_entry(a->world, copy, r, draw_marks(a));
     else if (j->kind == JOB_LINK)
-        upper = parallel_upper_entry(a->world, copy, r->table[r->current]) |
+        upper = parallel_upper_entry(a->world, copy, r->target[r->current]) |
                 (parallel_draw(a, 2) == 0 ? PTE_A : 0);
     write_entry(a, r->upper[copy], upper);
 }

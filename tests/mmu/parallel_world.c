@@ -41,18 +41,23 @@ uint64_t parallel_linear(const struct world *w, unsigned page)
     return w->base + page / REGION_PAGES * w->span + page % REGION_PAGES * PAGE_SIZE;
 }
 
-uint64_t parallel_frame(unsigned page, uint64_t version)
+static uint64_t small_frame(unsigned page, uint64_t version)
+{
+    return DATA_START + (uint64_t)(page * VERSIONS + version % VERSIONS) * PAGE_SIZE;
+}
+
+uint64_t parallel_frame(const struct world *w, unsigned page, uint64_t version)
 {
     uint64_t large = page / REGION_PAGES * LARGE_FRAMES + version % VERSIONS / 16;
 
     if (parallel_is_large(version))
-        return LARGE_START + large * LARGE_SIZE + page % REGION_PAGES * PAGE_SIZE;
-    return DATA_START + (uint64_t)(page * VERSIONS + version % VERSIONS) * PAGE_SIZE;
+        return w->large_start + large * w->large_size + page % REGION_PAGES * PAGE_SIZE;
+    return small_frame(page, version);
 }
 
 uint64_t parallel_leaf_entry(unsigned page, uint64_t version, enum leaf_kind kind, unsigned marks)
 {
-    return parallel_frame(page, version) | (kind != LEAF_ABSENT ? PTE_P : 0) |
+    return small_frame(page, version) | (kind != LEAF_ABSENT ? PTE_P : 0) |
            (kind == LEAF_WRITABLE ? PTE_RW : 0) | (parallel_is_user(page) ? PTE_US : 0) |
            (parallel_is_global(page) ? PTE_G : 0) | (marks & (PTE_A | PTE_D));
 }
@@ -71,7 +76,7 @@ uint64_t parallel_large_entry(const struct world *w, unsigned root, const struct
     unsigned number = (unsigned)(r - w->region);
     bool writable = w->upper_count == 1 || parallel_root_writable(root);
 
-    return (LARGE_START + (uint64_t)(number * LARGE_FRAMES + r->large_frame) * LARGE_SIZE) | PTE_P |
+    return (w->large_start + (number * LARGE_FRAMES + r->large_frame) * w->large_size) | PTE_P |
            PTE_PS | (r->large_kind == LEAF_LARGE && writable ? PTE_RW : 0) |
            (number == GLOBAL_REGION ? PTE_G : 0) | (marks & (PTE_A | PTE_D));
 }
@@ -136,10 +141,11 @@ static void make_roots_4level(struct world *w, uint64_t window, uint64_t *next)
     uint64_t side_pointers;
 
     w->shared_table = new_table(next);
-    directory = new_table(next);
+    directory = w->plan->mode == PARALLEL_GIB ? w->shared_table : new_table(next);
     put(w, low, 0, low_directory | PTE_P | PTE_RW);
     put(w, low_directory, 0, window | PTE_P | PTE_RW);
-    put(w, w->shared_table, 0, directory | PTE_P | PTE_RW | PTE_US);
+    if (directory != w->shared_table)
+        put(w, w->shared_table, 0, directory | PTE_P | PTE_RW | PTE_US);
     for (unsigned r = 0; r < ROOTS; r++) {
         w->root[r] = new_table(next);
         put(w, w->root[r], 0, low | PTE_P | PTE_RW);
@@ -152,7 +158,10 @@ static void make_roots_4level(struct world *w, uint64_t window, uint64_t *next)
     side_pointers = new_table(next);
     put(w, w->root[SIDE_ROOT], 0, low | PTE_P | PTE_RW);
     put(w, w->root[SIDE_ROOT], 1, side_pointers | PTE_P | PTE_RW | PTE_US);
-    put(w, side_pointers, 0, w->side | PTE_P | PTE_RW | PTE_US);
+    if (directory == w->shared_table)
+        w->side = side_pointers;
+    else
+        put(w, side_pointers, 0, w->side | PTE_P | PTE_RW | PTE_US);
     for (unsigned n = 0; n < REGIONS; n++)
         w->region[n].upper[0] = directory + n * 8;
 }
@@ -192,20 +201,25 @@ static void make_region(struct world *w, unsigned number, uint64_t *next)
     r->table[0] = new_table(next);
     r->table[1] = new_table(next);
     memcpy(r->table_frame, r->table, sizeof(r->table));
+    memcpy(r->target, r->table, sizeof(r->table));
+    for (unsigned n = 0; n < 2 && w->plan->mode == PARALLEL_GIB; n++) {
+        r->target[n] = new_table(next);
+        put(w, r->target[n], 0, r->table[n] | PTE_P | PTE_RW | PTE_US);
+    }
     r->linked = true;
     for (unsigned i = 0; i < REGION_PAGES; i++) {
         unsigned page = number * REGION_PAGES + i;
 
         put(w, r->table[0], i, parallel_leaf_entry(page, 0, LEAF_WRITABLE, 0));
         for (unsigned v = 0; v < VERSIONS; v++)
-            guest_store32(host(w, parallel_frame(page, v)), PAGE_MARK | page << 6 | v);
+            guest_store32(host(w, parallel_frame(w, page, v)), PAGE_MARK | page << 6 | v);
         for (unsigned v = 0; v < VERSIONS; v++) /* the last bytes, for accesses that cross pages */
-            guest_store32(host(w, parallel_frame(page, v) + PAGE_SIZE - 4),
+            guest_store32(host(w, parallel_frame(w, page, v) + PAGE_SIZE - 4),
                           PAGE_MARK | page << 6 | v);
     }
     for (unsigned c = 0; c < w->upper_count; c++)
-        put(w, r->upper[c], 0, parallel_upper_entry(w, c, r->table[0]));
-    put(w, w->side, number, r->table[0] | PTE_P | PTE_RW | PTE_US);
+        put(w, r->upper[c], 0, parallel_upper_entry(w, c, r->target[0]));
+    put(w, w->side, number, r->target[0] | PTE_P | PTE_RW | PTE_US);
 }
 
 _Static_assert(PAGES *VERSIONS <= 0x1000, "the mark leaves twelve bits");
@@ -214,7 +228,7 @@ static void make_tables(struct world *w)
 {
     uint64_t next = TABLES_START, window = make_window(w, &next);
 
-    if (w->plan->mode == PARALLEL_4LEVEL)
+    if (w->plan->mode < PARALLEL_PAE)
         make_roots_4level(w, window, &next);
     else if (w->plan->mode == PARALLEL_PAE)
         make_roots_pae(w, window, &next);
@@ -260,9 +274,10 @@ static void make_vcpu(struct world *w, struct actor *a)
     uint64_t cr4 = CR4_PGE | (w->plan->mode != PARALLEL_32BIT ? CR4_PAE : CR4_PSE), efer = 0;
 
     if (w->plan->mode != PARALLEL_32BIT)
-        efer = EFER_NXE | (w->plan->mode == PARALLEL_4LEVEL ? BIT64(8) | EFER_LMA : 0);
+        efer = EFER_NXE | (w->plan->mode < PARALLEL_PAE ? BIT64(8) | EFER_LMA : 0);
     mmu_init(&a->m, w->bus, w->memory, &w->log, a->number);
     mmu_configure(&a->m, &w->plan->options);
+    a->m.gib_pages = true;
     a->m.interrupt = interrupt;
     a->m.lock = lock_devices;
     a->m.unlock = unlock_devices;
@@ -273,11 +288,17 @@ static void make_vcpu(struct world *w, struct actor *a)
     mmu_set_control(&a->m, 1 | CR0_WP | CR0_PG, cr4, efer);
 }
 
-static struct machine_memory *make_memory(void)
+/* Of large frames there are no more bytes than pages in use. */
+static struct machine_memory *make_memory(const struct world *w)
 {
-    struct machine_memory *memory = machine_memory_create(RAM_SIZE, NULL);
+    uint64_t count = REGIONS * LARGE_FRAMES, end = w->large_start + count * w->large_size;
+    struct machine_memory *memory = machine_memory_create(end, NULL);
+    bool good = memory != NULL && machine_memory_add(memory, mpa(0), LARGE_START, FRAME_RAM, NULL);
 
-    if (memory == NULL || !machine_memory_add(memory, mpa(0), RAM_SIZE, FRAME_RAM, NULL)) {
+    for (unsigned n = 0; n < count && good; n++)
+        good = machine_memory_add(memory, mpa(w->large_start + n * w->large_size),
+                                  REGION_PAGES * PAGE_SIZE, FRAME_RAM, NULL);
+    if (!good) {
         fprintf(stderr, "parallel: no memory\n");
         abort();
     }
@@ -294,12 +315,14 @@ struct world *parallel_create(const struct parallel_plan *plan, uint64_t seed, u
     w->seed = seed;
     w->steps = steps;
     w->entry_size = plan->mode == PARALLEL_32BIT ? 4 : 8;
-    w->upper_count = plan->mode == PARALLEL_4LEVEL ? 1 : ROOTS;
-    w->base = plan->mode == PARALLEL_4LEVEL ? BIT64(39) : BIT64(30);
-    w->span = plan->mode == PARALLEL_32BIT ? BIT64(22) : BIT64(21);
+    w->upper_count = plan->mode < PARALLEL_PAE ? 1 : ROOTS;
+    w->base = plan->mode < PARALLEL_PAE ? BIT64(39) : BIT64(30);
+    w->span = plan->mode == PARALLEL_GIB ? GIB : BIT64(plan->mode == PARALLEL_32BIT ? 22 : 21);
+    w->large_start = plan->mode == PARALLEL_GIB ? GIB : LARGE_START;
+    w->large_size = plan->mode == PARALLEL_GIB ? GIB : LARGE_SIZE;
     log_init(&w->log);
     pthread_mutex_init(&w->devices, NULL);
-    w->memory = make_memory();
+    w->memory = make_memory(w);
     w->memory->parallel = true;
     w->memory->code_changed = parallel_code_changed;
     w->bus = bus_create(w->memory, &w->log);
