@@ -1,6 +1,7 @@
 /* The counters of a context, as text. */
 #include "base/bits.h"
 #include "mmu/patch.h"
+#include "mmu/safepoint.h"
 #include "mmu/shadow.h"
 
 #include <inttypes.h>
@@ -79,6 +80,8 @@ void mmu_report(const struct mmu_context *m, FILE *out)
         {"frames dropped", s->frames_dropped},
         {"TLB entries dropped by patches", s->slots_dropped},
         {"rebuilds", s->rebuilds},
+        {"requests of others", mmu_times_asked(m)},
+        {"fills until the next event", t->transient_fills},
         {"compositions at fills", s->compositions},
         {"TLB entries dropped by p2m changes", s->p2m_dropped},
         {"paranoid checks", s->paranoid_checks},

@@ -27,6 +27,7 @@ struct mmu_safepoint {
     bool held;
     unsigned holds; /* of others by this vCPU, nested; its own thread */
     bool code_lost; /* more code has changed than there was room to say */
+    uint64_t asked; /* a counter of requests, answered or waiting */
     unsigned count;
     struct request requests[REQUEST_MAX];
     struct lateness late;
@@ -223,6 +224,7 @@ static void ask(struct mmu_context *m, struct request r)
 
     pthread_mutex_lock(&s->lock);
     parked = s->parked;
+    s->asked++;
     if (s->late.most > 0 && s->count == 0)
         draw_lateness(&s->late);
     if (parked && (s->late.most == 0 || r.length != 0))
@@ -256,6 +258,17 @@ void mmu_ask_code(struct mmu_context *m, mpa_t address, unsigned length)
 {
     CHECK(length > 0);
     ask(m, (struct request){.address = address, .length = length});
+}
+
+uint64_t mmu_times_asked(const struct mmu_context *m)
+{
+    struct mmu_safepoint *s = m->safepoint;
+    uint64_t asked;
+
+    pthread_mutex_lock(&s->lock);
+    asked = s->asked;
+    pthread_mutex_unlock(&s->lock);
+    return asked;
 }
 
 /* --- Holds --- */

@@ -74,6 +74,9 @@ void mmu_hurry(struct mmu_context *m);
 /* Bytes that it may have decoded have changed. */
 void mmu_ask_code(struct mmu_context *m, mpa_t address, unsigned length);
 
+/* How often others have asked it for anything. Any thread. */
+uint64_t mmu_times_asked(const struct mmu_context *m);
+
 /* --- Holds --- */
 
 /* Returns when all vCPUs of the memory but `self` (NULL: all) are parked, and keeps them so. On the

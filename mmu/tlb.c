@@ -340,6 +340,7 @@ static void second_fill(struct tlb *t, uint64_t address, const struct mmu_transl
 /* The slot of the page is good until the next coherency event. */
 static void note_transient(struct tlb *t, uint64_t page)
 {
+    t->transient_fills++;
     if (t->transient_count++ < TLB_TRANSIENT_MAX)
         t->transient[t->transient_count - 1] = (struct tlb_transient){t->space->number, page};
 }

@@ -143,6 +143,7 @@ struct tlb {
     struct shadow *shadow; /* NULL under policy `flush` */
     struct tlb_transient transient[TLB_TRANSIENT_MAX];
     unsigned transient_count; /* above TLB_TRANSIENT_MAX: not all of them are noted */
+    uint64_t transient_fills; /* a counter */
 
     struct tlb_entry *empty; /* TLB_SIZE slots without tags; NULL: never wanted yet */
 

@@ -57,11 +57,12 @@ class Asked:
         self.end()
         return None
 
-    def ask(self, program, copies, percent):
-        """Returns a record of times in s, or None. copies: 0: the program as it is."""
+    def ask(self, program, copies, percent, first=0):
+        """Returns a record of times in s, or None. copies: 0: the program as it is; first: the
+        processor of the first copy."""
         if self.failure is not None:
             return None
-        return self.guarded(self.request, f"{program} {copies} {percent}\n")
+        return self.guarded(self.request, f"{program} {copies} {percent} {first}\n")
 
     def request(self, text):
         self.run.deadline = time.monotonic() + self.timeout
@@ -71,15 +72,17 @@ class Asked:
 
     def until_asked(self, request):
         """Reads up to the next @ASK; times are those of the lines, see measure.py."""
-        span, start, record, took = None, (0.0, 0.0), None, None
+        span, start, record, took, copies = None, (0.0, 0.0), None, None, []
         for line, wall, cpu in self.lines:
             words = line.split()
             if line.startswith("@S "):
                 span, start = Span(), (wall, cpu)
             elif line == "@E":
                 took = wall - start[0], cpu - start[1]
+            elif line.startswith("@C "):
+                copies.append(int(words[1]) / 1e9)
             elif line.startswith("@R ") and len(words) == 7 and took is not None:
-                record = self.record(words, took, span)
+                record = {**self.record(words, took, span), "copies": copies}
             elif line.startswith("@FAILED"):
                 raise Failure(line)
             elif line == "@ASK":

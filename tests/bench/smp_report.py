@@ -37,6 +37,14 @@ def pairs(one, other):
     return [(a, b) for a, b in zip(one, other) if len(known([a, b])) == 2]
 
 
+def mean(records):
+    """One record of several of the same work, with the means of all times; None where one failed."""
+    if None in records:
+        return None
+    numbers = [key for key, value in records[0].items() if isinstance(value, float)]
+    return {**records[0], **{key: statistics.mean(r[key] for r in records) for key in numbers}}
+
+
 def median(values):
     values = list(values)
     return statistics.median(values) if values else None
@@ -118,6 +126,10 @@ def scaling_row(document, program, name):
 
     def others(record):
         return record["others"]
+
+    together = known(records[copies_key(program, processors)].get(name, []))
+    uneven = median(max(r["copies"]) / min(r["copies"]) for r in together
+                    if min(r.get("copies", [0])) > 0)  # older runs have not told
     efficiency = median(processors * a["cpu"] / c["cpu"]
                         for a, c in pairs(records[copies_key(program, 1)].get(name, []),
                                           records[copies_key(program, processors)].get(name, []))
@@ -126,7 +138,7 @@ def scaling_row(document, program, name):
             "ratio": median(ratios), "over_native": median(over_native(document, program, name)),
             "others": [column(1, others), column(processors, others)],
             "cores": column(processors, lambda record: record["cpu"] / record["wall"]),
-            "efficiency": efficiency,
+            "efficiency": efficiency, "uneven": uneven,
             "stolen": column(processors, lambda record: record["stolen"])}
 
 
@@ -153,18 +165,19 @@ def scaling_table(document):
                 rows.append([program, name, number(row["alone"] * 1e6),
                              number(row["copies"] * 1e6), number(row["ratio"]),
                              number(row["over_native"]), number(row["cores"]),
-                             number(row["efficiency"])] +
+                             number(row["efficiency"]), number(row["uneven"])] +
                             [number(other) for other in row["others"]] +
                             [f"{row['stolen'] * 100:.0f}"])
     for name, peer in scaling.items():
         if peer["programs"]:
             rows.append(["geometric mean", name, "", "", number(peer["ratio"]),
-                         number(peer["over_native"])] + [""] * 5)
+                         number(peer["over_native"])] + [""] * 6)
     if not rows:
         return []
     count = document["processors"]
     return ["", render(["scaling", "", "alone us", f"{count} copies us", "throughput",
-                        "over native", "cores", "efficiency", "others", f"others, {count}", "stolen %"], rows)]
+                        "over native", "cores", "efficiency", "uneven", "others",
+                        f"others, {count}", "stolen %"], rows)]
 
 
 def clock_line(document):

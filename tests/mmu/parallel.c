@@ -4,6 +4,7 @@
 #include "mmu/guest_access.h"
 #include "mmu/p2m.h"
 #include "mmu/safepoint.h"
+#include "mmu/tlb.h"
 #include "mmu/walk.h"
 
 #include <inttypes.h>
@@ -204,9 +205,10 @@ static void report(const struct world *w)
 
         printf("\n  cpu%u: walks %" PRIu64 " shadow fills %" PRIu64 " patches %" PRIu64
                " applied %" PRIu64 " rederived %" PRIu64 " frames dropped %" PRIu64
-               " rebuilds %" PRIu64,
+               " rebuilds %" PRIu64 " asked %" PRIu64 " transient %" PRIu64,
                n, w->actor[n].m.walks, s->shadow_fills, s->patches_taken, s->patches_applied,
-               s->patches_rederived, s->frames_dropped, s->rebuilds);
+               s->patches_rederived, s->frames_dropped, s->rebuilds,
+               mmu_times_asked(&w->actor[n].m), w->actor[n].m.tlb->transient_fills);
     }
     printf("\n");
 }

@@ -24,6 +24,7 @@
 #ifndef TESTS_MMU_PARALLEL_H
 #define TESTS_MMU_PARALLEL_H
 
+#include "base/host/atomic128.h"
 #include "base/log.h"
 #include "mmu/mmu.h"
 
@@ -232,6 +233,18 @@ uint64_t parallel_draw(struct actor *a, uint64_t below);
 static inline bool parallel_has(const struct world *w, enum parallel_extra extra)
 {
     return w->plan->extras & extra;
+}
+
+/* Who holds the others has them wait, which those that take turns cannot. Some hosts need it for 16
+ * bytes. */
+static inline bool parallel_can_hold(const struct world *w)
+{
+    return !w->plan->one_thread;
+}
+
+static inline bool parallel_has_pairs(const struct world *w)
+{
+    return HOST_CAS128 || parallel_can_hold(w);
 }
 
 /* Versions with such a number are pieces of large frame (number / 16) % LARGE_FRAMES. */

@@ -146,7 +146,7 @@ static void access_page(struct actor *a, unsigned page)
     bool user = parallel_draw(a, 2) == 0;
     uint64_t what = parallel_draw(a, 16);
     bool crossing = what == 0 && (page + 1) % REGION_PAGES != 0;
-    bool held = crossing && !user && !a->world->plan->one_thread && parallel_draw(a, 16) == 0;
+    bool held = crossing && !user && parallel_can_hold(a->world) && parallel_draw(a, 16) == 0;
 
     if (a->root == SIDE_ROOT) {
         if (!parallel_is_global(page)) /* would be used in the other roots, too */
@@ -275,8 +275,9 @@ static void add(struct actor *a)
     const struct counter *c = &counters[n];
     uint64_t linear = COUNTERS_START + c->offset;
 
-    /* Who holds the others has them wait. */
-    if (c->held && (a->world->plan->one_thread || parallel_draw(a, 8) != 0))
+    if (c->held && (!parallel_can_hold(a->world) || parallel_draw(a, 8) != 0))
+        return;
+    if (c->size == 16 && !parallel_has_pairs(a->world))
         return;
     a->deeds[c->held ? DEED_COUNT_HELD : DEED_COUNT_ONE]++;
     if (c->size == 16 ? add_pair(a, linear) : add_one(a, c, linear))

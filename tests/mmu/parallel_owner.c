@@ -469,7 +469,7 @@ void parallel_own(struct actor *a)
         clear_marks(a, r);
     } else if (what < 10 && is_device(a)) {
         write_run(a, r);
-    } else if (what < 10 && a->world->entry_size == 8) {
+    } else if (what < 10 && a->world->entry_size == 8 && parallel_has_pairs(a->world)) {
         new_pair(a, r);
     } else {
         new_leaf(a, r);

@@ -7,6 +7,7 @@
 #define BENCH_H
 
 #include <stdint.h>
+#include <time.h>
 
 struct program {
     const char *name;
@@ -46,6 +47,11 @@ void need(int ok, const char *what);
 void pin_to(unsigned n);
 void unpin(void);
 
+#define CPUS_MAX 64
+
+/* In ns. */
+uint64_t now(clockid_t clock);
+
 /* How many threads or copies are to run at once: BENCH_CPUS, else all processors. */
 unsigned cpu_count(void);
 
@@ -55,12 +61,20 @@ void cpus_find(void);
 /* Does what standard input asks for, to its end. */
 void serve(void);
 
-/* Runs a program and says so. copies: 0: it runs as it is; else so many processes run it at once,
- * each pinned to a processor of its own. number: what stands after the name in the line @S. */
-void run_once(const struct program *p, unsigned copies, unsigned number, unsigned long scale);
+/* count: 0: a program runs as it is; else so many processes run it at once, each pinned to a
+ * processor of its own: the first one, and those behind it. */
+struct copies {
+    unsigned count, first;
+};
 
-/* Does the work at once in processes of their own; returns the checksum, which all must have. */
-uint64_t run_copies(const struct program *p, uint64_t units, unsigned copies);
+/* Runs a program and says so. number: what stands after the name in the line @S. */
+void run_once(const struct program *p, struct copies copies, unsigned number,
+              unsigned long scale);
+
+/* Does the work at once in processes of their own; returns the checksum, which all must have, and
+ * the time in ns that each took. */
+uint64_t run_copies(const struct program *p, uint64_t units, struct copies copies,
+                    uint64_t took[]);
 
 /* The program of that name, or the end of this one. */
 const struct program *find_program(const char *name);

@@ -5,6 +5,7 @@
  *   @UP                                    the program lives: the machine has booted
  *   @S <name> <repetition>                 work begins
  *   @E                                     and has ended; the runner takes the time in between
+ *   @C <guest ns>                          of each copy, where copies were asked for
  *   @R <name> <kind> <units> <guest ns> <guest cpu ns> <checksum>
  *   @DONE
  *
@@ -62,7 +63,7 @@ void say(const char *line)
     need(write(STDOUT_FILENO, line, length) == (ssize_t)length, "write");
 }
 
-static uint64_t now(clockid_t clock)
+uint64_t now(clockid_t clock)
 {
     struct timespec t;
 
@@ -81,9 +82,9 @@ static uint64_t cpu_time(void)
            (uint64_t)(u.ru_utime.tv_usec + u.ru_stime.tv_usec) * 1000;
 }
 
-void run_once(const struct program *p, unsigned copies, unsigned number, unsigned long scale)
+void run_once(const struct program *p, struct copies copies, unsigned number, unsigned long scale)
 {
-    uint64_t units = p->units * scale / 100, wall, cpu, sum;
+    uint64_t units = p->units * scale / 100, wall, cpu, sum, took[CPUS_MAX];
     char line[160];
 
     if (units == 0)
@@ -92,10 +93,14 @@ void run_once(const struct program *p, unsigned copies, unsigned number, unsigne
     say(line);
     wall = now(CLOCK_MONOTONIC);
     cpu = cpu_time();
-    sum = copies > 0 ? run_copies(p, units, copies) : p->run(units);
+    sum = copies.count > 0 ? run_copies(p, units, copies, took) : p->run(units);
     cpu = cpu_time() - cpu;
     wall = now(CLOCK_MONOTONIC) - wall;
     need(write(STDOUT_FILENO, "@E\n", 3) == 3, "write");
+    for (unsigned n = 0; n < copies.count; n++) {
+        snprintf(line, sizeof(line), "@C %llu\n", (unsigned long long)took[n]);
+        say(line);
+    }
     snprintf(line, sizeof(line), "@R %s %s %llu %llu %llu %016llx\n", p->name, p->kind,
              (unsigned long long)units, (unsigned long long)wall, (unsigned long long)cpu,
              (unsigned long long)sum);
@@ -153,7 +158,7 @@ static void run_selection(void)
             if (only != NULL && !listed(only, p->name) && !listed(only, p->kind))
                 continue;
             for (unsigned r = 0; r < repeat; r++)
-                run_once(p, 0, r, scale);
+                run_once(p, (struct copies){0, 0}, r, scale);
         }
     }
 }

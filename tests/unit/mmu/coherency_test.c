@@ -3,6 +3,7 @@
  * becomes tables, and what happens when there is no room.
  */
 #include "coherency_rig.h"
+#include "mmu/safepoint.h"
 #include "tests/unit/run_suite.h"
 
 #include <signal.h>
@@ -422,16 +423,19 @@ END_TEST
 
 START_TEST(a_frame_that_becomes_a_table_loses_its_write_tags)
 {
-    uint64_t table = 0x20000;
+    uint64_t table = 0x20000, asked;
 
     store(m, TABLES + table + 0x80, 8, DATA(1) | PRESENT);
     store(other, TABLES + table + 0x88, 8, DATA(2) | PRESENT);
+    asked = mmu_times_asked(other);
     ck_assert_ptr_nonnull(tlb_find_write(m, TABLES + table, 8));
     ck_assert_ptr_nonnull(tlb_find_write(other, TABLES + table, 8));
     rig_poke(&r, RIG_PD, table | RIG_RWU);
     ck_assert_uint_eq(load(m, 0x10000), VALUE(1));
     ck_assert_ptr_null(tlb_find_write(m, TABLES + table, 8));
     ck_assert_ptr_null(tlb_find_write(other, TABLES + table, 8));
+    ck_assert_uint_eq(mmu_times_asked(other), asked + 1);
+    ck_assert_uint_eq(mmu_times_asked(m), 0);
     store(other, TABLES + table + 0x80, 8, DATA(3) | PRESENT);
     event(m);
     ck_assert_uint_eq(load(m, 0x10000), VALUE(3));
@@ -598,7 +602,7 @@ END_TEST
 
 START_TEST(what_comes_from_a_table_in_a_device_lasts_until_the_event)
 {
-    uint64_t walks;
+    uint64_t walks, fills = m->tlb->transient_fills;
 
     rig_poke(&r, RIG_PD + 16, RIG_IO | RIG_RWU);
     guest_store64(r.device, DATA(1) | PRESENT);
@@ -610,6 +614,7 @@ START_TEST(what_comes_from_a_table_in_a_device_lasts_until_the_event)
     event(m);
     ck_assert_uint_eq(load(m, 0x400000), VALUE(2));
     ck_assert_uint_eq(m->walks, walks + 1);
+    ck_assert_uint_eq(m->tlb->transient_fills, fills + 2);
     guest_store64(r.device, 0);
     event(m);
     ck_assert(faults(m, 0x400000));
