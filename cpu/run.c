@@ -123,9 +123,16 @@ static bool line_changed(const struct vcpu *cpu)
     return false;
 }
 
+/* Is nobody told yet to wake it? So it is in a machine that was restored. */
+static bool wants_watch(const struct vcpu *cpu)
+{
+    return cpu->monitor_waits && cpu->mmu.memory->parallel && atomic_load(&cpu->mmu.monitored) == 0;
+}
+
 bool vcpu_asleep(const struct vcpu *cpu)
 {
-    return (cpu->attention & (VCPU_ATTENTION_HALTED | VCPU_ATTENTION_STARTUP)) &&
+    return !wants_watch(cpu) &&
+           (cpu->attention & (VCPU_ATTENTION_HALTED | VCPU_ATTENTION_STARTUP)) &&
            !vcpu_wakeable(cpu);
 }
 

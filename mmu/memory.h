@@ -97,7 +97,7 @@ struct machine_memory {
     /* Bytes [address, + length) of one frame have changed, and the vCPU may have decoded them.
      * length 0: any bytes. On its thread, or while it is parked. NULL: there is no decoder. */
     void (*code_changed)(struct mmu_context *m, mpa_t address, unsigned length);
-    /* Somebody has stored to the frame that the vCPU monitors. On his thread. NULL: nobody cares. */
+    /* Somebody has stored to the frame that the vCPU monitors. On his thread. NULL: no matter. */
     void (*monitor_written)(struct mmu_context *m);
     /* Has the vCPU decoded any of these? NULL: assume so. On its thread. */
     bool (*code_overlaps)(struct mmu_context *m, mpa_t address, unsigned length);

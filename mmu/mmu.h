@@ -348,8 +348,8 @@ void mmu_frame_unwatch(struct mmu_context *m, mpa_t frame, uint32_t watch);
 /* Waits, parked, until the frame is settled. */
 void mmu_frame_wait(struct mmu_context *m, mpa_t frame);
 
-/* Stores to the frame (any address in it) that come behind what the vCPU now finds there are told to
- * machine_memory.monitor_written. It has one such frame at a time. May wait, parked. */
+/* Stores to the frame (any address in it) that come behind what the vCPU now finds there are told
+ * to machine_memory.monitor_written. It has one such frame at a time. May wait, parked. */
 void mmu_monitor_begin(struct mmu_context *m, mpa_t frame);
 void mmu_monitor_end(struct mmu_context *m);
 

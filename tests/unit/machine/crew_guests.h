@@ -147,6 +147,14 @@ GUEST64(ring,
              "4: movl $0xc4040, 0x300(%rbx)\n 3:" FINISH
              "5: incq OWN(, %r15, 8)\n movl $0, 0xb0(%rbx)\n iretq\n");
 
+/* The same by MWAIT, with interrupts off: only the store of who had its turn wakes the others. */
+GUEST64(monitored, CREW MEET
+        "1: mov $TURN, %eax\n xor %ecx, %ecx\n xor %edx, %edx\n monitor\n"
+        "mov TURN, %eax\n cmp $4000, %eax\n je 3f\n"
+        "div %r14d\n cmp %edx, %r15d\n je 2f\n"
+        "xor %eax, %eax\n mwait\n incq OWN(, %r15, 8)\n jmp 1b\n"
+        "2: incl TURN\n jmp 1b\n 3:" FINISH);
+
 /*
  * All use devices: a letter to port E9h; in turns a letter to COM1 and a byte to CMOS and back; the
  * HPET, which must not go back.

@@ -26,6 +26,16 @@ START_TEST(an_interrupt_wakes_a_processor_that_sleeps)
 }
 END_TEST
 
+START_TEST(a_store_to_the_line_wakes_a_processor_in_mwait)
+{
+    CREATE(monitored, _i);
+    runs_to(MACHINE_END_POWER_OFF);
+    ck_assert_uint_eq(word(TURN, 4), RING_TURNS);
+    ck_assert_uint_gt(sum_of_own(), 0);
+    rig_destroy(&rig);
+}
+END_TEST
+
 static struct chardev debugcon;
 static unsigned debug_letters[MACHINE_VCPU_MAX];
 
@@ -238,18 +248,33 @@ static void replace(void)
     state_destroy(s);
 }
 
-START_TEST(a_restored_machine_goes_on)
+/* To the power-off, in parts, each by another machine. */
+static void run_replaced(uint64_t part)
 {
     unsigned replaced = 0;
 
-    CREATE(counter, _i);
-    while (rig_run(&rig, machine_instructions(rig.machine) + 8 * PART) == MACHINE_END_TARGET) {
+    while (rig_run(&rig, machine_instructions(rig.machine) + part) == MACHINE_END_TARGET) {
         replace();
         replaced++;
     }
     ck_assert_int_eq(rig.result.end, MACHINE_END_POWER_OFF);
     ck_assert_uint_gt(replaced, 0);
+}
+
+START_TEST(a_restored_machine_goes_on)
+{
+    CREATE(counter, _i);
+    run_replaced(8 * PART);
     counted();
+    rig_destroy(&rig);
+}
+END_TEST
+
+START_TEST(a_restored_machine_goes_on_from_mwait)
+{
+    CREATE(monitored, _i);
+    run_replaced(PART);
+    ck_assert_uint_eq(word(TURN, 4), RING_TURNS);
     rig_destroy(&rig);
 }
 END_TEST
@@ -259,6 +284,7 @@ int main(void)
     const TTest *const tests[] = {
         all_count_and_nothing_is_lost,
         an_interrupt_wakes_a_processor_that_sleeps,
+        a_store_to_the_line_wakes_a_processor_in_mwait,
         devices_serve_all_at_once,
         a_triple_fault_of_one_ends_the_run,
         triple_faults_of_all_reset_the_machine,
@@ -273,6 +299,7 @@ int main(void)
         an_nmi_of_the_host_wakes_a_processor,
         a_run_has_parts,
         a_restored_machine_goes_on,
+        a_restored_machine_goes_on_from_mwait,
     };
     TCase *tc = tcase_create("crew");
 
