@@ -126,7 +126,8 @@ static bool line_changed(const struct vcpu *cpu)
 /* Is nobody told yet to wake it? So it is in a machine that was restored. */
 static bool wants_watch(const struct vcpu *cpu)
 {
-    return cpu->monitor_waits && cpu->mmu.memory->parallel && atomic_load(&cpu->mmu.monitored) == 0;
+    return cpu->monitor_waits && cpu->mmu.memory->parallel &&
+           !mmu_monitors(&cpu->mmu, mpa(cpu->monitor_at));
 }
 
 bool vcpu_asleep(const struct vcpu *cpu)

@@ -353,6 +353,11 @@ void mmu_frame_wait(struct mmu_context *m, mpa_t frame);
 void mmu_monitor_begin(struct mmu_context *m, mpa_t frame);
 void mmu_monitor_end(struct mmu_context *m);
 
+static inline bool mmu_monitors(const struct mmu_context *m, mpa_t frame)
+{
+    return atomic_load(&m->monitored) == (frame.v & PAGE_MASK) + 1;
+}
+
 /* Around accesses to devices; may be nested. While it waits the vCPU is parked. */
 static inline void mmu_lock_devices(struct mmu_context *m)
 {

@@ -132,24 +132,21 @@ void machine_memory_code_written(struct machine_memory *m, unsigned producer, mp
     }
 }
 
-/* Does somebody monitor the frame, by that word? */
-static bool is_monitored(struct machine_memory *m, uint64_t word)
+static bool is_monitored(struct machine_memory *m, mpa_t frame)
 {
     for (unsigned n = 0; n < m->context_end; n++)
-        if (m->contexts[n] != NULL && atomic_load(&m->contexts[n]->monitored) == word)
+        if (m->contexts[n] != NULL && mmu_monitors(m->contexts[n], frame))
             return true;
     return false;
 }
 
 void mmu_monitor_begin(struct mmu_context *m, mpa_t frame)
 {
-    uint64_t word = (frame.v & PAGE_MASK) + 1;
-
-    if (atomic_load(&m->monitored) == word)
+    if (mmu_monitors(m, frame))
         return;
     mmu_monitor_end(m);
     machine_memory_lock_traces(m->memory); /* who goes sees who comes, or has gone before */
-    atomic_store(&m->monitored, word);
+    atomic_store(&m->monitored, (frame.v & PAGE_MASK) + 1);
     machine_memory_unlock_traces(m->memory);
     if (!mmu_frame_watch(m, frame, FRAME_WATCH_MONITOR))
         mmu_frame_wait(m, frame);
@@ -165,7 +162,7 @@ void mmu_monitor_end(struct mmu_context *m)
         return;
     machine_memory_lock_traces(m->memory);
     atomic_store(&m->monitored, 0);
-    last = !is_monitored(m->memory, word);
+    last = !is_monitored(m->memory, frame);
     if (last)
         atomic_fetch_and(&machine_memory_frame(m->memory, frame)->watch,
                          ~(uint32_t)FRAME_WATCH_MONITOR);
@@ -176,9 +173,7 @@ void mmu_monitor_end(struct mmu_context *m)
 
 void machine_memory_monitor_written(struct machine_memory *m, mpa_t a)
 {
-    uint64_t word = (a.v & PAGE_MASK) + 1;
-
     for (unsigned n = 0; n < m->context_end && m->monitor_written != NULL; n++)
-        if (m->contexts[n] != NULL && atomic_load(&m->contexts[n]->monitored) == word)
+        if (m->contexts[n] != NULL && mmu_monitors(m->contexts[n], a))
             m->monitor_written(m->contexts[n]);
 }
