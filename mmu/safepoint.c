@@ -145,7 +145,8 @@ bool mmu_try_unpark(struct mmu_context *m)
     pthread_mutex_lock(&s->lock);
     CHECK(s->parked);
     free = !s->held;
-    s->parked = !free;
+    if (free) /* who holds it reads that it is parked */
+        s->parked = false;
     asked = free && s->count > 0;
     pthread_mutex_unlock(&s->lock);
     if (asked && m->interrupt != NULL)

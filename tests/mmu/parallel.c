@@ -56,6 +56,7 @@ static void move(struct monitor *mon, uint64_t page, uint64_t *frame, bool whole
     parallel_move(mon->dice, page, frame, &mon->spare[parallel_draw(mon->dice, SPARES)], whole);
 }
 
+/* Returns how often it moved a page. */
 static void *run_monitor(void *opaque)
 {
     struct world *w = opaque;
@@ -80,8 +81,7 @@ static void *run_monitor(void *opaque)
         for (uint64_t wait = parallel_draw(&dice, 64); wait > 0; wait--)
             sched_yield();
     }
-    w->actor[w->plan->vcpus].deeds[DEED_MOVE] += dice.deeds[DEED_MOVE];
-    return NULL;
+    return (void *)(uintptr_t)dice.deeds[DEED_MOVE];
 }
 
 /* --- Threads --- */
@@ -109,13 +109,15 @@ static void *run_device(void *opaque)
 {
     struct actor *a = opaque;
 
-    while (!atomic_load(&a->world->over)) {
+    while (!atomic_load(&a->world->over) || a->job.kind != JOB_NONE) {
         pthread_mutex_lock(&a->world->devices);
-        parallel_device_act(a);
+        if (!atomic_load(&a->world->over))
+            parallel_device_act(a);
+        else
+            parallel_own(a);
         pthread_mutex_unlock(&a->world->devices);
         sched_yield();
     }
-    finish_jobs(a);
     return NULL;
 }
 
@@ -145,6 +147,7 @@ static void run_threads(struct world *w)
     struct sigaction stop = {.sa_handler = pause_here, .sa_flags = SA_RESTART}, old;
     unsigned vcpus = w->plan->vcpus, count = 0;
     pthread_t thread[VCPUS_MAX + 2];
+    void *moves = NULL;
 
     sigaction(SIGUSR1, &stop, &old);
     atomic_store(&w->running, vcpus);
@@ -156,7 +159,8 @@ static void run_threads(struct world *w)
     disturb(w, thread, count);
     atomic_store(&w->over, true);
     for (unsigned n = 0; n < count; n++)
-        pthread_join(thread[n], NULL);
+        pthread_join(thread[n], &moves); /* in the end, of the monitor or of the device */
+    w->actor[vcpus].deeds[DEED_MOVE] += (uintptr_t)moves;
     sigaction(SIGUSR1, &old, NULL);
 }
 
