@@ -4,7 +4,7 @@
  * processors itself, in turns, while a debugger steps (run.c).
  *
  * A member's thread sleeps while its processor does, and while the crew is to rest. Everything here
- * has the device lock, which is given away in vcpu_run and while waiting.
+ * has the device lock, which is given away in vcpu_run and while waiting; but anybody may wake.
  */
 #include "base/bits.h"
 #include "machine/internal.h"

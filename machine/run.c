@@ -15,6 +15,7 @@
 #include "base/bits.h"
 #include "base/check.h"
 #include "base/host/host.h"
+#include "base/random.h"
 #include "machine/internal.h"
 
 #include <errno.h>
@@ -409,8 +410,7 @@ static uint64_t turn_length(struct machine *m)
     unsigned least = given ? m->config.turn_least : TURN_LEAST;
     unsigned most = given ? m->config.turn_most : TURN_MOST;
 
-    m->turn.state = m->turn.state * 6364136223846793005u + 1442695040888963407u;
-    return least + (m->turn.state >> 33) % (most - least + 1u);
+    return least + (random_next(&m->turn.state) >> 33) % (most - least + 1u);
 }
 
 /* The turn of the next processor that is awake. */

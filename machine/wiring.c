@@ -20,7 +20,7 @@
 #define PM_DEVFN           PCI_DEVFN(1, 3)
 #define ISA_PIN(source, n) ((unsigned)(source) << 8 | (n))
 
-/* --- Interrupts: between local APICs, and from there to processors, without the device lock --- */
+/* --- Interrupts --- */
 
 /* An irq_line with a pin made by ISA_PIN. */
 static void isa_irq_set(void *listener, unsigned pin, bool level)
@@ -53,13 +53,14 @@ static void pic_int_set(void *listener, unsigned pin, bool level)
             lapic_set_lint(m->processors[n].lapic, pin, level);
 }
 
+/* From here to cpu_startup: with the device lock or without. */
 static void cpu_intr_set(void *listener, unsigned pin, bool level)
 {
     struct machine_processor *p = listener;
 
     (void)pin;
     if (((atomic_load(&p->vcpu->pending) & VCPU_PENDING_INTR) != 0) == level)
-        return;
+        return; /* and whoever raised it has woken the processor */
     vcpu_signal(p->vcpu, level ? VCPU_PENDING_INTR : 0, level ? 0 : VCPU_PENDING_INTR);
     if (level)
         machine_wake_processor(p);

@@ -326,9 +326,10 @@ enum mmu_status mmu_compare_exchange_pair(struct mmu_context *m, gva_t address,
 enum mmu_status mmu_fetch(struct mmu_context *m, gva_t address, const uint8_t **host, mpa_t *where,
                           struct mmu_fault *fault);
 
-/* Sets watch bits of a frame (any address in it), with CODE also the vCPU's in frame.code. Nobody
- * gets a write tag for it any more. False: another vCPU may still have one. It has been asked to
- * give it up; until mmu_frame_settled, stores to the frame may go unheard. */
+/* Sets watch bits of a frame (any address in it), with CODE also the vCPU's in frame.code, with
+ * MONITOR also its mmu_context.monitored. Nobody gets a write tag for it any more. False: another
+ * vCPU may still have one. It has been asked to give it up; until mmu_frame_settled, stores to the
+ * frame may go unheard. */
 bool mmu_frame_watch(struct mmu_context *m, mpa_t frame, uint32_t watch);
 
 /* Has no other vCPU a write tag for a watched frame? Asks those that may. */
@@ -342,7 +343,7 @@ bool mmu_frame_settled(struct mmu_context *m, mpa_t frame);
 void mmu_store_begin(struct mmu_context *m, mpa_t address, unsigned length);
 void mmu_store_end(struct mmu_context *m, mpa_t address);
 
-/* Clears them; CODE goes when no vCPU's bit is left. */
+/* Clears them; CODE goes when no vCPU's bit is left, MONITOR when nobody monitors the frame. */
 void mmu_frame_unwatch(struct mmu_context *m, mpa_t frame, uint32_t watch);
 
 /* Waits, parked, until the frame is settled. */

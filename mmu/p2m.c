@@ -1,6 +1,7 @@
 #include "mmu/p2m.h"
 
 #include "base/host/host.h"
+#include "base/random.h"
 #include "mmu/coherency.h"
 #include "mmu/safepoint.h"
 #include "mmu/shadow.h"
@@ -106,8 +107,7 @@ struct p2m *p2m_create_scattered(struct machine_memory *memory, uint64_t seed)
     for (uint64_t left = ram.count; left > 1; left--) { /* each with one before it, or itself */
         uint64_t a = ram.page[left - 1], b, leaf;
 
-        seed = seed * 6364136223846793005u + 1442695040888963407u;
-        b = ram.page[(seed >> 32) % left];
+        b = ram.page[(random_next(&seed) >> 32) % left];
         leaf = leaf_at(p, a);
         enter(p, a, leaf_at(p, b));
         enter(p, b, leaf);

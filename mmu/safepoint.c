@@ -2,6 +2,7 @@
 
 #include "base/check.h"
 #include "base/host/host.h"
+#include "base/random.h"
 #include "mmu/tlb.h"
 
 #include <pthread.h>
@@ -72,26 +73,14 @@ static void answer(struct mmu_context *m, struct request r)
         code_changed(m, r.address, r.length);
 }
 
-static void answer_all(struct mmu_context *m)
-{
-    struct mmu_safepoint *s = m->safepoint;
-
-    for (unsigned n = 0; n < s->count; n++)
-        answer(m, s->requests[n]);
-    s->count = 0;
-    if (s->code_lost)
-        code_changed(m, mpa(0), 0);
-    s->code_lost = false;
-}
-
-/* Only what cannot be late. */
-static void answer_code(struct mmu_context *m)
+/* All, but write tags that are given up later. */
+static void answer_due(struct mmu_context *m)
 {
     struct mmu_safepoint *s = m->safepoint;
     unsigned kept = 0;
 
     for (unsigned n = 0; n < s->count; n++) {
-        if (s->requests[n].length == 0)
+        if (s->requests[n].length == 0 && s->late.left > 0)
             s->requests[kept++] = s->requests[n];
         else
             answer(m, s->requests[n]);
@@ -102,19 +91,16 @@ static void answer_code(struct mmu_context *m)
     s->code_lost = false;
 }
 
-static void answer_due(struct mmu_context *m)
+static void answer_all(struct mmu_context *m)
 {
-    if (m->safepoint->late.left == 0)
-        answer_all(m);
-    else
-        answer_code(m);
+    m->safepoint->late.left = 0;
+    answer_due(m);
 }
 
 /* Of what is asked for first. */
 static void draw_lateness(struct lateness *l)
 {
-    l->state = l->state * 6364136223846793005u + 1442695040888963407u;
-    l->left = (unsigned)((l->state >> 33) % (l->most + 1u));
+    l->left = (unsigned)((random_next(&l->state) >> 33) % (l->most + 1u));
 }
 
 void mmu_delay_answers(struct mmu_context *m, unsigned most, uint64_t seed)
@@ -130,7 +116,6 @@ void mmu_restart_answers(struct mmu_context *m)
 
     pthread_mutex_lock(&s->lock);
     answer_all(m);
-    s->late.left = 0;
     s->late.state = s->late.seed;
     pthread_mutex_unlock(&s->lock);
 }

@@ -49,15 +49,20 @@ bool mmu_frame_settled(struct mmu_context *m, mpa_t frame)
     return (atomic_load(&f->holders) & ~BIT64(m->vcpu)) == 0;
 }
 
-/* Sets the bits and returns those that were; who uses the code is entered with its watch. */
-static uint32_t set_watch(struct mmu_context *m, struct frame *f, uint32_t watch)
+/* Sets the bits and returns those that were; who uses the code, or monitors, is entered with its
+ * watch. */
+static uint32_t set_watch(struct mmu_context *m, mpa_t frame, uint32_t watch)
 {
+    struct frame *f = machine_memory_frame(m->memory, frame);
     uint32_t old;
 
-    if (!(watch & FRAME_WATCH_CODE))
+    if (!(watch & (FRAME_WATCH_CODE | FRAME_WATCH_MONITOR)))
         return atomic_fetch_or(&f->watch, watch);
     machine_memory_lock_traces(m->memory);
-    atomic_fetch_or(&f->code, BIT64(m->vcpu));
+    if (watch & FRAME_WATCH_CODE)
+        atomic_fetch_or(&f->code, BIT64(m->vcpu));
+    if (watch & FRAME_WATCH_MONITOR)
+        atomic_store(&m->monitored, frame.v + 1);
     old = atomic_fetch_or(&f->watch, watch);
     machine_memory_unlock_traces(m->memory);
     return old;
@@ -69,12 +74,20 @@ bool mmu_frame_watch(struct mmu_context *m, mpa_t frame, uint32_t watch)
     uint32_t old;
 
     frame.v &= PAGE_MASK;
-    old = set_watch(m, machine_memory_frame(m->memory, frame), watch);
+    old = set_watch(m, frame, watch);
     give_up_own(m, frame);
     settled = mmu_frame_settled(m, frame);
     if ((old & watch) != watch)
         MMU_EMIT(m, WATCH_SET, .mpa = frame.v, .count = watch);
     return settled;
+}
+
+static bool is_monitored(struct machine_memory *m, mpa_t frame)
+{
+    for (unsigned n = 0; n < m->context_end; n++)
+        if (m->contexts[n] != NULL && mmu_monitors(m->contexts[n], frame))
+            return true;
+    return false;
 }
 
 void mmu_frame_unwatch(struct mmu_context *m, mpa_t frame, uint32_t watch)
@@ -86,6 +99,11 @@ void mmu_frame_unwatch(struct mmu_context *m, mpa_t frame, uint32_t watch)
     if ((watch & FRAME_WATCH_CODE) &&
         (atomic_fetch_and(&f->code, ~BIT64(m->vcpu)) & ~BIT64(m->vcpu)) != 0)
         watch &= ~(uint32_t)FRAME_WATCH_CODE;
+    if (watch & FRAME_WATCH_MONITOR) {
+        atomic_store(&m->monitored, 0);
+        if (is_monitored(m->memory, frame))
+            watch &= ~(uint32_t)FRAME_WATCH_MONITOR;
+    }
     atomic_fetch_and(&f->watch, ~watch);
     machine_memory_unlock_traces(m->memory);
     if (watch != 0)
@@ -132,22 +150,11 @@ void machine_memory_code_written(struct machine_memory *m, unsigned producer, mp
     }
 }
 
-static bool is_monitored(struct machine_memory *m, mpa_t frame)
-{
-    for (unsigned n = 0; n < m->context_end; n++)
-        if (m->contexts[n] != NULL && mmu_monitors(m->contexts[n], frame))
-            return true;
-    return false;
-}
-
 void mmu_monitor_begin(struct mmu_context *m, mpa_t frame)
 {
     if (mmu_monitors(m, frame))
         return;
     mmu_monitor_end(m);
-    machine_memory_lock_traces(m->memory); /* who goes sees who comes, or has gone before */
-    atomic_store(&m->monitored, (frame.v & PAGE_MASK) + 1);
-    machine_memory_unlock_traces(m->memory);
     if (!mmu_frame_watch(m, frame, FRAME_WATCH_MONITOR))
         mmu_frame_wait(m, frame);
 }
@@ -155,20 +162,9 @@ void mmu_monitor_begin(struct mmu_context *m, mpa_t frame)
 void mmu_monitor_end(struct mmu_context *m)
 {
     uint64_t word = atomic_load(&m->monitored);
-    mpa_t frame = mpa(word - 1);
-    bool last;
 
-    if (word == 0)
-        return;
-    machine_memory_lock_traces(m->memory);
-    atomic_store(&m->monitored, 0);
-    last = !is_monitored(m->memory, frame);
-    if (last)
-        atomic_fetch_and(&machine_memory_frame(m->memory, frame)->watch,
-                         ~(uint32_t)FRAME_WATCH_MONITOR);
-    machine_memory_unlock_traces(m->memory);
-    if (last)
-        MMU_EMIT(m, WATCH_CLEAR, .mpa = frame.v, .count = FRAME_WATCH_MONITOR);
+    if (word != 0)
+        mmu_frame_unwatch(m, mpa(word - 1), FRAME_WATCH_MONITOR);
 }
 
 void machine_memory_monitor_written(struct machine_memory *m, mpa_t a)

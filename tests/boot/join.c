@@ -19,11 +19,11 @@
 #include <stddef.h>
 #include <string.h>
 
-// What the calling thread has made last, and whether it still has to join that.
+/* What the calling thread has made last, and whether it still has to join that. */
 static _Thread_local pthread_t last;
 static _Thread_local bool unjoined;
 
-// The library's own function, of the type that `function` points to (C has no cast for this).
+/* The library's own function, of the type that `function` points to (C has no cast for this). */
 static void next(const char *name, void *function)
 {
     void *address = dlsym(RTLD_NEXT, name);

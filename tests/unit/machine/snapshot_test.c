@@ -1,4 +1,5 @@
 /* A machine that was saved, destroyed and restored goes on as if nothing had happened. */
+#include "base/random.h"
 #include "base/state.h"
 #include "machine/machine.h"
 
@@ -89,8 +90,7 @@ static bool load(const uint8_t *bytes, size_t length, struct error *err)
 
 static uint64_t next_random(uint64_t *state)
 {
-    *state = *state * 6364136223846793005u + 1442695040888963407u;
-    return *state >> 20;
+    return random_next(state) >> 20;
 }
 
 START_TEST(the_worker_does_its_work)

@@ -1,5 +1,7 @@
 /* Listings of mappings and of the TLB: complete, without effects, and with an end on any tables. */
 #include "mmu/inspect.h"
+
+#include "base/random.h"
 #include "mmu/events.h"
 #include "mmu_rig.h"
 #include "tests/unit/run_suite.h"
@@ -216,8 +218,7 @@ static uint64_t random_state;
 
 static uint64_t draw(uint64_t below)
 {
-    random_state = random_state * 6364136223846793005u + 1442695040888963407u;
-    return (random_state >> 33) % below;
+    return (random_next(&random_state) >> 33) % below;
 }
 
 /* The range that an address belongs to, through repetitions; *where is the address there. */

@@ -3,6 +3,7 @@
  * whose frames are scattered give the same answers, leave the same guest physical memory, and cost
  * the same walks, fills, patches and events.
  */
+#include "base/random.h"
 #include "mmu/p2m.h"
 #include "mmu/shadow.h"
 #include "mmu_rig.h"
@@ -28,8 +29,7 @@ static struct vm bare, composed;
 
 static uint64_t next(struct vm *v, uint64_t below)
 {
-    v->random = v->random * 6364136223846793005u + 1442695040888963407u;
-    return (v->random >> 33) % below;
+    return (random_next(&v->random) >> 33) % below;
 }
 
 static void note(struct vm *v, uint64_t value)

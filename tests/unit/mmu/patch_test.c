@@ -5,6 +5,7 @@
 #include "mmu/patch.h"
 
 #include "base/bits.h"
+#include "base/random.h"
 #include "tests/unit/run_suite.h"
 
 #include <check.h>
@@ -89,8 +90,7 @@ static void check_contents(const struct patch *p, uint64_t raw)
 
 static uint64_t draw(uint64_t *state, uint64_t below)
 {
-    *state = *state * 6364136223846793005u + 1442695040888963407u;
-    return (*state >> 33) % below;
+    return (random_next(state) >> 33) % below;
 }
 
 /* --- One thread --- */
