@@ -23,7 +23,6 @@
 #include <setjmp.h>
 #include <stdatomic.h>
 #include <stdbool.h>
-#include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 
@@ -488,7 +487,7 @@ static inline bool cpu_has(const struct vcpu *cpu, enum cpu_feature f)
 /* The processor that has the context. */
 static inline struct vcpu *vcpu_of(struct mmu_context *m)
 {
-    return (struct vcpu *)((char *)m - offsetof(struct vcpu, mmu));
+    return container_of(m, struct vcpu, mmu);
 }
 
 static inline unsigned cpu_cpl(const struct vcpu *cpu)

@@ -2,6 +2,7 @@
 #ifndef TESTS_UNIT_MACHINE_MACHINE_RIG_H
 #define TESTS_UNIT_MACHINE_MACHINE_RIG_H
 
+#include "base/bits.h"
 #include "base/log.h"
 #include "devices/chardev.h"
 #include "machine/debug.h"
@@ -27,7 +28,7 @@ struct rig {
 
 static void rig_send(struct chardev *c, const uint8_t *bytes, size_t count)
 {
-    struct rig *r = (struct rig *)((char *)c - offsetof(struct rig, serial));
+    struct rig *r = container_of(c, struct rig, serial);
 
     for (size_t n = 0; n < count && r->output_count < sizeof(r->output) - 1; n++)
         r->output[r->output_count++] = (char)bytes[n];
