@@ -26,6 +26,7 @@ static const struct cache {
 };
 
 #define LINE_SIZE        64u
+#define CORES_OF_LEAF_4  64u /* its field has six bits; more are in leaf 0Bh only */
 #define INITIALIZES_SELF BIT(8)
 #define INCLUSIVE        BIT(1)
 
@@ -61,7 +62,7 @@ static void describe_cache(const struct cpu_topology *t, uint32_t leaf, uint32_t
     out[EAX] = (uint32_t)c->type | (uint32_t)c->level << 5 | INITIALIZES_SELF |
                (BIT(c->of_socket ? socket : core) - 1) << 14;
     if (leaf == 4)
-        out[EAX] |= (core_ids(t) - 1) << 26;
+        out[EAX] |= (MIN(core_ids(t), CORES_OF_LEAF_4) - 1) << 26;
     out[EBX] = (LINE_SIZE - 1) | (c->ways - 1u) << 22;
     out[ECX] = c->sets - 1;
     out[EDX] = c->of_socket ? INCLUSIVE : 0;
@@ -94,7 +95,7 @@ static void describe_socket(const struct vcpu *cpu, uint32_t out[4])
         return;
     if (!is_amd(cpu))
         count = 1u << cpu_topology_socket_shift(&cpu->topology);
-    out[EBX] = (out[EBX] & ~(0xffu << 16)) | count << 16;
+    out[EBX] = (out[EBX] & ~(0xffu << 16)) | MIN(count, 0xffu) << 16;
     out[EDX] |= BIT(28); /* HTT */
 }
 
@@ -131,7 +132,7 @@ static void describe_amd(const struct vcpu *cpu, uint32_t leaf, uint32_t subleaf
         describe_amd_caches(leaf, out);
         break;
     case 0x80000008u:
-        out[ECX] |= socket_shift << 12 | (per_socket - 1);
+        out[ECX] |= socket_shift << 12 | (MIN(per_socket, 0x100u) - 1);
         break;
     case 0x8000001du:
         describe_cache(t, leaf, subleaf, out);
@@ -139,7 +140,7 @@ static void describe_amd(const struct vcpu *cpu, uint32_t leaf, uint32_t subleaf
     case 0x8000001eu: /* each socket is a node */
         out[EAX] = cpu->apic_id;
         out[EBX] = (MAX(t->threads, 1u) - 1) << 8 |
-                   (cpu->apic_id >> cpu_topology_core_shift(t)) % core_ids(t);
+                   ((cpu->apic_id >> cpu_topology_core_shift(t)) % core_ids(t) & 0xff);
         out[ECX] = cpu->apic_id >> socket_shift;
         break;
     }

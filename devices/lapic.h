@@ -36,6 +36,7 @@
 
 #define LAPIC_DEFAULT_BASE 0xfee00000ull
 #define LAPIC_PAGE_SIZE    0x1000u
+#define LAPIC_ID_LAST      254u          /* what the xAPIC can name: FFh is everybody */
 #define LAPIC_BUS_HZ       1000000000ull /* timer input before the divider */
 
 #define MSR_IA32_APIC_BASE    0x1bu

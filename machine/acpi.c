@@ -30,6 +30,7 @@
 #define FACS_SIZE       64
 #define FADT_SIZE       276
 #define HPET_TABLE_SIZE 56
+#define MADT_SIZE       (44 + 12 + 2 * 10 + 6 + 12) /* and the processors */
 
 #define HEADER_LENGTH   4
 #define HEADER_CHECKSUM 9
@@ -63,14 +64,14 @@
 #define MADT_IOAPIC         1
 #define MADT_OVERRIDE       2
 #define MADT_LAPIC_NMI      4
+#define MADT_X2APIC         9
+#define MADT_X2APIC_NMI     10
 #define MADT_ENABLED        1
-#define MADT_ALL_PROCESSORS 0xff
+#define MADT_ALL_PROCESSORS 0xff /* of structures that have bytes for them */
 #define MADT_AS_THE_BUS     0x0
 #define MADT_HIGH_LEVEL     0xd
 
-/* Local APIC ids and processor uids of MADT_LAPIC are bytes; FFh is everybody. */
-#define PROCESSOR_MAX 255
-#define APIC_ID_LAST  254
+#define PROCESSOR_MAX 1024 /* that many have room */
 
 /* The area that is being filled. */
 struct tables {
@@ -200,48 +201,82 @@ static uint8_t *write_fadt(struct tables *t, const struct loader_target *target,
     return p;
 }
 
-static void put_override(uint8_t *p, uint8_t irq, uint32_t gsi, uint16_t flags)
+/* A structure of the MADT, behind those that are there. */
+static uint8_t *add_structure(uint8_t *madt, size_t *length, uint8_t type, uint8_t size)
 {
-    p[0] = MADT_OVERRIDE;
-    p[1] = 10;
+    uint8_t *p = madt + *length;
+
+    p[0] = type;
+    p[1] = size;
+    *length += size;
+    return p;
+}
+
+static void add_override(uint8_t *madt, size_t *length, uint8_t irq, uint32_t gsi, uint16_t flags)
+{
+    uint8_t *p = add_structure(madt, length, MADT_OVERRIDE, 10);
+
     p[3] = irq;
     le32_put(p + 4, gsi);
     le16_put(p + 8, flags);
 }
 
+/* Ids that a byte can name must be named by one (5.2.12.12). */
+static void add_processor(uint8_t *madt, size_t *length, uint32_t uid, uint32_t id)
+{
+    uint8_t *p;
+
+    if (id <= LAPIC_ID_LAST) {
+        p = add_structure(madt, length, MADT_LAPIC, 8);
+        p[2] = (uint8_t)uid; /* not above the id */
+        p[3] = (uint8_t)id;
+        le32_put(p + 4, MADT_ENABLED);
+    } else {
+        p = add_structure(madt, length, MADT_X2APIC, 16);
+        le32_put(p + 4, id);
+        le32_put(p + 8, MADT_ENABLED);
+        le32_put(p + 12, uid);
+    }
+}
+
+/* LINT1 of all processors. */
+static void add_nmis(uint8_t *madt, size_t *length, bool x2apic)
+{
+    uint8_t *p = add_structure(madt, length, MADT_LAPIC_NMI, 6);
+
+    p[2] = MADT_ALL_PROCESSORS;
+    le16_put(p + 3, MADT_AS_THE_BUS);
+    p[5] = 1;
+    if (!x2apic)
+        return;
+    p = add_structure(madt, length, MADT_X2APIC_NMI, 12);
+    le16_put(p + 2, MADT_AS_THE_BUS);
+    le32_put(p + 4, UINT32_MAX);
+    p[8] = 1;
+}
+
 static uint8_t *write_madt(struct tables *t, const struct loader_target *target)
 {
     unsigned cpu_count = cpu_topology_count(&target->topology);
-    size_t length = 44 + 8u * cpu_count + 12 + 2 * 10 + 6;
-    uint8_t *madt = allocate(t, length, 16), *p;
+    size_t room = MADT_SIZE + 16u * cpu_count, length = 44;
+    uint8_t *madt = allocate(t, room, 16), *p;
+    uint32_t id = 0;
 
     if (madt == NULL)
         return NULL;
     le32_put(madt + 36, LAPIC_DEFAULT_BASE);
     le32_put(madt + 40, MADT_PCAT_COMPAT);
-    p = madt + 44;
-    for (unsigned n = 0; n < cpu_count; n++, p += 8) {
-        p[0] = MADT_LAPIC;
-        p[1] = 8;
-        p[2] = (uint8_t)n;
-        p[3] = (uint8_t)cpu_topology_apic_id(&target->topology, n);
-        le32_put(p + 4, MADT_ENABLED);
+    for (unsigned n = 0; n < cpu_count; n++) {
+        id = cpu_topology_apic_id(&target->topology, n);
+        add_processor(madt, &length, n, id);
     }
-    p[0] = MADT_IOAPIC;
-    p[1] = 12;
-    p[2] = 0; /* its id after reset */
+    p = add_structure(madt, &length, MADT_IOAPIC, 12); /* its id after reset is 0 */
     le32_put(p + 4, IOAPIC_BASE);
-    p += 12;
-    put_override(p, PIT_IRQ, PIT_IOAPIC_PIN, MADT_AS_THE_BUS);
-    p += 10;
-    put_override(p, PM_SCI_IRQ, PM_SCI_IRQ, MADT_HIGH_LEVEL);
-    p += 10;
-    p[0] = MADT_LAPIC_NMI;
-    p[1] = 6;
-    p[2] = MADT_ALL_PROCESSORS;
-    le16_put(p + 3, MADT_AS_THE_BUS);
-    p[5] = 1; /* LINT1 */
+    add_override(madt, &length, PIT_IRQ, PIT_IOAPIC_PIN, MADT_AS_THE_BUS);
+    add_override(madt, &length, PM_SCI_IRQ, PM_SCI_IRQ, MADT_HIGH_LEVEL);
+    add_nmis(madt, &length, id > LAPIC_ID_LAST);
     finish_table(madt, "APIC", 5, length);
+    t->used -= room - length;
     return madt;
 }
 
@@ -322,11 +357,8 @@ bool acpi_install(const struct loader_target *target, gpa_t *rsdp, struct error 
 
     if (cpu_count > PROCESSOR_MAX)
         return error_set(err, "ACPI tables: %u processors, %u at most", cpu_count, PROCESSOR_MAX);
-    if (cpu_topology_apic_id(&target->topology, cpu_count - 1) > APIC_ID_LAST)
-        return error_set(err, "ACPI tables: APIC ids of %u processors do not fit a byte",
-                         cpu_count);
     t.bytes = host_alloc(ACPI_TABLES_SIZE);
-    CHECK(write_tables(&t, target)); /* 255 processors take a third of the room */
+    CHECK(write_tables(&t, target));
     ok = bus_load(target->bus, gpa(ACPI_TABLES_BASE), t.bytes, t.used);
     free(t.bytes);
     if (!ok)

@@ -26,6 +26,27 @@ static void copy_mtrrs(struct vcpu *to, const struct vcpu *from)
     to->msr.mtrr_def_type = from->msr.mtrr_def_type;
 }
 
+/* As firmware leaves the other processors; and where the xAPIC cannot name them all, it leaves the
+ * x2APIC on. */
+static bool hand_over(struct machine *m, struct error *err)
+{
+    uint32_t id_last = m->processors[m->processor_count - 1].vcpu->apic_id;
+
+    for (unsigned n = 1; n < m->processor_count; n++)
+        copy_mtrrs(m->processors[n].vcpu, m->cpu);
+    if (id_last <= LAPIC_ID_LAST)
+        return true;
+    for (unsigned n = 0; n < m->processor_count; n++) {
+        struct lapic *l = m->processors[n].lapic;
+
+        if (!lapic_apic_base_write(l, l->apic_base | APIC_BASE_EXTD))
+            return error_set(err, "APIC ids up to %u need the x2APIC, which this -cpu does not have",
+                             id_last);
+    }
+    machine_map_lapics(m);
+    return true;
+}
+
 bool machine_boot(struct machine *m, struct error *err)
 {
     uint64_t low = MIN(m->config.memory_size, RAM_LOW_END);
@@ -52,9 +73,5 @@ bool machine_boot(struct machine *m, struct error *err)
     if (options.kernel == NULL)
         return error_set(err, "nothing to boot: give -kernel FILE (booting from firmware and "
                               "disks is not there yet)");
-    if (!loader_boot(&target, &options, err))
-        return false;
-    for (unsigned n = 1; n < m->processor_count; n++) /* as firmware leaves them */
-        copy_mtrrs(m->processors[n].vcpu, m->cpu);
-    return true;
+    return loader_boot(&target, &options, err) && hand_over(m, err);
 }

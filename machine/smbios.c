@@ -27,7 +27,7 @@
 #define INTERMEDIATE_OFFSET 0x10 /* of "_DMI_" in the 32-bit one */
 #define INTERMEDIATE_SIZE   0x0f
 
-#define SOCKET_MAX 255
+#define SOCKET_MAX 512
 
 /* Handles */
 #define HANDLE_BIOS           0x0000

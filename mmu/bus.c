@@ -64,7 +64,7 @@ void bus_set_p2m(struct bus *bus, struct p2m *p2m)
     bus->p2m = p2m;
     if (p2m != NULL)
         p2m->bus = bus;
-    for (unsigned n = 0; n < MACHINE_VCPU_MAX; n++) {
+    for (unsigned n = 0; n < bus->memory->context_end; n++) {
         struct mmu_context *m = bus->memory->contexts[n];
 
         if (m == NULL || m->bus != bus)

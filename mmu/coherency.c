@@ -3,6 +3,7 @@
 #include "base/check.h"
 #include "base/host/host.h"
 #include "base/log.h"
+#include "mmu/frame_set.h"
 #include "mmu/guest_access.h"
 #include "mmu/safepoint.h"
 #include "mmu/shadow.h"
@@ -17,11 +18,11 @@
 static bool mark_producer(struct frame *f, unsigned producer)
 {
     uint16_t old = atomic_load(&f->shape), new;
-    unsigned known, now;
+    unsigned known, now, this = shadow_producer(producer);
 
     do {
         known = old >> SHADOW_PRODUCER_SHIFT;
-        now = known == 0 || known == producer + 1 ? producer + 1 : SHADOW_PRODUCERS;
+        now = known == 0 || known == this ? this : SHADOW_PRODUCERS;
         new = (uint16_t)((old & SHADOW_SHAPE_MASK) | now << SHADOW_PRODUCER_SHIFT);
     } while (known != now && !atomic_compare_exchange_weak(&f->shape, &old, new));
     return now != SHADOW_PRODUCERS;
@@ -64,6 +65,12 @@ static void post(struct machine_memory *memory, unsigned producer, struct mmu_co
     announce(consumer, producer);
 }
 
+void coherency_post_rebuild(struct mmu_context *consumer, unsigned producer)
+{
+    patch_post_rebuild(&consumer->memory->channels[consumer->vcpu][producer]);
+    announce(consumer, producer);
+}
+
 /* What a vCPU tells itself. */
 static void post_own(struct mmu_context *m, uint64_t address)
 {
@@ -75,24 +82,28 @@ static void post_own(struct mmu_context *m, uint64_t address)
                               : guest_load64(machine_memory_host(m->memory, mpa(address))));
 }
 
-/* Is the store to be answered by giving the frame up? By all of its consumers, then. */
-static bool is_flood(const struct machine_memory *memory, uint64_t consumers, unsigned writes,
-                     unsigned length)
+/* The frame's first consumer from *vcpu on, which becomes its number; NULL: there is no more. */
+static struct mmu_context *next_consumer(const struct machine_memory *memory, mpa_t a,
+                                         unsigned *vcpu)
 {
-    bool flood = length > 64;
-
-    for (; consumers != 0; consumers &= consumers - 1) {
-        const struct mmu_context *consumer = memory->contexts[__builtin_ctzll(consumers)];
-
-        flood |= consumer != NULL && writes >= consumer->options.flood;
+    for (;; ++*vcpu) {
+        *vcpu = frame_set_next(memory, a, FRAME_CONSUMERS, *vcpu);
+        if (*vcpu == FRAME_SET_END)
+            return NULL;
+        if (memory->channels[*vcpu] != NULL) /* else it keeps nothing */
+            return memory->contexts[*vcpu];
     }
-    return flood;
 }
 
-/* The consumer's context, NULL if it keeps nothing. */
-static struct mmu_context *consumer_at(const struct machine_memory *memory, unsigned vcpu)
+/* Is the store to be answered by giving the frame up? By all of its consumers, then. */
+static bool is_flood(const struct machine_memory *memory, mpa_t a, unsigned writes, unsigned length)
 {
-    return memory->channels[vcpu] != NULL ? memory->contexts[vcpu] : NULL;
+    bool flood = length > 64;
+    struct mmu_context *consumer;
+
+    for (unsigned n = 0; !flood && (consumer = next_consumer(memory, a, &n)) != NULL; n++)
+        flood = writes >= consumer->options.flood;
+    return flood;
 }
 
 /* Everybody gives the frame up. Nobody uses beyond the next event what came from it, so that it
@@ -101,15 +112,13 @@ static void post_drop(struct machine_memory *memory, unsigned producer, uint64_t
 {
     struct frame *f = machine_memory_frame(memory, mpa(frame));
     struct patch p = {.address = frame | PATCH_DROP_FRAME};
-    uint64_t consumers;
+    struct mmu_context *consumer;
 
     machine_memory_lock_traces(memory);
-    for (consumers = atomic_load(&f->consumers); consumers != 0; consumers &= consumers - 1) {
-        struct mmu_context *consumer = consumer_at(memory, (unsigned)__builtin_ctzll(consumers));
-
-        if (consumer != NULL && producer == consumer->vcpu)
+    for (unsigned n = 0; (consumer = next_consumer(memory, mpa(frame), &n)) != NULL; n++) {
+        if (n == producer)
             post_own(consumer, p.address);
-        else if (consumer != NULL)
+        else
             post(memory, producer, consumer, &p);
     }
     atomic_fetch_and(&f->watch, ~(uint32_t)FRAME_WATCH_PAGETABLE);
@@ -119,14 +128,12 @@ static void post_drop(struct machine_memory *memory, unsigned producer, uint64_t
 void machine_memory_announce_write(struct machine_memory *memory, unsigned producer, mpa_t a,
                                    unsigned length)
 {
-    uint64_t consumers = atomic_load(&machine_memory_frame(memory, a)->consumers);
+    struct mmu_context *consumer;
 
-    if (producer < MACHINE_VCPU_MAX)
-        consumers &= ~BIT64(producer);
-    for (; consumers != 0; consumers &= consumers - 1) {
-        struct mmu_context *consumer = consumer_at(memory, (unsigned)__builtin_ctzll(consumers));
-
-        for (uint64_t at = a.v & ~(uint64_t)7; consumer != NULL && at < a.v + length; at += 8)
+    for (unsigned n = 0; (consumer = next_consumer(memory, a, &n)) != NULL; n++) {
+        if (n == producer)
+            continue;
+        for (uint64_t at = a.v & ~(uint64_t)7; at < a.v + length; at += 8)
             post(memory, producer, consumer, &(struct patch){.address = at});
     }
 }
@@ -150,26 +157,23 @@ void machine_memory_traced_write(struct machine_memory *memory, unsigned produce
                                  unsigned length)
 {
     struct frame *f = machine_memory_frame(memory, a);
-    uint64_t consumers = atomic_load(&f->consumers), first = a.v & ~(uint64_t)7;
     unsigned writes = atomic_load_explicit(&f->writes, memory_order_relaxed);
+    uint64_t first = a.v & ~(uint64_t)7;
+    struct mmu_context *consumer;
 
     if (writes < UINT8_MAX)
         atomic_store_explicit(&f->writes, (uint8_t)(writes + 1), memory_order_relaxed);
-    if (is_flood(memory, consumers, writes, length)) {
+    if (is_flood(memory, a, writes, length)) {
         post_drop(memory, producer, a.v & PAGE_MASK);
         return;
     }
-    for (; consumers != 0; consumers &= consumers - 1) {
-        struct mmu_context *consumer = consumer_at(memory, (unsigned)__builtin_ctzll(consumers));
-        bool single;
+    for (unsigned n = 0; (consumer = next_consumer(memory, a, &n)) != NULL; n++) {
+        bool single = consumer->options.patch != MMU_PATCH_VALUE || mark_producer(f, producer);
 
-        if (consumer == NULL)
-            continue;
-        single = consumer->options.patch != MMU_PATCH_VALUE || mark_producer(f, producer);
         for (uint64_t at = first; at < a.v + length; at += 8) {
             struct patch p;
 
-            if (producer == consumer->vcpu) {
+            if (n == producer) {
                 if (shadow_knows(consumer, at))
                     post_own(consumer, at);
                 continue;
@@ -200,10 +204,11 @@ static bool take_pending(struct mmu_context *m)
     for (; rows != 0; rows &= rows - 1) {
         unsigned row = (unsigned)__builtin_ctzll(rows);
 
-        rebuild |= row == m->vcpu ? patch_take_own(&column[row], take, m)
-                                  : patch_take(&column[row], take, m);
-        if (row + 64 < PATCH_PRODUCERS)
-            rebuild |= patch_take(&column[row + 64], take, m);
+        for (unsigned n = row; n < m->memory->context_end; n += 64)
+            rebuild |= n == m->vcpu ? patch_take_own(&column[n], take, m)
+                                    : patch_take(&column[n], take, m);
+        if (row < PATCH_PRODUCERS - PATCH_EVENT_LOOP)
+            rebuild |= patch_take(&column[PATCH_EVENT_LOOP + row], take, m);
     }
     return rebuild;
 }

@@ -23,6 +23,9 @@ void coherency_event(struct mmu_context *m, enum mmu_event_cause cause);
  */
 void coherency_catch_up(struct mmu_context *m);
 
+/* A producer asks the consumer to drop all that it has derived. */
+void coherency_post_rebuild(struct mmu_context *consumer, unsigned producer);
+
 /* Drops all that the vCPU has derived, in all spaces; the current space becomes cold. */
 void mmu_drop_derived(struct mmu_context *m, enum mmu_event_cause cause);
 

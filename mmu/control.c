@@ -27,7 +27,7 @@ static void select_view(struct mmu_context *m)
 void mmu_init(struct mmu_context *m, struct bus *bus, struct machine_memory *memory,
               struct log *log, unsigned vcpu)
 {
-    CHECK(vcpu < MACHINE_VCPU_MAX);
+    machine_memory_reserve_vcpu(memory, vcpu);
     memset(m, 0, sizeof(*m));
     m->cr0 = CR0_RESET;
     m->physical_bits = 40;

@@ -104,6 +104,8 @@ uint64_t event_field_value(const struct event_field *f, const struct mmu_event *
     switch (f->size) {
     case 1:
         return *(const uint8_t *)at;
+    case 2:
+        return *(const uint16_t *)at;
     case 4:
         return *(const uint32_t *)at;
     default:

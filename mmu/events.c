@@ -136,7 +136,7 @@ void mmu_event_emit(const struct mmu_context *m, struct mmu_event *e)
     e->instructions = m->origin_instructions;
     e->rip = m->origin_rip;
     e->cr3 = m->cr3;
-    e->vcpu = (uint8_t)m->vcpu;
+    e->vcpu = (uint16_t)m->vcpu;
     pthread_mutex_lock(&m->events->lock);
     mmu_events_offer(m->events, e);
     pthread_mutex_unlock(&m->events->lock);

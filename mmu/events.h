@@ -73,7 +73,7 @@ struct mmu_event {
     uint8_t view;       /* enum tlb_view */
     uint8_t rights;     /* enum walk_rights bits, combined from the root down */
     uint8_t shift;      /* page size: 12, 21, 22 or 30 */
-    uint8_t vcpu;
+    uint16_t vcpu;
 };
 
 /* A row of events.def. */

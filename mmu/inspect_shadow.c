@@ -1,4 +1,5 @@
 /* What is derived, for people: shadow entries beside the guest's, spaces, frames. Reads only. */
+#include "mmu/frame_set.h"
 #include "mmu/inspect.h"
 #include "mmu/shadow.h"
 
@@ -165,6 +166,25 @@ static void print_frame_slots(const struct mmu_context *m, FILE *out, uint64_t f
             }
 }
 
+/* "; derived from by cpu0, cpu2-5" */
+static void print_set(FILE *out, const struct machine_memory *m, mpa_t frame, enum frame_set set,
+                      const char *what)
+{
+    unsigned n = frame_set_next(m, frame, set, 0);
+
+    fprintf(out, "; %s %s", what, n == FRAME_SET_END ? "nobody" : "");
+    for (const char *before = ""; n < FRAME_SET_END; before = ", ") {
+        unsigned last = n, next;
+
+        while ((next = frame_set_next(m, frame, set, last + 1)) == last + 1)
+            last = next;
+        fprintf(out, "%scpu%u", before, n);
+        if (last > n)
+            fprintf(out, "-%u", last);
+        n = next;
+    }
+}
+
 void mmu_print_frame(const struct mmu_context *m, FILE *out, gpa_t address)
 {
     static const char *const kinds[] = {"hole", "RAM", "ROM", "SMRAM"};
@@ -188,8 +208,8 @@ void mmu_print_frame(const struct mmu_context *m, FILE *out, gpa_t address)
     f = machine_memory_frame(m->memory, mpa(frame));
     fprintf(out, "frame %#" PRIx64 ": %s; watches: ", frame, kinds[f->kind]);
     print_watches(out, f->watch);
-    fprintf(out, "; may be writable in the TLBs of %#" PRIx64 ", derived from by %#" PRIx64,
-            (uint64_t)f->holders, (uint64_t)f->consumers);
+    print_set(out, m->memory, mpa(frame), FRAME_HOLDERS, "may be writable in the TLBs of");
+    print_set(out, m->memory, mpa(frame), FRAME_CONSUMERS, "derived from by");
     if (f->watch & FRAME_WATCH_PAGETABLE)
         fprintf(out, "; %u stores since it was walked", f->writes);
     fputc('\n', out);

@@ -2,6 +2,7 @@
 
 #include "base/check.h"
 #include "base/host/host.h"
+#include "mmu/frame_set.h"
 #include "mmu/guest_access.h"
 
 #include <stdlib.h>
@@ -46,9 +47,37 @@ void machine_memory_destroy(struct machine_memory *m)
     if (m == NULL)
         return;
     host_free_lazy(m->frames, (size_t)(m->size >> PAGE_SHIFT) * sizeof(*m->frames));
+    if (m->far != NULL)
+        host_free_lazy(m->far, (size_t)(m->size >> PAGE_SHIFT) * sizeof(*m->far));
     host_release(m->base, (size_t)m->size);
     release(m);
 }
+
+void machine_memory_reserve_vcpu(struct machine_memory *m, unsigned vcpu)
+{
+    CHECK(vcpu < MACHINE_VCPU_MAX);
+    if (vcpu >= 64 && m->far == NULL)
+        m->far = host_alloc_lazy((size_t)(m->size >> PAGE_SHIFT) * sizeof(*m->far));
+}
+
+/* The first number from `from` on whose bit is set in a word that begins with `first`. */
+static unsigned next_in_word(uint64_t word, unsigned first, unsigned from)
+{
+    if (from > first)
+        word &= UINT64_MAX << (from - first);
+    return word != 0 ? first + (unsigned)__builtin_ctzll(word) : FRAME_SET_END;
+}
+
+unsigned frame_set_next(const struct machine_memory *m, mpa_t a, enum frame_set set, unsigned from)
+{
+    unsigned next = FRAME_SET_END, first = from & ~63u, end = m->far != NULL ? m->context_end : 64;
+
+    for (; first < end && next == FRAME_SET_END; first += 64)
+        next = next_in_word(atomic_load(frame_set_word(m, a, set, first)), first, from);
+    return next;
+}
+
+_Static_assert(MACHINE_VCPU_MAX % 64 == 0, "sets of vCPUs are words");
 
 /* The first range that ends above the address; range_count if there is none. */
 static unsigned range_after(const struct machine_memory *m, uint64_t address)

@@ -36,18 +36,27 @@ enum frame_kind {
                     everybody else */
 };
 
-/* vCPUs of one machine: the width of the masks below. */
-#define MACHINE_VCPU_MAX 64
+#define MACHINE_VCPU_MAX 512 /* vCPUs of one machine; a multiple of 64 */
+
+/* Sets of vCPUs: mmu/frame_set.h. */
+enum frame_set {
+    FRAME_HOLDERS,   /* may hold a writable TLB entry for it, or is in the middle of a store to it */
+    FRAME_CONSUMERS, /* derived table entries from it */
+    FRAME_DECODERS,  /* decoded instructions from it */
+    FRAME_SETS,
+};
 
 struct frame {
-    _Atomic uint32_t watch;     /* enum frame_watch bits; nonzero: never entered as writable */
-    uint8_t kind;               /* enum frame_kind; fixed once the machine is built */
-    _Atomic uint8_t writes;     /* PAGETABLE: stores since it was last walked, saturating */
-    _Atomic uint16_t shape;     /* PAGETABLE: how entries are read, and who writes (mmu/shadow.h) */
-    _Atomic uint64_t holders;   /* bit n: vCPU n may hold a writable TLB entry for it, or is in the
-                                   middle of a store to it */
-    _Atomic uint64_t consumers; /* bit n: vCPU n derived table entries from it */
-    _Atomic uint64_t code;      /* bit n: vCPU n decoded instructions from it */
+    _Atomic uint32_t watch; /* enum frame_watch bits; nonzero: never entered as writable */
+    uint8_t kind;           /* enum frame_kind; fixed once the machine is built */
+    _Atomic uint8_t writes; /* PAGETABLE: stores since it was last walked, saturating */
+    _Atomic uint16_t shape; /* PAGETABLE: how entries are read, and who writes (mmu/shadow.h) */
+    _Atomic uint64_t sets[FRAME_SETS]; /* of the first 64 */
+};
+
+/* The sets' bits of the others. */
+struct frame_far {
+    _Atomic uint64_t sets[FRAME_SETS][MACHINE_VCPU_MAX / 64 - 1];
 };
 
 struct mmu_context;
@@ -69,6 +78,7 @@ struct machine_memory {
     uint8_t *base;        /* host address of machine address 0 */
     uint64_t size;        /* bytes of the reserved region, a multiple of the page size */
     struct frame *frames; /* size / PAGE_SIZE descriptors, allocated lazily */
+    struct frame_far *far; /* as many, where there is a vCPU from 64 on, else NULL */
     uint64_t ram_size;    /* bytes of RAM in all ranges */
 
     struct memory_range ranges[MEMORY_RANGE_MAX]; /* sorted by start, no two overlap */
@@ -88,8 +98,8 @@ struct machine_memory {
      * watch must not go when somebody who has just entered himself counts on it. */
     pthread_mutex_t trace_lock;
 
-    /* The frame that a device is storing to (DMA; device lock), or MEMORY_NO_FRAME: as a vCPU's bit
-     * in frame.holders. */
+    /* The frame that a device is storing to (DMA; device lock), or MEMORY_NO_FRAME: as a vCPU among
+     * the holders. */
     _Atomic uint64_t device_store;
 
     pthread_mutex_t hold_lock; /* of whoever holds all vCPUs: mmu/safepoint.h */
@@ -107,6 +117,9 @@ struct machine_memory {
  * MEMORY_SIZE_LIMIT), all holes. */
 struct machine_memory *machine_memory_create(uint64_t size, struct error *err);
 void machine_memory_destroy(struct machine_memory *m);
+
+/* A vCPU of that number enters the memory; before it runs. */
+void machine_memory_reserve_vcpu(struct machine_memory *m, unsigned vcpu);
 
 /* Makes [start, start + size) RAM, ROM or SMRAM, page aligned, previously a hole; it reads as zero.
  * At most MEMORY_RANGE_MAX times. Before any vCPU runs. */
@@ -155,7 +168,7 @@ static inline void machine_memory_unlock_traces(struct machine_memory *m)
 }
 
 /* Before a store to a frame with traced tables, where several vCPUs run: posts addresses to all
- * other consumers. Who sees the new bytes has the patch, or has taken it while frame.holders (or
+ * other consumers. Who sees the new bytes has the patch, or has taken it while the holders (or
  * device_store) said that they are about to change. */
 void machine_memory_announce_write(struct machine_memory *m, unsigned producer, mpa_t a,
                                    unsigned length);

@@ -214,7 +214,8 @@ struct mmu_context {
     uint64_t origin_rip;
     uint64_t origin_instructions;
 
-    /* Patches wait: bit n, in the channels of producers n and n + 64. Set by producers. */
+    /* Patches wait: bit n, in the channel of a producer whose number is n modulo 64. Set by
+     * producers. */
     _Atomic uint64_t pending;
     struct mmu_options options; /* set by mmu_configure */
 
@@ -326,7 +327,7 @@ enum mmu_status mmu_compare_exchange_pair(struct mmu_context *m, gva_t address,
 enum mmu_status mmu_fetch(struct mmu_context *m, gva_t address, const uint8_t **host, mpa_t *where,
                           struct mmu_fault *fault);
 
-/* Sets watch bits of a frame (any address in it), with CODE also the vCPU's in frame.code, with
+/* Sets watch bits of a frame (any address in it), with CODE also enters the vCPU in FRAME_DECODERS, with
  * MONITOR also its mmu_context.monitored. Nobody gets a write tag for it any more. False: another
  * vCPU may still have one. It has been asked to give it up; until mmu_frame_settled, stores to the
  * frame may go unheard. */
@@ -336,14 +337,14 @@ bool mmu_frame_watch(struct mmu_context *m, mpa_t frame, uint32_t watch);
 bool mmu_frame_settled(struct mmu_context *m, mpa_t frame);
 
 /*
- * Around a store the slow way where several vCPUs run (machine_memory.parallel). Its bit in
- * frame.holders stands until its patches are posted: nobody keeps what he reads of the frame
+ * Around a store the slow way where several vCPUs run (machine_memory.parallel). It is one
+ * of the frame's holders until its patches are posted: nobody keeps what he reads of the frame
  * meanwhile, so that no guest can see the store and miss the patch.
  */
 void mmu_store_begin(struct mmu_context *m, mpa_t address, unsigned length);
 void mmu_store_end(struct mmu_context *m, mpa_t address);
 
-/* Clears them; CODE goes when no vCPU's bit is left, MONITOR when nobody monitors the frame. */
+/* Clears them; CODE goes when no vCPU is left that decoded, MONITOR when nobody monitors the frame. */
 void mmu_frame_unwatch(struct mmu_context *m, mpa_t frame, uint32_t watch);
 
 /* Waits, parked, until the frame is settled. */

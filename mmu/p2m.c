@@ -152,14 +152,14 @@ static void change_held(struct p2m *p, gpa_t page, uint64_t leaf)
     uint64_t old = leaf_at(p, page.v >> PAGE_SHIFT);
     struct mmu_context *const *contexts = p->memory->contexts;
 
-    for (unsigned n = 0; n < MACHINE_VCPU_MAX && p->bus != NULL; n++)
+    for (unsigned n = 0; n < p->memory->context_end && p->bus != NULL; n++)
         if (contexts[n] != NULL && contexts[n]->p2m == p)
             revoke(contexts[n], page, old);
     enter(p, page.v >> PAGE_SHIFT, leaf);
     if (p->bus == NULL)
         return;
     p->changes++;
-    for (unsigned n = 0; n < MACHINE_VCPU_MAX; n++) {
+    for (unsigned n = 0; n < p->memory->context_end; n++) {
         struct mmu_context *m = contexts[n];
 
         if (m == NULL || m->p2m != p)

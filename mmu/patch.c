@@ -115,7 +115,7 @@ static bool take_slot(struct patch_slot *s, struct patch *p)
 bool patch_take(struct patch_channel *c, void (*take)(void *opaque, const struct patch *p),
                 void *opaque)
 {
-    uint64_t words = atomic_exchange(&c->used_words, 0);
+    uint64_t words = atomic_load(&c->used_words) != 0 ? atomic_exchange(&c->used_words, 0) : 0;
     bool rebuild = (words & REBUILD_BIT) && atomic_exchange(&c->rebuild, false);
 
     for (words &= ~REBUILD_BIT; words != 0; words &= words - 1) {

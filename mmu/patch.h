@@ -19,17 +19,16 @@
 #define MMU_PATCH_H
 
 #include "base/addr.h"
+#include "mmu/memory.h"
 
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
-struct machine_memory;
-
 /* Rows of the matrix after those of the vCPUs, which have their numbers. */
 enum patch_producer {
-    PATCH_EVENT_LOOP = 64, /* devices' DMA and loaders: the thread that holds the device lock */
-    PATCH_OTHERS,          /* the debugger and the virtual machine monitor, behind a lock */
+    PATCH_EVENT_LOOP = MACHINE_VCPU_MAX, /* devices' DMA and loaders: whoever holds the device lock */
+    PATCH_OTHERS, /* the debugger and the virtual machine monitor, behind a lock */
     PATCH_PRODUCERS,
 };
 

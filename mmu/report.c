@@ -22,6 +22,8 @@ static struct posts posts(const struct mmu_context *m)
     struct posts sum = {0, 0, 0};
 
     for (unsigned n = 0; column != NULL && n < PATCH_PRODUCERS; n++) {
+        if (n == m->memory->context_end) /* no vCPU has the numbers that follow */
+            n = PATCH_EVENT_LOOP;
         sum.posted += column[n].posted;
         sum.merged += column[n].merged;
         sum.overflows += column[n].overflows;

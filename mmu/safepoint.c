@@ -3,6 +3,7 @@
 #include "base/check.h"
 #include "base/host/host.h"
 #include "base/random.h"
+#include "mmu/frame_set.h"
 #include "mmu/tlb.h"
 
 #include <pthread.h>
@@ -56,7 +57,7 @@ void mmu_safepoint_destroy(struct mmu_safepoint *s)
 static void give_up_writes(struct mmu_context *m, mpa_t frame)
 {
     tlb_revoke_write(m, frame);
-    atomic_fetch_and(&machine_memory_frame(m->memory, frame)->holders, ~BIT64(m->vcpu));
+    frame_set_remove(m->memory, frame, FRAME_HOLDERS, m->vcpu);
 }
 
 static void code_changed(struct mmu_context *m, mpa_t address, unsigned length)

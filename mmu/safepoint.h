@@ -5,9 +5,9 @@
  * waiting for the device lock or for another vCPU) whoever asks does the work himself.
  *
  *   asked for        answered by
- *   write tags       holder: drops them, then clears its bit in frame.holders. Nobody waits: what
- *                    depends on the watch is not kept while another vCPU's bit is left
- *   decoded code     consumer in frame.code: drops blocks of the bytes. Nobody waits
+ *   write tags       holder: drops them, then leaves FRAME_HOLDERS. Nobody waits: what depends
+ *                    on the watch is not kept while another vCPU is there
+ *   decoded code     who is in FRAME_DECODERS: drops blocks of the bytes. Nobody waits
  *   hold             everybody parks and stays there until it is over: locked accesses that no
  *                    host can do in one (mmu_compare_exchange), changes of a p2m, policy `paranoid`
  *
@@ -65,7 +65,7 @@ bool mmu_is_parked(const struct mmu_context *m);
 /* --- Any thread; `m` is the vCPU that is asked --- */
 
 /* It is to give up its write tags for the frame. May be lost if too much is asked for: ask again
- * as long as its bit in frame.holders is set. */
+ * as long as it is among the holders. */
 void mmu_ask_revoke(struct mmu_context *m, mpa_t frame);
 
 /* Somebody waits for its answers: parked, it gives them now, else at its next safepoint. */

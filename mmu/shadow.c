@@ -3,6 +3,7 @@
 #include "base/check.h"
 #include "base/host/host.h"
 #include "mmu/coherency.h"
+#include "mmu/frame_set.h"
 #include "mmu/guest_access.h"
 
 #include <pthread.h>
@@ -21,10 +22,11 @@ struct shadow {
     uint16_t dying[SHADOW_PAGES_MAX]; /* nobody points to them any more; freed by reap */
     unsigned dying_count;
     uint16_t hash[HASH_SIZE]; /* by frame */
-    /* For each page and vCPU (only one if `users` is 0), bit n: its space n may hold translations
+    /* For each page and sharer (only one if `users` is 0), bit n: its space n may hold translations
      * that came through this page. */
     uint64_t *spaces;
-    uint64_t users;       /* bit n: vCPU n shares them; 0: private */
+    unsigned first;       /* bit n of masks is vCPU first + n */
+    uint64_t users;       /* of these share them; 0: private */
     pthread_mutex_t lock; /* of shared pages */
 };
 
@@ -35,17 +37,31 @@ static uint64_t child_of(uint64_t word)
 
 /* --- Pages --- */
 
+/* The vCPU's bit in masks. */
+static uint64_t bit_of(const struct mmu_context *m)
+{
+    return BIT64(m->vcpu % SHADOW_SHARERS);
+}
+
+/* The vCPU of the lowest bit of a mask. */
+static struct mmu_context *first_of(const struct machine_memory *memory, const struct shadow *s,
+                                    uint64_t mask)
+{
+    return memory->contexts[s->first + (unsigned)__builtin_ctzll(mask)];
+}
+
 /* Columns of `spaces`. */
 static unsigned columns(const struct shadow *s)
 {
-    return s->users != 0 ? MACHINE_VCPU_MAX : 1;
+    return s->users != 0 ? SHADOW_SHARERS : 1;
 }
 
 static uint64_t *spaces_of(struct shadow *s, const struct shadow_page *p, unsigned vcpu)
 {
     size_t number = (size_t)(p - s->pages);
 
-    return s->users != 0 ? &s->spaces[number * MACHINE_VCPU_MAX + vcpu] : &s->spaces[number];
+    return s->users != 0 ? &s->spaces[number * SHADOW_SHARERS + vcpu % SHADOW_SHARERS]
+                         : &s->spaces[number];
 }
 
 /* A page is given up in the middle of other work on pages. */
@@ -71,13 +87,14 @@ void shadow_unlock(struct shadow *s)
         pthread_mutex_unlock(&s->lock);
 }
 
-static struct shadow *create(unsigned pages, uint64_t users)
+static struct shadow *create(unsigned pages, unsigned first, uint64_t users)
 {
     struct shadow *s = host_alloc_lazy(sizeof(*s));
 
     CHECK(pages >= 16 && pages <= SHADOW_PAGES_MAX);
     s->max = pages;
     s->fresh = 1;
+    s->first = first;
     s->users = users;
     init_lock(&s->lock);
     s->pages = host_alloc_lazy(pages * sizeof(*s->pages));
@@ -95,10 +112,12 @@ static void destroy(struct shadow *s)
     host_free_lazy(s, sizeof(*s));
 }
 
-/* The shadow pages that vCPUs of the same VM share. */
+/* The shadow pages that the vCPU's neighbours of the same VM share. */
 static struct shadow *shared(const struct mmu_context *m)
 {
-    for (unsigned n = 0; n < MACHINE_VCPU_MAX; n++) {
+    unsigned first = m->vcpu - m->vcpu % SHADOW_SHARERS;
+
+    for (unsigned n = first; n < first + SHADOW_SHARERS; n++) {
         const struct mmu_context *other = m->memory->contexts[n];
 
         if (other != NULL && other->bus == m->bus && other->tlb->shadow != NULL &&
@@ -110,14 +129,13 @@ static struct shadow *shared(const struct mmu_context *m)
 
 void shadow_attach(struct mmu_context *m)
 {
-    struct shadow *s = NULL;
+    uint64_t users = m->options.tables == MMU_TABLES_SHARED ? bit_of(m) : 0;
+    struct shadow *s = users != 0 ? shared(m) : NULL;
 
-    if (m->options.tables == MMU_TABLES_SHARED)
-        s = shared(m);
     if (s != NULL)
-        s->users |= BIT64(m->vcpu);
+        s->users |= users;
     else
-        s = create(m->options.pages, m->options.tables == MMU_TABLES_SHARED ? BIT64(m->vcpu) : 0);
+        s = create(m->options.pages, m->vcpu - m->vcpu % SHADOW_SHARERS, users);
     m->tlb->shadow = s;
 }
 
@@ -126,8 +144,8 @@ void shadow_detach(struct mmu_context *m)
     struct shadow *s = m->tlb->shadow;
 
     m->tlb->shadow = NULL;
-    if (s != NULL && (s->users & ~BIT64(m->vcpu)) != 0)
-        s->users &= ~BIT64(m->vcpu);
+    if (s != NULL && (s->users & ~bit_of(m)) != 0)
+        s->users &= ~bit_of(m);
     else if (s != NULL)
         destroy(s);
 }
@@ -171,13 +189,13 @@ static uint64_t entry_linear(const struct shadow_page *p, unsigned index)
     return p->role.mode == WALK_5LEVEL && p->level == 5 ? sign_extend(linear, 56) : linear;
 }
 
-/* The vCPUs that have entered themselves as consumers of its frame. */
+/* The sharers that have entered themselves as consumers of its frame. */
 static uint64_t consumers(const struct shadow_page *p)
 {
     return p->traced | p->waiting;
 }
 
-/* The vCPUs that trace the frame for one page or another. */
+/* Those that trace the frame for one page or another. */
 static uint64_t tracers(const struct shadow *s, uint64_t frame)
 {
     uint64_t traced = 0;
@@ -188,7 +206,7 @@ static uint64_t tracers(const struct shadow *s, uint64_t frame)
     return traced;
 }
 
-/* From now on stores to the frame arrive as patches: first the bit, then the watch, and only what
+/* From now on stores to the frame arrive as patches: first the consumer, then the watch, and only what
  * is read after both may be kept. False: another vCPU can still store there unheard. */
 static bool set_trace(struct mmu_context *m, struct shadow_page *p)
 {
@@ -196,12 +214,12 @@ static bool set_trace(struct mmu_context *m, struct shadow_page *p)
     uint16_t shape = (uint16_t)shadow_shape(p->role, p->level);
 
     machine_memory_lock_traces(m->memory);
-    if (atomic_load(&f->consumers) == 0)
+    if (!frame_set_has_others(m->memory, mpa(p->frame), FRAME_CONSUMERS, FRAME_SET_END))
         atomic_store(&f->shape, shape);
     else if (shadow_frame_shape(f) != shape)
         atomic_fetch_and(&f->shape, (uint16_t)~SHADOW_SHAPE_MASK);
     atomic_store_explicit(&f->writes, 0, memory_order_relaxed);
-    atomic_fetch_or(&f->consumers, BIT64(m->vcpu));
+    frame_set_add(m->memory, mpa(p->frame), FRAME_CONSUMERS, m->vcpu);
     machine_memory_unlock_traces(m->memory);
     return mmu_frame_watch(m, mpa(p->frame), FRAME_WATCH_PAGETABLE);
 }
@@ -211,23 +229,23 @@ static bool trace(struct mmu_context *m, struct shadow_page *p)
 {
     bool settled = set_trace(m, p);
 
-    p->waiting &= ~BIT64(m->vcpu);
-    *(settled ? &p->traced : &p->waiting) |= BIT64(m->vcpu);
+    p->waiting &= ~bit_of(m);
+    *(settled ? &p->traced : &p->waiting) |= bit_of(m);
     return settled;
 }
 
-/* These vCPUs derive nothing from the frame any more. */
-static void untrace(struct mmu_context *m, uint64_t frame, uint64_t vcpus)
+/* Of those who share the pages these derive nothing from the frame any more. */
+static void untrace(struct mmu_context *m, uint64_t frame, uint64_t sharers)
 {
-    struct frame *f;
     uint32_t old = 0;
 
-    if (vcpus == 0)
+    if (sharers == 0)
         return;
-    f = machine_memory_frame(m->memory, mpa(frame));
     machine_memory_lock_traces(m->memory);
-    if ((atomic_fetch_and(&f->consumers, ~vcpus) & ~vcpus) == 0)
-        old = atomic_fetch_and(&f->watch, ~(uint32_t)FRAME_WATCH_PAGETABLE);
+    atomic_fetch_and(frame_set_word(m->memory, mpa(frame), FRAME_CONSUMERS, m->vcpu), ~sharers);
+    if (!frame_set_has_others(m->memory, mpa(frame), FRAME_CONSUMERS, FRAME_SET_END))
+        old = atomic_fetch_and(&machine_memory_frame(m->memory, mpa(frame))->watch,
+                               ~(uint32_t)FRAME_WATCH_PAGETABLE);
     machine_memory_unlock_traces(m->memory);
     if (old & FRAME_WATCH_PAGETABLE)
         MMU_EMIT(m, WATCH_CLEAR, .mpa = frame, .count = FRAME_WATCH_PAGETABLE);
@@ -362,7 +380,7 @@ static void set_word(struct mmu_context *m, struct shadow_page *p, unsigned inde
 
     if (keeps) {
         word |= child << SHADOW_CHILD_SHIFT;
-    } else if (child != 0 && word == SHADOW_UNKNOWN && (p->traced & ~BIT64(m->vcpu)) != 0) {
+    } else if (child != 0 && word == SHADOW_UNKNOWN && (p->traced & ~bit_of(m)) != 0) {
         keeps = true;
         word = old & ~(uint64_t)SHADOW_STATE;
     }
@@ -388,9 +406,7 @@ uint64_t shadow_raw(const struct mmu_context *m, const struct shadow_page *p, un
  * entry says asks first and reads then. */
 static bool others_store(const struct mmu_context *m, const struct shadow_page *p)
 {
-    const struct frame *f = machine_memory_frame(m->memory, mpa(p->frame));
-
-    return (atomic_load(&f->holders) & ~BIT64(m->vcpu)) != 0 ||
+    return frame_set_has_others(m->memory, mpa(p->frame), FRAME_HOLDERS, m->vcpu) ||
            atomic_load(&m->memory->device_store) == p->frame;
 }
 
@@ -607,7 +623,7 @@ static uint64_t new_word(struct mmu_context *m, const struct shadow_page *p, uns
     uint64_t raw = shadow_raw(m, p, index);
 
     /* Others may have made more of the new entry by now. */
-    if (m->options.consumer == MMU_CONSUMER_INVALIDATE && p->traced == BIT64(m->vcpu)) {
+    if (m->options.consumer == MMU_CONSUMER_INVALIDATE && p->traced == bit_of(m)) {
         m->stats.patches_invalidated++;
         return SHADOW_UNKNOWN;
     }
@@ -640,8 +656,8 @@ static void apply_to_page(struct mmu_context *m, struct shadow_page *p, const st
 static void leave_page(struct mmu_context *m, struct shadow_page *p)
 {
     *spaces_of(m->tlb->shadow, p, m->vcpu) = 0;
-    p->traced &= ~BIT64(m->vcpu);
-    p->waiting &= ~BIT64(m->vcpu);
+    p->traced &= ~bit_of(m);
+    p->waiting &= ~bit_of(m);
     if (p->traced == 0)
         clear_words(m->tlb->shadow, p);
 }
@@ -663,7 +679,7 @@ void shadow_apply(struct mmu_context *m, const struct patch *patch)
     for (unsigned n = s->hash[hash(frame)]; n != 0; n = s->pages[n].next) {
         struct shadow_page *p = &s->pages[n];
 
-        if (p->frame != frame || !(consumers(p) & BIT64(m->vcpu)))
+        if (p->frame != frame || !(consumers(p) & bit_of(m)))
             continue;
         any = true;
         if (whole)
@@ -674,7 +690,7 @@ void shadow_apply(struct mmu_context *m, const struct patch *patch)
     m->stats.patches_dropped += !any;
     m->stats.frames_dropped += whole && any;
     if (whole && any)
-        untrace(m, frame, BIT64(m->vcpu));
+        untrace(m, frame, bit_of(m));
     reap(m);
 }
 
@@ -709,13 +725,13 @@ void shadow_forget_frame(struct mmu_context *m, uint64_t frame)
         }
         traced |= consumers(p);
         for (uint64_t left = consumers(p); left != 0; left &= left - 1)
-            empty_page(m->memory->contexts[__builtin_ctzll(left)], p);
+            empty_page(first_of(m->memory, s, left), p);
         unlink_page(s, link);
     }
     untrace(m, frame, traced);
     reap(m);
     for (; traced != 0; traced &= traced - 1)
-        tlb_flush(m->memory->contexts[__builtin_ctzll(traced)], true);
+        tlb_flush(first_of(m->memory, s, traced), true);
     shadow_unlock(s);
 }
 
@@ -740,10 +756,10 @@ void shadow_drop_all(struct mmu_context *m)
     for (unsigned n = 1; n < s->fresh; n++) {
         struct shadow_page *p = &s->pages[n];
 
-        if (p->words == NULL || !(consumers(p) & BIT64(m->vcpu)))
+        if (p->words == NULL || !(consumers(p) & bit_of(m)))
             continue;
         leave_page(m, p);
-        untrace(m, p->frame, BIT64(m->vcpu) & ~tracers(s, p->frame));
+        untrace(m, p->frame, bit_of(m) & ~tracers(s, p->frame));
     }
     for (unsigned n = 0; n < t->space_count; n++)
         shadow_release(m, t->spaces[n]);
@@ -752,14 +768,10 @@ void shadow_drop_all(struct mmu_context *m)
 
 void shadow_make_room(struct mmu_context *m)
 {
-    uint64_t others = m->tlb->shadow->users & ~BIT64(m->vcpu);
+    uint64_t others = m->tlb->shadow->users & ~bit_of(m);
 
     m->stats.rebuilds++;
     mmu_drop_derived(m, MMU_CAUSE_NO_ROOM);
-    for (; others != 0; others &= others - 1) {
-        unsigned other = (unsigned)__builtin_ctzll(others);
-
-        patch_post_rebuild(&m->memory->channels[other][m->vcpu]);
-        atomic_fetch_or(&m->memory->contexts[other]->pending, BIT64(m->vcpu));
-    }
+    for (; others != 0; others &= others - 1)
+        coherency_post_rebuild(first_of(m->memory, m->tlb->shadow, others), m->vcpu);
 }

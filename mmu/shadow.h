@@ -8,7 +8,8 @@
  * from the root down, because tables are shared between roots with different rights above them. An
  * entry is unknown, known to be absent, a table or a page.
  *
- * The pages belong to one vCPU, or to all vCPUs of a VM that share them (MMU_TABLES_SHARED). Who
+ * The pages belong to one vCPU, or to all vCPUs of a VM that share them (MMU_TABLES_SHARED; each 64
+ * neighbours have pages of their own, SHADOW_SHARERS). Who
  * shares derives a table's words once for all, but traces it, takes patches and drops TLB slots
  * for itself: a page can be used by those only who have entered themselves as its frame's
  * consumers (`traced`), and a patch drops a vCPU's slots even if another vCPU has already brought
@@ -59,13 +60,19 @@ unsigned shadow_shape(struct walk_role role, unsigned level);
 #define SHADOW_SHAPE_MASK   0x1ffu
 #define SHADOW_NO_VALIDATOR BIT64(63)
 
-/* Behind the shape in frame.shape, for consumers that take values without validator: the number of
- * the frame's producer plus one; 0: nobody has written it yet, SHADOW_PRODUCERS: several have, so
- * that nobody knows whose value is newest. */
+/* Behind the shape in frame.shape, for consumers that take values without validator: who the
+ * frame's producer is; 0: nobody has written it yet, SHADOW_PRODUCERS: several have, or one of a
+ * high number, so that nobody knows whose value is newest. */
 #define SHADOW_PRODUCER_SHIFT 9
 #define SHADOW_PRODUCERS      127u
 
-_Static_assert(PATCH_PRODUCERS < SHADOW_PRODUCERS, "producers have seven bits");
+static inline unsigned shadow_producer(unsigned producer)
+{
+    unsigned known = producer < PATCH_EVENT_LOOP ? producer + (PATCH_PRODUCERS - PATCH_EVENT_LOOP)
+                                                 : producer - PATCH_EVENT_LOOP;
+
+    return MIN(known + 1, SHADOW_PRODUCERS);
+}
 
 static inline unsigned shadow_frame_shape(const struct frame *f)
 {
@@ -89,14 +96,18 @@ bool shadow_same(uint64_t old, uint64_t new);
 
 /* --- Pages --- */
 
+/* vCPUs with the same number / SHADOW_SHARERS share pages: the width of the masks below. */
+#define SHADOW_SHARERS 64u
+
 /* Of a page that is unlinked at the next walk through it: its table lies elsewhere now. */
 #define SHADOW_NO_FRAME PAGE_MASK
 
 struct shadow_page {
     uint64_t frame;  /* machine address of the guest's table page, or SHADOW_NO_FRAME */
     uint64_t base;   /* linear address that its first entry maps */
-    uint64_t traced; /* bit n: its frame carries vCPU n's consumer bit; none: the page is empty */
-    uint64_t waiting; /* bit n: so it does, but others may still store there unheard; not traced */
+    /* Bit n: the vCPU whose number is n modulo SHADOW_SHARERS is a consumer of its frame... */
+    uint64_t traced;  /* ...and hears of all stores there; none: the page is empty */
+    uint64_t waiting; /* ...but others may still store there unheard */
     struct walk_role role;
     uint8_t level;
     uint8_t shift;       /* an entry is about 1 << shift bytes of linear address space... */
@@ -132,7 +143,7 @@ struct shadow;
 
 static inline bool shadow_traced(const struct mmu_context *m, const struct shadow_page *p)
 {
-    return p->traced >> m->vcpu & 1;
+    return p->traced >> m->vcpu % SHADOW_SHARERS & 1;
 }
 
 /* Gives a vCPU shadow pages, as its options say; it has none. */

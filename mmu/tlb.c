@@ -3,6 +3,7 @@
 #include "base/host/host.h"
 #include "base/log.h"
 #include "mmu/coherency.h"
+#include "mmu/frame_set.h"
 #include "mmu/guest_access.h"
 #include "mmu/shadow.h"
 
@@ -146,7 +147,7 @@ static bool is_slow_page(const struct mmu_context *m, uint64_t page)
 
 /*
  * Gives the slot a write tag if a store may go to the frame without anybody hearing of it. The
- * holder bit is set before the watch bits are tested, and a watch sets its bit before it reads the
+ * holder is entered before the watch bits are tested, and a watch sets its bit before it reads the
  * holders: one of the two sees the other.
  */
 static void grant_write(struct mmu_context *m, struct mmu_space *space, enum tlb_view view,
@@ -162,11 +163,10 @@ static void grant_write(struct mmu_context *m, struct mmu_space *space, enum tlb
     frame = machine_memory_frame(m->memory, side_mpa(side));
     if (atomic_load_explicit(&frame->watch, memory_order_relaxed) != 0)
         return;
-    if (!(atomic_load(&frame->holders) & BIT64(m->vcpu)))
-        atomic_fetch_or(&frame->holders, BIT64(m->vcpu));
+    frame_set_add(m->memory, side_mpa(side), FRAME_HOLDERS, m->vcpu);
     if (atomic_load(&frame->watch) != 0) {
         tlb_revoke_write(m, side_mpa(side));
-        atomic_fetch_and(&frame->holders, ~BIT64(m->vcpu));
+        frame_set_remove(m->memory, side_mpa(side), FRAME_HOLDERS, m->vcpu);
         return;
     }
     e->write_tag = side->page;

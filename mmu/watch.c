@@ -1,4 +1,5 @@
 /* Watches of frames: who must hear of stores, and how those who can store unheard are told. */
+#include "mmu/frame_set.h"
 #include "mmu/safepoint.h"
 #include "mmu/tlb.h"
 
@@ -7,21 +8,16 @@
 /* The vCPU's own write tags. */
 static void give_up_own(struct mmu_context *m, mpa_t frame)
 {
-    struct frame *f = machine_memory_frame(m->memory, frame);
-
-    if (!(atomic_load(&f->holders) & BIT64(m->vcpu)))
+    if (!frame_set_has(m->memory, frame, FRAME_HOLDERS, m->vcpu))
         return;
     tlb_revoke_write(m, frame);
-    atomic_fetch_and(&f->holders, ~BIT64(m->vcpu));
+    frame_set_remove(m->memory, frame, FRAME_HOLDERS, m->vcpu);
 }
 
 void mmu_store_begin(struct mmu_context *m, mpa_t address, unsigned length)
 {
-    struct frame *f = machine_memory_frame(m->memory, address);
-
-    if (!(atomic_load(&f->holders) & BIT64(m->vcpu)))
-        atomic_fetch_or(&f->holders, BIT64(m->vcpu));
-    if (atomic_load(&f->watch) & FRAME_WATCH_PAGETABLE)
+    frame_set_add(m->memory, address, FRAME_HOLDERS, m->vcpu);
+    if (atomic_load(&machine_memory_frame(m->memory, address)->watch) & FRAME_WATCH_PAGETABLE)
         machine_memory_announce_write(m->memory, m->vcpu, address, length);
 }
 
@@ -33,20 +29,20 @@ void mmu_store_end(struct mmu_context *m, mpa_t address)
 
 bool mmu_frame_settled(struct mmu_context *m, mpa_t frame)
 {
-    struct frame *f = machine_memory_frame(m->memory, frame);
-    uint64_t holders = atomic_load(&f->holders) & ~BIT64(m->vcpu);
+    struct machine_memory *memory = m->memory;
 
-    if (likely(holders == 0))
+    if (likely(!frame_set_has_others(memory, frame, FRAME_HOLDERS, m->vcpu)))
         return true;
-    for (; holders != 0; holders &= holders - 1) {
-        unsigned vcpu = (unsigned)__builtin_ctzll(holders);
-
-        if (m->memory->contexts[vcpu] != NULL)
-            mmu_ask_revoke(m->memory->contexts[vcpu], frame);
+    for (unsigned n = frame_set_next(memory, frame, FRAME_HOLDERS, 0); n < FRAME_SET_END;
+         n = frame_set_next(memory, frame, FRAME_HOLDERS, n + 1)) {
+        if (n == m->vcpu)
+            continue;
+        if (memory->contexts[n] != NULL)
+            mmu_ask_revoke(memory->contexts[n], frame);
         else
-            atomic_fetch_and(&f->holders, ~BIT64(vcpu)); /* it is gone */
+            frame_set_remove(memory, frame, FRAME_HOLDERS, n); /* it is gone */
     }
-    return (atomic_load(&f->holders) & ~BIT64(m->vcpu)) == 0;
+    return !frame_set_has_others(memory, frame, FRAME_HOLDERS, m->vcpu);
 }
 
 /* Sets the bits and returns those that were; who uses the code, or monitors, is entered with its
@@ -60,7 +56,7 @@ static uint32_t set_watch(struct mmu_context *m, mpa_t frame, uint32_t watch)
         return atomic_fetch_or(&f->watch, watch);
     machine_memory_lock_traces(m->memory);
     if (watch & FRAME_WATCH_CODE)
-        atomic_fetch_or(&f->code, BIT64(m->vcpu));
+        frame_set_add(m->memory, frame, FRAME_DECODERS, m->vcpu);
     if (watch & FRAME_WATCH_MONITOR)
         atomic_store(&m->monitored, frame.v + 1);
     old = atomic_fetch_or(&f->watch, watch);
@@ -96,9 +92,11 @@ void mmu_frame_unwatch(struct mmu_context *m, mpa_t frame, uint32_t watch)
 
     frame.v &= PAGE_MASK;
     machine_memory_lock_traces(m->memory);
-    if ((watch & FRAME_WATCH_CODE) &&
-        (atomic_fetch_and(&f->code, ~BIT64(m->vcpu)) & ~BIT64(m->vcpu)) != 0)
-        watch &= ~(uint32_t)FRAME_WATCH_CODE;
+    if (watch & FRAME_WATCH_CODE) {
+        frame_set_remove(m->memory, frame, FRAME_DECODERS, m->vcpu);
+        if (frame_set_has_others(m->memory, frame, FRAME_DECODERS, m->vcpu))
+            watch &= ~(uint32_t)FRAME_WATCH_CODE;
+    }
     if (watch & FRAME_WATCH_MONITOR) {
         atomic_store(&m->monitored, 0);
         if (is_monitored(m->memory, frame))
@@ -113,14 +111,10 @@ void mmu_frame_unwatch(struct mmu_context *m, mpa_t frame, uint32_t watch)
 /* Those that may have write tags for the frame are not to be late. */
 static void hurry_holders(struct mmu_context *m, mpa_t frame)
 {
-    uint64_t holders = atomic_load(&machine_memory_frame(m->memory, frame)->holders);
-
-    for (holders &= ~BIT64(m->vcpu); holders != 0; holders &= holders - 1) {
-        struct mmu_context *holder = m->memory->contexts[__builtin_ctzll(holders)];
-
-        if (holder != NULL)
-            mmu_hurry(holder);
-    }
+    for (unsigned n = frame_set_next(m->memory, frame, FRAME_HOLDERS, 0); n < FRAME_SET_END;
+         n = frame_set_next(m->memory, frame, FRAME_HOLDERS, n + 1))
+        if (n != m->vcpu && m->memory->contexts[n] != NULL)
+            mmu_hurry(m->memory->contexts[n]);
 }
 
 void mmu_frame_wait(struct mmu_context *m, mpa_t frame)
@@ -136,17 +130,14 @@ void mmu_frame_wait(struct mmu_context *m, mpa_t frame)
 void machine_memory_code_written(struct machine_memory *m, unsigned producer, mpa_t a,
                                  unsigned length)
 {
-    uint64_t users = atomic_load(&machine_memory_frame(m, a)->code);
-
-    for (; users != 0; users &= users - 1) {
-        unsigned vcpu = (unsigned)__builtin_ctzll(users);
-
-        if (m->contexts[vcpu] == NULL)
+    for (unsigned n = frame_set_next(m, a, FRAME_DECODERS, 0); n < FRAME_SET_END;
+         n = frame_set_next(m, a, FRAME_DECODERS, n + 1)) {
+        if (m->contexts[n] == NULL)
             continue;
-        if (vcpu != producer)
-            mmu_ask_code(m->contexts[vcpu], a, length);
+        if (n != producer)
+            mmu_ask_code(m->contexts[n], a, length);
         else if (m->code_changed != NULL)
-            m->code_changed(m->contexts[vcpu], a, length);
+            m->code_changed(m->contexts[n], a, length);
     }
 }
 

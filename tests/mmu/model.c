@@ -19,7 +19,7 @@ void model_require(const struct driver *d, bool condition, const char *text, con
 
 /* --- Sets of frames --- */
 
-static void set_add(struct frame_set *s, uint64_t frame)
+static void set_add(struct frame_list *s, uint64_t frame)
 {
     if (s->in[frame])
         return;
@@ -27,7 +27,7 @@ static void set_add(struct frame_set *s, uint64_t frame)
     s->list[s->count++] = (uint16_t)frame;
 }
 
-static void set_clear(struct frame_set *s)
+static void set_clear(struct frame_list *s)
 {
     for (unsigned i = 0; i < s->count; i++)
         s->in[s->list[i]] = false;
@@ -239,7 +239,7 @@ static void compare_frame(const struct driver *d, uint64_t frame)
 
 void model_compare(struct driver *d, bool everything)
 {
-    const struct frame_set *frames = everything ? &d->touched : &d->changed;
+    const struct frame_list *frames = everything ? &d->touched : &d->changed;
 
     REQUIRE(d, memcmp(d->device, d->registers, sizeof(d->device)) == 0);
     for (unsigned i = 0; i < frames->count; i++)

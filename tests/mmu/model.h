@@ -52,7 +52,7 @@ struct lookup {
 };
 
 /* A set of frames, to be gone through in time. */
-struct frame_set {
+struct frame_list {
     uint16_t list[MODEL_FRAMES];
     unsigned count;
     bool in[MODEL_FRAMES];
@@ -65,7 +65,7 @@ struct vcpu_model {
     struct lookup lookups[LOOKUP_MAX]; /* a ring */
     unsigned lookup_count;
     uint8_t *instant;        /* coherent: memory as it was when patches were last taken */
-    struct frame_set behind; /* where it may differ from the mirror */
+    struct frame_list behind; /* where it may differ from the mirror */
     /* The counters when the current operation began. */
     uint64_t walks, events, consumptions;
 };
@@ -81,8 +81,8 @@ struct driver {
     uint8_t registers[4096];  /* ...what it should */
     unsigned window;          /* frames from 0 that are compared with the mirror every time */
     unsigned window_period;   /* ... of so many operations */
-    struct frame_set touched; /* frames ever written since the reset */
-    struct frame_set changed; /* frames to be compared at the end of the operation */
+    struct frame_list touched; /* frames ever written since the reset */
+    struct frame_list changed; /* frames to be compared at the end of the operation */
     uint64_t operations;
     bool full;  /* the history has no room: the caller has to invalidate, or to end */
     bool trace; /* print what is done */

@@ -71,6 +71,7 @@ enum parallel_extra {
     PARALLEL_MOVES = 1 << 0, /* a monitor moves pages of the VM meanwhile */
     PARALLEL_LARGE = 1 << 1, /* large pages */
     PARALLEL_CODE = 1 << 2,  /* decoded code */
+    PARALLEL_MANY = 1 << 3,  /* vCPUs 0, 63, 64, 65 of many: sets of more than one word */
 };
 
 struct parallel_plan {

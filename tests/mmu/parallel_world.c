@@ -275,7 +275,8 @@ static void make_vcpu(struct world *w, struct actor *a)
 
     if (w->plan->mode != PARALLEL_32BIT)
         efer = EFER_NXE | (w->plan->mode < PARALLEL_PAE ? BIT64(8) | EFER_LMA : 0);
-    mmu_init(&a->m, w->bus, w->memory, &w->log, a->number);
+    mmu_init(&a->m, w->bus, w->memory, &w->log,
+             parallel_has(w, PARALLEL_MANY) && a->number > 0 ? a->number + 62 : a->number);
     mmu_configure(&a->m, &w->plan->options);
     a->m.gib_pages = true;
     a->m.interrupt = interrupt;

@@ -27,7 +27,7 @@ static void identify(void *unused)
     (void)unused;
     i->initial = cpuid(1, 0).b >> 24;
     i->count = cpuid(1, 0).b >> 16 & 0xff;
-    i->extended = cpuid(0, 0).a >= 0xb && cpuid(0xb, 0).b != 0 ? cpuid(0xb, 0).d : i->initial;
+    i->extended = apic_initial_id();
     i->apic = apic_own_id();
     i->base = rdmsr(MSR_APIC_BASE);
 }
@@ -39,14 +39,14 @@ static void identity(void)
     smp_all(cpu_count, identify, NULL);
     for (unsigned n = 0; n < cpu_count; n++) {
         context("processor %u", n);
-        EXPECT_EQ(identities[n].initial, cpus[n].apic_id);
+        EXPECT_EQ(identities[n].initial, cpus[n].apic_id & 0xff);
         EXPECT_EQ(identities[n].extended, cpus[n].apic_id);
         EXPECT_EQ(identities[n].apic, cpus[n].apic_id);
         EXPECT_EQ(identities[n].base & APIC_BASE_BSP, n == 0 ? APIC_BASE_BSP : 0);
         EXPECT(identities[n].base & APIC_BASE_ENABLE);
         EXPECT_EQ(identities[n].base >> 12, 0xfee00);
         for (unsigned m = 0; m < n; m++)
-            EXPECT(identities[m].initial != identities[n].initial);
+            EXPECT(identities[m].extended != identities[n].extended);
     }
 }
 

@@ -8,8 +8,9 @@
 #define ICR_ASSERT       0x4000
 #define ICR_LEVEL        0x8000
 #define ICR_PENDING      0x1000
-#define SETTLE_PAUSES    (cpu_count > 8 ? 100u : 500u)
+#define SETTLE_PAUSES    (cpu_count > 64 ? 10u : cpu_count > 8 ? 100u : 500u)
 #define MADT_LAPIC       0
+#define MADT_X2APIC      9
 #define MADT_ENABLED     1
 #define MADT_STRUCTURES  44
 
@@ -21,13 +22,15 @@ _Static_assert(sizeof(struct startup) == 96, "smp.S");
 extern const uint8_t smp_trampoline[], smp_trampoline_end[], smp_gate[], smp_note[];
 extern char smp_stubs[];
 
-struct cpu cpus[CPU_MAX];
+#define OF_PROCESSORS __attribute__((section(".bss.processors"), aligned(16))) /* link.ld */
+
+struct cpu cpus[CPU_MAX] OF_PROCESSORS;
 unsigned cpu_count;
 volatile unsigned startup_count;
 volatile bool smp_stop;
 volatile uint64_t smp_gate_address;
-static uint8_t stacks[CPU_MAX][STACK_SIZE] __attribute__((aligned(16)));
-static uint8_t fault_stacks[CPU_MAX][FAULT_STACK_SIZE] __attribute__((aligned(16)));
+static uint8_t stacks[CPU_MAX][STACK_SIZE] OF_PROCESSORS;
+static uint8_t fault_stacks[CPU_MAX][FAULT_STACK_SIZE] OF_PROCESSORS;
 static struct gate64 ap_idt[256] __attribute__((aligned(8)));
 
 /* ---- Local APIC ---- */
@@ -48,6 +51,11 @@ void apic_set(unsigned reg, uint32_t value)
         wrmsr(X2APIC(reg), value);
     else
         APIC(reg) = value;
+}
+
+uint32_t apic_initial_id(void)
+{
+    return cpuid(0, 0).a >= 0xb && cpuid(0xb, 0).b != 0 ? cpuid(0xb, 0).d : cpuid(1, 0).b >> 24;
 }
 
 uint32_t apic_own_id(void)
@@ -177,7 +185,7 @@ static const uint8_t *acpi_table(const char *signature)
 static void find_processors(void)
 {
     const uint8_t *madt = acpi_table("APIC");
-    uint32_t own = cpuid(1, 0).b >> 24;
+    uint32_t own = apic_initial_id();
 
     cpus[0].apic_id = own;
     cpu_count = 1;
@@ -185,10 +193,13 @@ static void find_processors(void)
         return;
     for (unsigned at = MADT_STRUCTURES; at < word_at(madt + 4); at += madt[at + 1]) {
         const uint8_t *p = madt + at;
+        bool wide = p[0] == MADT_X2APIC;
+        uint32_t id = wide ? word_at(p + 4) : p[3];
 
-        if (p[0] != MADT_LAPIC || !(p[4] & MADT_ENABLED) || p[3] == own || cpu_count == CPU_MAX)
+        if ((p[0] != MADT_LAPIC && !wide) || !(p[wide ? 8 : 4] & MADT_ENABLED) || id == own ||
+            cpu_count == CPU_MAX)
             continue;
-        cpus[cpu_count++].apic_id = p[3];
+        cpus[cpu_count++].apic_id = id;
     }
 }
 
@@ -205,7 +216,7 @@ void smp_place_trampoline(unsigned vector)
 /* Called by the trampoline with its address, one processor at a time, on a stack that all share. */
 struct cpu *smp_identify(const uint8_t *trampoline)
 {
-    uint32_t id = cpuid(1, 0).b >> 24;
+    uint32_t id = apic_initial_id();
     const uint8_t *note = trampoline + (unsigned long)smp_note;
 
     smp_gate_address = (uint64_t)trampoline + (unsigned long)smp_gate;
@@ -314,7 +325,7 @@ static void prepare(void)
         find_processors();
         smp_place_trampoline(SMP_VECTOR);
     }
-    for (unsigned n = 0; n < CPU_MAX; n++) {
+    for (unsigned n = 0; n < cpu_count; n++) {
         cpus[n].self = &cpus[n];
         cpus[n].index = n;
         cpus[n].stack_top = (uint64_t)stacks[n] + STACK_SIZE;

@@ -12,7 +12,7 @@
 
 #include "segments.h"
 
-#define CPU_MAX 64
+#define CPU_MAX 512
 
 /* Offsets in struct cpu, for assembly. */
 #define CPU_SELF      0
@@ -149,6 +149,7 @@ bool x2apic_on(void);
 uint32_t apic_get(unsigned reg);
 void apic_set(unsigned reg, uint32_t value);
 uint32_t apic_own_id(void);
+uint32_t apic_initial_id(void); /* by CPUID */
 /* Sends; destination as the mode writes it, without shifting. False if it does not leave. */
 bool ipi_send(uint32_t destination, uint32_t low);
 /* Physical fixed, to one processor. */

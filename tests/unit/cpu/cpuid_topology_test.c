@@ -218,6 +218,35 @@ START_TEST(leaves_of_amd_are_not_there_on_intel_processors)
 }
 END_TEST
 
+/* What does not fit a field is its largest number, and spoils none beside it. */
+START_TEST(counts_of_many_processors_stay_in_their_fields)
+{
+    static const struct cpu_topology many[] = {{1, 512, 1}, {1, 200, 2}, {2, 128, 2}};
+
+    for (unsigned i = 0; i < ARRAY_SIZE(many); i++) {
+        const struct cpu_topology *t = &many[i];
+        unsigned per_socket = t->cores * t->threads, last = t->sockets * per_socket - 1;
+
+        select_model("gnomon");
+        become(t, last);
+        check_leaf_b(t, last);
+        ck_assert_uint_eq(cpuid(1, 0, EBX), (uint32_t)cpu->apic_id << 24 | 0xff << 16 | 8 << 8);
+        ck_assert_uint_eq(FIELD(cpuid(4, 3, EAX), 31, 26), 63);
+        check_caches(4, t);
+        select_model("EPYC");
+        become(t, last);
+        check_leaf_b(t, last);
+        ck_assert_uint_eq(FIELD(cpuid(1, 0, EBX), 23, 16), 0xff);
+        ck_assert_uint_eq(FIELD(cpuid(0x80000008u, 0, ECX), 7, 0), 0xff);
+        ck_assert_uint_eq(BIT(FIELD(cpuid(0x80000008u, 0, ECX), 15, 12)),
+                          power_of_two_from(t->cores) * power_of_two_from(t->threads));
+        ck_assert_uint_eq(cpuid(0x8000001eu, 0, EAX), cpu->apic_id);
+        ck_assert_uint_eq(FIELD(cpuid(0x8000001eu, 0, EBX), 15, 8), t->threads - 1);
+        ck_assert_uint_eq(FIELD(cpuid(0x8000001eu, 0, EBX), 7, 0), (t->cores - 1) & 0xff);
+    }
+}
+END_TEST
+
 /* A processor that is created without a topology has its number as its id. */
 START_TEST(without_an_arrangement_the_id_is_the_number)
 {
@@ -239,6 +268,7 @@ int main(void)
     tcase_add_test(tc, caches_are_shared_by_threads_and_by_the_socket);
     tcase_add_test(tc, leaves_of_amd_give_every_processor_its_place);
     tcase_add_test(tc, leaves_of_amd_are_not_there_on_intel_processors);
+    tcase_add_test(tc, counts_of_many_processors_stay_in_their_fields);
     tcase_add_test(tc, without_an_arrangement_the_id_is_the_number);
     return run_suite("cpuid_topology", tc);
 }

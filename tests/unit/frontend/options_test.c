@@ -297,8 +297,8 @@ START_TEST(arrangements_that_do_not_come_out_even_are_refused)
     bad("-smp 4,sockets=1,cores=1,threads=2", "are 2 processors, not 4");
     bad("-smp 2,maxcpus=4", "cpus=2 is less than maxcpus=4: there is no firmware");
     bad("-smp 2,cores=1,maxcpus=1", "cpus=2 is more than maxcpus=1");
-    bad("-smp 65", "-smp: 65 is too large, 64 at most");
-    bad("-smp sockets=8,cores=8,threads=8", "-smp: 512 processors, 64 at most");
+    bad("-smp 513", "-smp: 513 is too large, 512 at most");
+    bad("-smp sockets=8,cores=8,threads=9", "-smp: 576 processors, 512 at most");
     bad("-smp cores=0", "-smp: cores: 0: there is at least one");
     bad("-smp 4,dies=2", "dies=2 is not there");
     bad("-smp 4,sokets=2", "sockets");

@@ -62,4 +62,5 @@ check $((64 * mib)) 0 1 1 1
 check $((3072 * mib)) 0 2 3 2
 check $((2048 * mib)) $((3072 * mib)) 1 64 1
 check $((512 * mib)) 0 255 1 1
+check $((1024 * mib)) 0 100 5 1
 check_routing $((512 * mib))-255

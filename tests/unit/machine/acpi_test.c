@@ -184,7 +184,7 @@ START_TEST(everything_lies_in_the_reserved_area)
     static const uint8_t zeros[0x10000];
 
     fixture_create(&f);
-    f.rig.target.topology.sockets = 255;
+    f.rig.target.topology.sockets = 1024;
     install(&f);
     ck_assert_mem_eq(tables_rig_at(&f.rig, ACPI_TABLES_BASE + ACPI_TABLES_SIZE, 0x10000), zeros,
                      0x10000);
@@ -339,6 +339,34 @@ START_TEST(the_madt_has_the_apic_ids_of_the_topology)
     ck_assert_uint_eq(p[0], 1); /* the I/O APIC follows */
     ck_assert(has_device(&f, "C00B"));
     ck_assert(!has_device(&f, "C00C"));
+    fixture_destroy(&f);
+}
+END_TEST
+
+/* From id 255 on, which the xAPIC cannot name, structures of the x2APIC; and LINT1 of those. */
+START_TEST(high_apic_ids_are_of_the_x2apic)
+{
+    static const uint8_t nmis[18] = {4, 6, 0xff, 0, 0, 1, 10, 12, 0, 0, 0xff, 0xff, 0xff, 0xff, 1};
+    struct fixture f;
+    const uint8_t *p, *end;
+    unsigned count = 0;
+
+    fixture_create(&f);
+    f.rig.target.topology = (struct cpu_topology){100, 3, 1};
+    install(&f);
+    p = need(&f, "APIC");
+    end = p + le32_get(p + 4);
+    for (p += 44; p[0] == 0 || p[0] == 9; p += p[1], count++) {
+        uint32_t id = cpu_topology_apic_id(&f.rig.target.topology, count);
+
+        ck_assert_uint_eq(p[0], id < 255 ? 0 : 9);
+        ck_assert_uint_eq(p[1], id < 255 ? 8 : 16);
+        ck_assert_uint_eq(id < 255 ? p[3] : le32_get(p + 4), id);
+        ck_assert_uint_eq(id < 255 ? p[2] : le32_get(p + 12), count);
+        ck_assert_uint_eq(le32_get(p + (id < 255 ? 4 : 8)), 1);
+    }
+    ck_assert_uint_eq(count, 300);
+    ck_assert_mem_eq(end - sizeof(nmis), nmis, sizeof(nmis));
     fixture_destroy(&f);
 }
 END_TEST
@@ -503,13 +531,9 @@ START_TEST(too_many_processors_are_an_error)
     gpa_t at;
 
     fixture_create(&f);
-    f.rig.target.topology.sockets = 256;
+    f.rig.target.topology.sockets = 1025;
     ck_assert(!acpi_install(&f.rig.target, &at, &err));
-    ck_assert(strstr(err.text, "256 processors") != NULL);
-    f.rig.target.topology = (struct cpu_topology){14, 3, 5}; /* the last id is 13 * 32 + 20 */
-    err = (struct error){0};
-    ck_assert(!acpi_install(&f.rig.target, &at, &err));
-    ck_assert(strstr(err.text, "210 processors do not fit a byte") != NULL);
+    ck_assert(strstr(err.text, "1025 processors") != NULL);
     fixture_destroy(&f);
 }
 END_TEST
@@ -578,6 +602,7 @@ int main(int argc, char **argv)
     tcase_add_test(tc, boot_flags_follow_the_serial_ports);
     tcase_add_test(tc, the_madt_lists_processors_and_interrupts);
     tcase_add_test(tc, the_madt_has_the_apic_ids_of_the_topology);
+    tcase_add_test(tc, high_apic_ids_are_of_the_x2apic);
     tcase_add_test(tc, an_hpet_has_a_table_and_a_device);
     tcase_add_test(tc, soft_off_is_type_0);
     tcase_add_test(tc, serial_ports_are_there_or_not);

@@ -34,4 +34,6 @@ check 64 0 '64 MB' 1 1 1
 check 512 0 '512 MB' 2 1 1
 check 3072 0 '3 GB' 2 3 2
 check 3072 3072 '6 GB' 255 1 1
+check 64 0 '64 MB' 512 1 1
+check 64 0 '64 MB' 2 128 2
 check 3072 1045504 '1 TB' 1 64 1

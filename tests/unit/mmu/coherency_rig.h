@@ -98,7 +98,7 @@ static inline uint32_t watch_of(uint64_t physical)
 
 static inline uint64_t consumers_of(uint64_t physical)
 {
-    return machine_memory_frame(r.memory, mpa(physical))->consumers;
+    return machine_memory_frame(r.memory, mpa(physical))->sets[FRAME_CONSUMERS];
 }
 
 #endif

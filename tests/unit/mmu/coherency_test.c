@@ -417,7 +417,7 @@ START_TEST(a_table_that_nobody_uses_becomes_writable_again)
     ck_assert_uint_eq(watch_of(RIG_PT), 0);
     store(m, TABLES + RIG_PT, 8, 0);
     ck_assert_ptr_nonnull(tlb_find_write(m, TABLES + RIG_PT, 8));
-    ck_assert_uint_eq(machine_memory_frame(r.memory, mpa(RIG_PT))->holders, 1);
+    ck_assert_uint_eq(machine_memory_frame(r.memory, mpa(RIG_PT))->sets[FRAME_HOLDERS], 1);
 }
 END_TEST
 

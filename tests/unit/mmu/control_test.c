@@ -412,9 +412,9 @@ START_TEST(watch_bits_add_up_and_go_one_by_one)
     struct frame *frame = machine_memory_frame(r.memory, mpa(0x401000));
 
     store(PAGE);
-    ck_assert_uint_eq(atomic_load(&frame->holders), 1);
+    ck_assert_uint_eq(atomic_load(&frame->sets[FRAME_HOLDERS]), 1);
     mmu_frame_watch(m, mpa(0x401fff), FRAME_WATCH_CODE);
-    ck_assert_uint_eq(atomic_load(&frame->holders), 0);
+    ck_assert_uint_eq(atomic_load(&frame->sets[FRAME_HOLDERS]), 0);
     mmu_frame_watch(m, mpa(0x401000), FRAME_WATCH_DIRTY);
     ck_assert_uint_eq(atomic_load(&frame->watch), FRAME_WATCH_CODE | FRAME_WATCH_DIRTY);
     mmu_frame_unwatch(m, mpa(0x401008), FRAME_WATCH_CODE);
