@@ -30,8 +30,8 @@ unsigned cpu_topology_core_shift(const struct cpu_topology *t);
 unsigned cpu_topology_socket_shift(const struct cpu_topology *t);
 
 /* The APIC id of processor n (from 0): threads of a core have neighbouring numbers, then cores,
- * then sockets. Ids below 255 fit the 8 bits of the xAPIC; those of 64 processors always do, others are for
- * the x2APIC. */
+ * then sockets. Ids below 255 fit the 8 bits of the xAPIC, as those of 64 processors always do;
+ * others are for the x2APIC. */
 uint32_t cpu_topology_apic_id(const struct cpu_topology *t, unsigned n);
 
 #endif

@@ -40,8 +40,8 @@ static bool hand_over(struct machine *m, struct error *err)
         struct lapic *l = m->processors[n].lapic;
 
         if (!lapic_apic_base_write(l, l->apic_base | APIC_BASE_EXTD))
-            return error_set(err, "APIC ids up to %u need the x2APIC, which this -cpu does not have",
-                             id_last);
+            return error_set(
+                err, "APIC ids up to %u need the x2APIC, which this -cpu does not have", id_last);
     }
     machine_map_lapics(m);
     return true;

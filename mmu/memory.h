@@ -40,7 +40,7 @@ enum frame_kind {
 
 /* Sets of vCPUs: mmu/frame_set.h. */
 enum frame_set {
-    FRAME_HOLDERS,   /* may hold a writable TLB entry for it, or is in the middle of a store to it */
+    FRAME_HOLDERS,   /* may hold a writable TLB entry for it, or is storing to it */
     FRAME_CONSUMERS, /* derived table entries from it */
     FRAME_DECODERS,  /* decoded instructions from it */
     FRAME_SETS,

@@ -327,24 +327,24 @@ enum mmu_status mmu_compare_exchange_pair(struct mmu_context *m, gva_t address,
 enum mmu_status mmu_fetch(struct mmu_context *m, gva_t address, const uint8_t **host, mpa_t *where,
                           struct mmu_fault *fault);
 
-/* Sets watch bits of a frame (any address in it), with CODE also enters the vCPU in FRAME_DECODERS, with
- * MONITOR also its mmu_context.monitored. Nobody gets a write tag for it any more. False: another
- * vCPU may still have one. It has been asked to give it up; until mmu_frame_settled, stores to the
- * frame may go unheard. */
+/* Sets watch bits of a frame (any address in it); with CODE the vCPU is among its decoders then,
+ * with MONITOR it is what mmu_context.monitored says. Nobody gets a write tag for it any more.
+ * False: another vCPU may still have one. It has been asked to give it up; until mmu_frame_settled,
+ * stores to the frame may go unheard. */
 bool mmu_frame_watch(struct mmu_context *m, mpa_t frame, uint32_t watch);
 
 /* Has no other vCPU a write tag for a watched frame? Asks those that may. */
 bool mmu_frame_settled(struct mmu_context *m, mpa_t frame);
 
 /*
- * Around a store the slow way where several vCPUs run (machine_memory.parallel). It is one
- * of the frame's holders until its patches are posted: nobody keeps what he reads of the frame
- * meanwhile, so that no guest can see the store and miss the patch.
+ * Around a store the slow way where several vCPUs run (machine_memory.parallel). It is one of the
+ * frame's holders until its patches are posted: nobody keeps what he reads of the frame meanwhile,
+ * so that no guest can see the store and miss the patch.
  */
 void mmu_store_begin(struct mmu_context *m, mpa_t address, unsigned length);
 void mmu_store_end(struct mmu_context *m, mpa_t address);
 
-/* Clears them; CODE goes when no vCPU is left that decoded, MONITOR when nobody monitors the frame. */
+/* Clears them; CODE goes when no decoder is left, MONITOR when nobody monitors the frame. */
 void mmu_frame_unwatch(struct mmu_context *m, mpa_t frame, uint32_t watch);
 
 /* Waits, parked, until the frame is settled. */

@@ -27,7 +27,8 @@
 
 /* Rows of the matrix after those of the vCPUs, which have their numbers. */
 enum patch_producer {
-    PATCH_EVENT_LOOP = MACHINE_VCPU_MAX, /* devices' DMA and loaders: whoever holds the device lock */
+    /* Devices' DMA and loaders: the thread that holds the device lock. */
+    PATCH_EVENT_LOOP = MACHINE_VCPU_MAX,
     PATCH_OTHERS, /* the debugger and the virtual machine monitor, behind a lock */
     PATCH_PRODUCERS,
 };

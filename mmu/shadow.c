@@ -206,8 +206,8 @@ static uint64_t tracers(const struct shadow *s, uint64_t frame)
     return traced;
 }
 
-/* From now on stores to the frame arrive as patches: first the consumer, then the watch, and only what
- * is read after both may be kept. False: another vCPU can still store there unheard. */
+/* From now on stores to the frame arrive as patches: first the consumer, then the watch, and only
+ * what is read after both may be kept. False: another vCPU can still store there unheard. */
 static bool set_trace(struct mmu_context *m, struct shadow_page *p)
 {
     struct frame *f = machine_memory_frame(m->memory, mpa(p->frame));

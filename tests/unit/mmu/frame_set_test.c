@@ -107,7 +107,6 @@ int main(void)
     tcase_add_loop_test(tc, each_is_found_alone, 0, ARRAY_SIZE(lasts));
     tcase_add_loop_test(tc, all_are_found_in_order, 0, ARRAY_SIZE(lasts));
     tcase_add_loop_test(tc, frames_and_sets_are_apart, 0, ARRAY_SIZE(lasts));
-    tcase_add_loop_test(tc, words_of_the_others_exist_where_there_are_others, 0,
-                        ARRAY_SIZE(lasts));
+    tcase_add_loop_test(tc, words_of_the_others_exist_where_there_are_others, 0, ARRAY_SIZE(lasts));
     return run_suite("frame_set", tc);
 }
