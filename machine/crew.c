@@ -71,6 +71,7 @@ static void run_member(struct machine_processor *p, uint64_t most)
 
     p->runs = true;
     m->crew.running++;
+    m->crew.dead_since = CLOCK_NEVER;
     p->vcpu->clock_lead = 0;
     machine_unlock(m);
     exit = run(p->vcpu, most);
@@ -82,7 +83,7 @@ static void run_member(struct machine_processor *p, uint64_t most)
         p->exit = exit;
     if (p->exit != VCPU_EXIT_BUDGET || machine_events_hit_waits(m) || slice_of(m) == 0)
         machine_crew_ask_rest(m);
-    if (m->crew.running == 0)
+    if (m->crew.running == 0 && (!m->crew.go || !machine_goes_on(m)))
         machine_wake_locked(m);
 }
 

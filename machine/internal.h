@@ -140,6 +140,7 @@ struct machine_crew {
     atomic_bool go;   /* they may run; else they are to rest */
     bool leaves;      /* they are to end */
     bool failed;      /* the host has no threads for them */
+    uint64_t dead_since; /* since when they sleep for ever; CLOCK_NEVER: they do not */
 };
 
 /* Whose turn it is to run, where several processors share the thread. */
@@ -174,6 +175,7 @@ struct machine {
     pthread_cond_t wake;     /* with device_lock: there may be something to do */
     uint32_t requests;       /* enum machine_request bits; device_lock */
     struct machine_result result; /* device_lock */
+    uint64_t waits_until;    /* where the run loop waits for timers: it looks by itself then */
     uint64_t target;         /* instruction count at which machine_run ends */
     uint64_t last_poll;      /* host ns */
     struct machine_debug debug;
@@ -193,6 +195,9 @@ void machine_wake_locked(struct machine *m);
 
 /* Deterministic: calls machine_host.poll if it is time; gives the lock away meanwhile. */
 void machine_poll_locked(struct machine *m);
+
+/* Nobody runs: will a timer or input wake somebody who can be woken? */
+bool machine_goes_on(const struct machine *m);
 
 /* For clock.deadline_moved. */
 void machine_deadline_moved(void *opaque);
