@@ -184,7 +184,8 @@ static void wake_members(struct machine *m)
 
 bool machine_crew_start(struct machine *m)
 {
-    m->crew.host_processors = host_processor_count();
+    if (m->crew.count == 0)
+        m->crew.host_processors = host_processor_count();
     while (m->crew.count < m->processor_count) {
         struct machine_processor *p = &m->processors[m->crew.count];
         int error = pthread_create(&p->thread, NULL, member, p);

@@ -150,12 +150,11 @@ struct machine_crew {
     unsigned count;           /* of threads that there are */
     atomic_uint running;      /* of them in vcpu_run; read without the lock, too */
     atomic_uint looking;      /* of them look for a wake-up; without the lock */
-    unsigned host_processors; /* they may use so many */
+    unsigned host_processors; /* they may use so many; set before there are any */
     atomic_bool go;           /* they may run; else they are to rest */
     bool leaves;              /* they are to end */
     bool failed;              /* the host has no threads for them */
-    uint64_t dead_since;      /* all have been seen asleep for ever then; CLOCK_NEVER: since then one
-                                 has run */
+    uint64_t dead_since;      /* all were seen asleep for ever; CLOCK_NEVER: one has run since */
 };
 
 /* Whose turn it is to run, where several processors share the thread. */
