@@ -7,6 +7,7 @@
  * has the device lock, which is given away in vcpu_run and while waiting; but anybody may wake.
  */
 #include "base/bits.h"
+#include "base/host/host.h"
 #include "machine/internal.h"
 
 #include <sched.h>
@@ -15,6 +16,12 @@
 
 /* Instructions between two looks at the outside, where nobody asks for one. */
 #define SLICE 1000000u
+
+/* Looking for a wake-up, in ns of the host: for how long, and the least that a look takes if others
+ * have had the host's processor meanwhile. So many sleeps at most then go without. */
+#define LOOK_NS         100000u
+#define LOOK_LONG_NS    20000u
+#define LOOK_PAUSE_MOST 63u
 
 /* How far a member may go by itself. */
 static uint64_t slice_of(const struct machine *m)
@@ -35,19 +42,72 @@ static bool may_run(const struct machine_processor *p)
     return p->machine->crew.go && !p->stands && slice_of(p->machine) > 0 && !vcpu_asleep(p->vcpu);
 }
 
-/* Who has something for it sets that first and looks then whether it sleeps; it does both in the
- * other order. A wake-up that nobody needs any more costs one more look. */
+/* Is another one there to wake it, and has the host a processor that none of the crew needs? */
+static bool may_look(const struct machine_crew *crew)
+{
+    unsigned running = atomic_load(&crew->running);
+
+    return running > 0 && running + atomic_load(&crew->looking) <= crew->host_processors;
+}
+
+/* For the host to put a thread to sleep and to wake it again takes longer than many a guest needs
+ * to answer an interrupt of another processor. Where others want the host's processor looks take
+ * long: twice as many sleeps go without as the last time, half as many again after a success. */
+static void look(struct machine_processor *p, uint64_t begin)
+{
+    struct machine_crew *crew = &p->machine->crew;
+    uint64_t now = begin, last;
+
+    atomic_fetch_add(&crew->looking, 1);
+    while (atomic_load(&p->sleep) == MACHINE_LOOKS && now - begin < LOOK_NS && may_look(crew)) {
+        last = now;
+        sched_yield();
+        now = host_monotonic_ns();
+        if (now - last > LOOK_LONG_NS) {
+            p->look_pause = MIN(2 * p->look_pause + 1, LOOK_PAUSE_MOST);
+            p->look_after = p->look_pause;
+            break;
+        }
+    }
+    atomic_fetch_sub(&crew->looking, 1);
+}
+
+/* Without the device lock. It looks only after a short sleep: who is idle costs nothing. */
+static void await_wake(struct machine_processor *p)
+{
+    uint64_t begin = host_monotonic_ns();
+    unsigned looks = MACHINE_LOOKS;
+
+    if (p->look_after == 0)
+        look(p, begin);
+    else
+        p->look_after--;
+    if (atomic_compare_exchange_strong(&p->sleep, &looks, MACHINE_SLEEPS))
+        sem_wait(&p->wake);
+    else if (p->look_after == 0)
+        p->look_pause /= 2;
+    if (host_monotonic_ns() - begin > LOOK_NS)
+        p->look_after = MAX(p->look_after, 1);
+}
+
+/*
+ * No wake-up is lost. Who has something for it sets that first and then makes it awake; it says
+ * that it is not awake any more and then looks whether there is something: one of the two sees what
+ * the other did. It becomes asleep only if nobody has made it awake since, and whoever makes it
+ * awake from there, one alone, posts the semaphore that it waits for. A wake-up that nobody needs
+ * any more costs one more look.
+ */
 static void sleep_member(struct machine_processor *p)
 {
     struct machine *m = p->machine;
 
-    atomic_store(&p->sleeps, true);
+    atomic_store(&p->sleep, MACHINE_LOOKS);
     if (!may_run(p) && !m->crew.leaves) {
         machine_unlock(m);
-        sem_wait(&p->wake);
+        await_wake(p);
         machine_lock(m);
     }
-    atomic_store(&p->sleeps, false);
+    atomic_store(&p->sleep, MACHINE_AWAKE);
 }
 
 /* Without the device lock. PAUSE gives the host's processor to whom the guest may be waiting for.
@@ -71,6 +131,7 @@ static void run_member(struct machine_processor *p, uint64_t most)
 
     p->runs = true;
     m->crew.running++;
+    m->crew.dead_since = CLOCK_NEVER;
     p->vcpu->clock_lead = 0;
     machine_unlock(m);
     exit = run(p->vcpu, most);
@@ -82,7 +143,7 @@ static void run_member(struct machine_processor *p, uint64_t most)
         p->exit = exit;
     if (p->exit != VCPU_EXIT_BUDGET || machine_events_hit_waits(m) || slice_of(m) == 0)
         machine_crew_ask_rest(m);
-    if (m->crew.running == 0)
+    if (m->crew.running == 0 && (!m->crew.go || !machine_goes_on(m)))
         machine_wake_locked(m);
 }
 
@@ -104,7 +165,7 @@ static void *member(void *opaque)
 
 static void wake_member(struct machine_processor *p)
 {
-    if (atomic_exchange(&p->sleeps, false))
+    if (atomic_exchange(&p->sleep, MACHINE_AWAKE) == MACHINE_SLEEPS)
         sem_post(&p->wake);
 }
 
@@ -123,6 +184,8 @@ static void wake_members(struct machine *m)
 
 bool machine_crew_start(struct machine *m)
 {
+    if (m->crew.count == 0)
+        m->crew.host_processors = host_processor_count();
     while (m->crew.count < m->processor_count) {
         struct machine_processor *p = &m->processors[m->crew.count];
         int error = pthread_create(&p->thread, NULL, member, p);

@@ -117,6 +117,16 @@ enum irq_source {
 /* Who may hold the A20 gate open; it is closed if nobody does. */
 enum a20_source { A20_PORT92, A20_I8042 };
 
+/*
+ * What the thread of a member of the crew does. It goes down this list itself; anybody may take it
+ * back to the first, and posts its semaphore if it was at the last.
+ */
+enum machine_sleep {
+    MACHINE_AWAKE,
+    MACHINE_LOOKS,  /* for a wake-up, or is about to */
+    MACHINE_SLEEPS, /* waits for the semaphore, or is about to */
+};
+
 /* A virtual processor and what belongs to it alone. */
 struct machine_processor {
     struct machine *machine;
@@ -128,18 +138,23 @@ struct machine_processor {
     /* As a member of the crew; device lock. */
     pthread_t thread;
     sem_t wake;
-    atomic_bool sleeps;  /* its thread waits for `wake`, or is about to; any thread clears it */
+    atomic_uint sleep;   /* enum machine_sleep; without the lock */
+    unsigned look_after; /* after so many sleeps it looks for a wake-up again; its thread's own */
+    unsigned look_pause; /* how many they were the last time; its thread's own */
     bool runs;           /* its thread is in vcpu_run */
     enum vcpu_exit exit; /* _DEBUG or _SHUTDOWN: it stopped for that; nobody knows yet */
 };
 
 /* The threads of processors; device lock. */
 struct machine_crew {
-    unsigned count;   /* of threads that there are */
-    unsigned running; /* of them in vcpu_run */
-    atomic_bool go;   /* they may run; else they are to rest */
-    bool leaves;      /* they are to end */
-    bool failed;      /* the host has no threads for them */
+    unsigned count;           /* of threads that there are */
+    atomic_uint running;      /* of them in vcpu_run; read without the lock, too */
+    atomic_uint looking;      /* of them look for a wake-up; without the lock */
+    unsigned host_processors; /* they may use so many; set before there are any */
+    atomic_bool go;           /* they may run; else they are to rest */
+    bool leaves;              /* they are to end */
+    bool failed;              /* the host has no threads for them */
+    uint64_t dead_since;      /* all were seen asleep for ever; CLOCK_NEVER: one has run since */
 };
 
 /* Whose turn it is to run, where several processors share the thread. */
@@ -174,6 +189,7 @@ struct machine {
     pthread_cond_t wake;     /* with device_lock: there may be something to do */
     uint32_t requests;       /* enum machine_request bits; device_lock */
     struct machine_result result; /* device_lock */
+    uint64_t waits_until;    /* while the run loop waits for timers: it looks by itself then */
     uint64_t target;         /* instruction count at which machine_run ends */
     uint64_t last_poll;      /* host ns */
     struct machine_debug debug;
@@ -193,6 +209,9 @@ void machine_wake_locked(struct machine *m);
 
 /* Deterministic: calls machine_host.poll if it is time; gives the lock away meanwhile. */
 void machine_poll_locked(struct machine *m);
+
+/* Nobody runs: will a timer or input wake somebody who can be woken? */
+bool machine_goes_on(const struct machine *m);
 
 /* For clock.deadline_moved. */
 void machine_deadline_moved(void *opaque);

@@ -155,7 +155,7 @@ void machine_deadline_moved(void *opaque)
 
     if (m->config.deterministic)
         vcpu_signal(m->cpu, VCPU_PENDING_EXIT, 0); /* the slice was cut for a later deadline */
-    else
+    else if (m->clock.next_deadline < m->waits_until)
         machine_wake_locked(m);
 }
 
@@ -320,29 +320,34 @@ static bool interrupts_wake(const struct machine *m)
     return false;
 }
 
+bool machine_goes_on(const struct machine *m)
+{
+    return (interrupts_wake(m) || machine_debug_any_stands(m)) &&
+           (m->clock.next_deadline != CLOCK_NEVER || input_possible(m));
+}
+
 /* Ends the run if the halted processors can never go on. `dead_since`: since when they have been
  * asleep with interrupts off, or CLOCK_NEVER. */
-static bool sleeps_for_ever(struct machine *m, uint64_t next, uint64_t *dead_since)
+static bool sleeps_for_ever(struct machine *m, uint64_t *dead_since)
 {
     uint64_t now = clock_now(&m->clock);
 
+    if (machine_goes_on(m)) {
+        *dead_since = CLOCK_NEVER;
+        return false;
+    }
     if (machine_debug_any_stands(m)) { /* it could do something, but is not to */
-        if (next != CLOCK_NEVER || input_possible(m))
-            return false;
         stop_for_debugger(m, MACHINE_STOP_REQUEST, 0);
         return true;
     }
     if (interrupts_wake(m)) {
-        *dead_since = CLOCK_NEVER;
-        if (next != CLOCK_NEVER || input_possible(m))
-            return false;
         machine_end_locked(m, MACHINE_END_HALTED, 0,
                            "the guest sleeps, and no timer or input is left to wake it");
         return true;
     }
     if (*dead_since == CLOCK_NEVER)
         *dead_since = now;
-    if (next != CLOCK_NEVER && now - *dead_since < DEAD_SLEEP_NS)
+    if (m->clock.next_deadline != CLOCK_NEVER && now - *dead_since < DEAD_SLEEP_NS)
         return false;
     machine_end_locked(m, MACHINE_END_HALTED, 0,
                        "the guest halted the processor with interrupts off");
@@ -369,6 +374,16 @@ static void skip_idle(struct machine *m, uint64_t next)
     clock_skip_to(&m->clock, to);
 }
 
+/* Until the next timer is due, virtual time is over, or somebody wakes. */
+static void wait_for_timers(struct machine *m)
+{
+    uint64_t now = clock_now(&m->clock), next = MIN(m->clock.next_deadline, time_limit(m));
+
+    m->waits_until = next;
+    if (next > now)
+        wait_locked(m, next == CLOCK_NEVER ? CLOCK_NEVER : next - now);
+}
+
 /* Nobody runs: all sleep, but for those that a debugger keeps from running. */
 static bool all_asleep(const struct machine *m)
 {
@@ -384,18 +399,13 @@ static void idle(struct machine *m)
     uint64_t dead_since = CLOCK_NEVER;
 
     while (m->requests == 0 && all_asleep(m)) {
-        uint64_t next = m->clock.next_deadline, now;
-
-        if (sleeps_for_ever(m, next, &dead_since) || guest_timeout_locked(m) || until_reached(m))
+        if (sleeps_for_ever(m, &dead_since) || guest_timeout_locked(m) || until_reached(m))
             break;
         if (m->config.deterministic) {
-            skip_idle(m, next);
+            skip_idle(m, m->clock.next_deadline);
             machine_poll_locked(m);
         } else {
-            now = clock_now(&m->clock);
-            next = MIN(next, time_limit(m));
-            if (next > now)
-                wait_locked(m, next == CLOCK_NEVER ? CLOCK_NEVER : next - now);
+            wait_for_timers(m);
         }
         clock_run_due(&m->clock);
     }
@@ -632,20 +642,14 @@ static bool take_exit(struct machine *m)
 /* While the crew is at work: timers, and waiting for what comes. */
 static void attend_crew(struct machine *m)
 {
-    uint64_t dead_since = CLOCK_NEVER, next, now;
-
+    m->crew.dead_since = CLOCK_NEVER;
     while (m->crew.go) {
         clock_run_due(&m->clock);
         if (guest_timeout_locked(m) || until_reached(m) || !m->crew.go)
             return;
-        if (m->crew.running > 0 || !all_asleep(m))
-            dead_since = CLOCK_NEVER;
-        else if (sleeps_for_ever(m, m->clock.next_deadline, &dead_since))
+        if (m->crew.running == 0 && all_asleep(m) && sleeps_for_ever(m, &m->crew.dead_since))
             return;
-        next = MIN(m->clock.next_deadline, time_limit(m));
-        now = clock_now(&m->clock);
-        if (next > now)
-            wait_locked(m, next == CLOCK_NEVER ? CLOCK_NEVER : next - now);
+        wait_for_timers(m);
     }
 }
 

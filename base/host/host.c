@@ -1,4 +1,4 @@
-#define _GNU_SOURCE 1 /* memfd_create */
+#define _GNU_SOURCE 1 /* memfd_create, sched_getaffinity */
 
 #include "base/host/host.h"
 
@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -35,6 +36,19 @@ uint64_t host_monotonic_ns(void)
 int64_t host_wall_seconds(void)
 {
     return (int64_t)time(NULL);
+}
+
+unsigned host_processor_count(void)
+{
+    long count;
+#ifdef __linux__
+    cpu_set_t set;
+
+    if (sched_getaffinity(0, sizeof(set), &set) == 0)
+        return (unsigned)CPU_COUNT(&set);
+#endif
+    count = sysconf(_SC_NPROCESSORS_ONLN);
+    return count > 0 ? (unsigned)count : 1;
 }
 
 void *host_reserve(size_t size, struct error *err)

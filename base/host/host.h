@@ -1,6 +1,6 @@
 /*
- * What the emulator needs of the host operating system, and nothing more: time, lazily allocated
- * memory, whole files. The only folder where #if on the host is at home.
+ * What the emulator needs of the host operating system, and nothing more: time, processors, lazily
+ * allocated memory, whole files. The only folder where #if on the host is at home.
  */
 #ifndef BASE_HOST_HOST_H
 #define BASE_HOST_HOST_H
@@ -16,6 +16,9 @@ uint64_t host_monotonic_ns(void);
 
 /* Seconds since 1970-01-01 UTC. */
 int64_t host_wall_seconds(void);
+
+/* How many processors of the host this process may run on; 1 if it does not say. */
+unsigned host_processor_count(void);
 
 /* Reserves address space of `size` bytes (a multiple of the page size) that nothing may touch yet;
  * NULL and err when the host refuses. */

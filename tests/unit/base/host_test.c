@@ -104,6 +104,13 @@ static void make_file(char path[static 32], size_t size)
     close(fd);
 }
 
+START_TEST(there_is_a_processor_to_run_on)
+{
+    ck_assert_uint_ge(host_processor_count(), 1);
+    ck_assert_uint_lt(host_processor_count(), 1u << 16);
+}
+END_TEST
+
 START_TEST(a_file_is_read_whole)
 {
     char path[32];
@@ -183,6 +190,7 @@ int main(void)
     tcase_add_test(tc, lazy_memory_can_be_far_larger_than_the_host);
     tcase_add_test(tc, a_reservation_the_host_cannot_give_is_an_error);
     tcase_add_test(tc, monotonic_time_does_not_go_back);
+    tcase_add_test(tc, there_is_a_processor_to_run_on);
     tcase_add_test(tc, a_file_is_read_whole);
     tcase_add_test(tc, an_empty_file_is_not_an_error);
     tcase_add_test(tc, a_file_above_the_limit_is_an_error_that_names_it);

@@ -133,19 +133,26 @@ GUEST64(all_sleep, CREW MEET "1: sti\n hlt\n jmp 1b\n");
  * handler counts as OWN.
  */
 #define RING_TURNS 4000
-GUEST64(ring,
-        CREW "mov %r15d, %edi\n shl $12, %edi\n add $0x500000, %edi\n"
-             "lea 5f(%rip), %rax\n lea 0x400(%rdi), %rcx\n mov %ax, (%rcx)\n mov %cs, 2(%rcx)\n"
-             "movw $0x8e00, 4(%rcx)\n shr $16, %rax\n mov %ax, 6(%rcx)\n movq $0, 8(%rcx)\n"
-             "sub $16, %rsp\n movw $0xfff, (%rsp)\n mov %rdi, 2(%rsp)\n lidt (%rsp)\n" MEET
-             "1: cli\n mov TURN, %eax\n cmp $4000, %eax\n je 3f\n"
-             "xor %edx, %edx\n div %r14d\n cmp %edx, %r15d\n je 2f\n sti\n hlt\n jmp 1b\n"
-             /* mine */
-             "2: incl TURN\n cmpl $4000, TURN\n je 4f\n"
-             "lea 1(%r15), %eax\n xor %edx, %edx\n div %r14d\n shl $24, %edx\n"
-             "mov %edx, 0x310(%rbx)\n movl $0x4040, 0x300(%rbx)\n jmp 1b\n"
-             "4: movl $0xc4040, 0x300(%rbx)\n 3:" FINISH
-             "5: incq OWN(, %r15, 8)\n movl $0, 0xb0(%rbx)\n iretq\n");
+#define RING(work)                                                                                 \
+    CREW "mov %r15d, %edi\n shl $12, %edi\n add $0x500000, %edi\n"                                 \
+         "lea 5f(%rip), %rax\n lea 0x400(%rdi), %rcx\n mov %ax, (%rcx)\n mov %cs, 2(%rcx)\n"      \
+         "movw $0x8e00, 4(%rcx)\n shr $16, %rax\n mov %ax, 6(%rcx)\n movq $0, 8(%rcx)\n"          \
+         "sub $16, %rsp\n movw $0xfff, (%rsp)\n mov %rdi, 2(%rsp)\n lidt (%rsp)\n" MEET            \
+         "1: cli\n mov TURN, %eax\n cmp $4000, %eax\n je 3f\n"                                    \
+         "xor %edx, %edx\n div %r14d\n cmp %edx, %r15d\n je 2f\n sti\n hlt\n jmp 1b\n"           \
+         /* mine */                                                                                \
+         "2:" work "incl TURN\n cmpl $4000, TURN\n je 4f\n"                                       \
+         "lea 1(%r15), %eax\n xor %edx, %edx\n div %r14d\n shl $24, %edx\n"                       \
+         "mov %edx, 0x310(%rbx)\n movl $0x4040, 0x300(%rbx)\n jmp 1b\n"                           \
+         "4: movl $0xc4040, 0x300(%rbx)\n 3:" FINISH                                              \
+         "5: incq OWN(, %r15, 8)\n movl $0, 0xb0(%rbx)\n iretq\n"
+GUEST64(ring, RING(""));
+
+/* Who has the turn works for 0 to 131 us: those who wait begin to sleep or are about to when they
+ * are woken. */
+GUEST64(slow_ring,
+        RING("imul $0x9e3779b1, TURN, %ecx\n shr $15, %ecx\n rdtsc\n mov %eax, %esi\n"
+             "6: rdtsc\n sub %esi, %eax\n cmp %ecx, %eax\n jb 6b\n"));
 
 /* The same by MWAIT, with interrupts off: only the store of who had its turn wakes the others. */
 GUEST64(monitored, CREW MEET
