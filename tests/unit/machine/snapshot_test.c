@@ -324,6 +324,7 @@ int main(void)
 {
     TCase *tc = tcase_create("snapshot");
 
+    tcase_set_timeout(tc, 600);
     tcase_add_checked_fixture(tc, setup, teardown);
     tcase_add_test(tc, the_worker_does_its_work);
     tcase_add_loop_test(tc, a_restored_machine_ends_as_the_uninterrupted_one, MACHINE_P2M_BARE,
