@@ -222,7 +222,8 @@ test_refusals() {
     refused "not there yet" -hda disk.img
     refused "is no option" disk.img
     refused "512 at most" -smp 513
-    refused "ids up to 398 need the x2APIC" -nographic -kernel hello.bin -cpu max,-x2apic -smp 300,sockets=100,cores=3
+    refused "ids up to 398 need the x2APIC" -nographic -kernel hello.bin \
+        -machine pc,kernel-entry=flat16 -cpu max,-x2apic -smp 300,sockets=100,cores=3
     refused "3 sockets x 1 cores x 1 threads are 3 processors, not 4" -smp 4,sockets=3
     refused "hardware virtualization" -enable-kvm
     refused "'kvm'" -accel kvm
