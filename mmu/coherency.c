@@ -107,7 +107,8 @@ static bool is_flood(const struct machine_memory *memory, mpa_t a, unsigned writ
 }
 
 /* Everybody gives the frame up. Nobody uses beyond the next event what came from it, so that it
- * need not be watched. */
+ * need not be watched. Its stores are not heard until somebody traces it again, while others who
+ * share his pages may still have values of a producer who was alone before. */
 static void post_drop(struct machine_memory *memory, unsigned producer, uint64_t frame)
 {
     struct frame *f = machine_memory_frame(memory, mpa(frame));
@@ -115,6 +116,7 @@ static void post_drop(struct machine_memory *memory, unsigned producer, uint64_t
     struct mmu_context *consumer;
 
     machine_memory_lock_traces(memory);
+    atomic_fetch_or(&f->shape, SHADOW_PRODUCERS << SHADOW_PRODUCER_SHIFT);
     for (unsigned n = 0; (consumer = next_consumer(memory, mpa(frame), &n)) != NULL; n++) {
         if (n == producer)
             post_own(consumer, p.address);

@@ -224,11 +224,25 @@ static bool set_trace(struct mmu_context *m, struct shadow_page *p)
     return mmu_frame_watch(m, mpa(p->frame), FRAME_WATCH_PAGETABLE);
 }
 
-/* Is the page traced now? */
+/* May somebody else be storing to the page's frame, unheard so far? Whoever is to keep what an
+ * entry says asks first and reads then. */
+static bool others_store(const struct mmu_context *m, const struct shadow_page *p)
+{
+    return frame_set_has_others(m->memory, mpa(p->frame), FRAME_HOLDERS, m->vcpu) ||
+           atomic_load(&m->memory->device_store) == p->frame;
+}
+
+/*
+ * Is the page traced now? A value without validator is the entry's only if its producer's stores
+ * are all known to the frame. So what comes with such values must be of stores that began after
+ * this: nobody is storing now, and what others have stored is not on its way any more.
+ */
 static bool trace(struct mmu_context *m, struct shadow_page *p)
 {
     bool settled = set_trace(m, p);
 
+    if (m->options.patch == MMU_PATCH_VALUE)
+        settled = settled && !others_store(m, p) && atomic_load(&m->pending) == 0;
     p->waiting &= ~bit_of(m);
     *(settled ? &p->traced : &p->waiting) |= bit_of(m);
     return settled;
@@ -400,14 +414,6 @@ uint64_t shadow_raw(const struct mmu_context *m, const struct shadow_page *p, un
     const uint8_t *host = machine_memory_host(m->memory, mpa(shadow_entry_address(p, index)));
 
     return p->entry_shift == 2 ? guest_load32(host) : guest_load64(host);
-}
-
-/* May somebody else be storing to the page's frame, unheard so far? Whoever is to keep what an
- * entry says asks first and reads then. */
-static bool others_store(const struct mmu_context *m, const struct shadow_page *p)
-{
-    return frame_set_has_others(m->memory, mpa(p->frame), FRAME_HOLDERS, m->vcpu) ||
-           atomic_load(&m->memory->device_store) == p->frame;
 }
 
 /* What may be kept of an entry. */

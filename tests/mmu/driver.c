@@ -67,6 +67,18 @@ static void end(struct driver *d)
 
 /* --- Accesses --- */
 
+/* The byte in memory, or in the device; false: nothing can be stored there. */
+static bool is_now(const struct driver *d, uint64_t physical, uint8_t *byte)
+{
+    if (model_in_device(d, physical))
+        *byte = d->device[physical & 0xfff];
+    else if (model_kind(d, physical) == FRAME_RAM)
+        *byte = guest_load8(machine_memory_host(d->r.memory, mpa(model_machine(d, physical))));
+    else
+        return false;
+    return true;
+}
+
 /* Does memory hold the bits that the walk sets? All or none of them are new. */
 static bool bits_in_memory(const struct driver *d, const struct oracle_answer *a)
 {
@@ -74,13 +86,7 @@ static bool bits_in_memory(const struct driver *d, const struct oracle_answer *a
         const struct oracle_update *u = &a->update[i];
         uint8_t low;
 
-        if (model_in_device(d, u->physical))
-            low = d->device[u->physical & 0xfff];
-        else if (model_kind(d, u->physical) == FRAME_RAM)
-            low = guest_load8(machine_memory_host(d->r.memory, mpa(model_machine(d, u->physical))));
-        else
-            continue;
-        if (~low & u->value & 0x60)
+        if (is_now(d, u->physical, &low) && (~low & u->value & 0x60) != 0)
             return false;
     }
     return true;
@@ -96,9 +102,8 @@ static bool marked(const struct driver *d, const struct oracle_answer *a)
         const struct oracle_update *u = &a->update[i];
         uint8_t low, other;
 
-        if (model_kind(d, u->physical) != FRAME_RAM)
+        if (!is_now(d, u->physical, &low))
             continue;
-        low = guest_load8(machine_memory_host(d->r.memory, mpa(model_machine(d, u->physical))));
         other = (uint8_t)((low ^ model_byte(d, u->physical)) & ~0x60);
         if (other != 0 ? d->walks < d->pages : (~low & u->value & 0x60) != 0)
             return false;

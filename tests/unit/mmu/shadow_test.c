@@ -3,6 +3,7 @@
  * which format and at which places; what each sees before and behind its next coherency event.
  */
 #include "coherency_rig.h"
+#include "mmu/coherency.h"
 #include "tests/unit/run_suite.h"
 
 /* --- Who stores, who has derived, what the event is --- */
@@ -115,6 +116,81 @@ START_TEST(a_validated_value_that_is_overtaken_is_derived_again)
     event(m);
     ck_assert_uint_eq(m->stats.patches_rederived, 1);
     ck_assert_uint_eq(m->stats.patches_applied, 0);
+    ck_assert_uint_eq(load(m, 0x10000), VALUE(3));
+}
+END_TEST
+
+static void map_all(unsigned to)
+{
+    for (uint64_t n = 0; n < 32; n++)
+        map(0x10000 + n * 0x1000, to);
+}
+
+/* Of two vCPUs that share, one has given the frame up and walked again when the other takes a value
+ * that was posted before; stores between went unheard. */
+START_TEST(a_value_from_before_a_frame_was_given_up_is_not_used)
+{
+    options.patch = MMU_PATCH_VALUE;
+    options.tables = MMU_TABLES_SHARED;
+    options.flood = 32;
+    configure();
+    map_all(1);
+    load(m, 0x10000);
+    load(other, 0x10000);
+    map_all(2);
+    map(0x10000, 2); /* one too many */
+    ck_assert_uint_eq(watch_of(RIG_PT), 0);
+    map_all(3);
+    event(m);
+    ck_assert_uint_eq(load(m, 0x10000), VALUE(3));
+    event(other); /* takes some values before it gives up the frame */
+    for (uint64_t n = 0; n < 32; n++)
+        ck_assert_uint_eq(load(m, 0x10000 + n * 0x1000), VALUE(3));
+}
+END_TEST
+
+static struct patch late;
+
+static void keep_late(void *opaque, const struct patch *p)
+{
+    (void)opaque;
+    late = *p;
+}
+
+/* The shadow of the table has just been made: what is posted now was not there before the walk. */
+static void post_late(void *opaque, const struct mmu_event *e)
+{
+    (void)opaque;
+    if (e->kind != MMU_EVENT_SHADOW_PAGE || e->mpa != RIG_PT)
+        return;
+    patch_post(&r.memory->channels[0][1], &late, PATCH_SLOTS);
+    atomic_fetch_or(&m->pending, BIT64(1));
+}
+
+/* A producer has seen a consumer that has dropped everything meanwhile, and is slow to post. */
+START_TEST(a_value_that_is_posted_while_its_frame_is_traced_anew_is_not_used)
+{
+    options.patch = MMU_PATCH_VALUE;
+    configure();
+    map(0x10000, 1);
+    load(m, 0x10000);
+    event(m);
+    store(other, TABLES + rig_pte(0x10000), 8, DATA(2) | PRESENT);
+    patch_take(&r.memory->channels[0][1], keep_late, NULL);
+    ck_assert_uint_eq(late.address, rig_pte(0x10000));
+    ck_assert_uint_ne(late.derived & SHADOW_NO_VALIDATOR, 0);
+    mmu_drop_derived(m, MMU_CAUSE_TOOL);
+    event(m);
+    map(0x10000, 3); /* unheard */
+    m->events = mmu_events_create(16);
+    m->events->notify = post_late;
+    ck_assert_uint_eq(load(m, 0x10000), VALUE(3));
+    ck_assert(mmu_events_close(m->events, NULL));
+    m->events = NULL;
+    store(other, TABLES + rig_pte(0x11000), 8, DATA(4) | PRESENT); /* the only one so far */
+    event(m);
+    ck_assert_uint_eq(load(m, 0x10000), VALUE(3));
+    event(m);
     ck_assert_uint_eq(load(m, 0x10000), VALUE(3));
 }
 END_TEST
@@ -475,6 +551,8 @@ int main(void)
     tcase_add_loop_test(tc, a_moved_page_is_seen_behind_the_event_and_not_before, 0,
                         4 * EVENT_COUNT);
     tcase_add_test(tc, a_validated_value_that_is_overtaken_is_derived_again);
+    tcase_add_test(tc, a_value_from_before_a_frame_was_given_up_is_not_used);
+    tcase_add_test(tc, a_value_that_is_posted_while_its_frame_is_traced_anew_is_not_used);
     tcase_add_test(tc, stores_of_any_width_and_alignment_are_traced);
     tcase_add_test(tc, an_absent_entry_is_known_and_looked_at_before_the_fault);
     tcase_add_test(tc, more_rights_need_no_invalidation);
