@@ -358,7 +358,10 @@ static void exchange_part(uint8_t *host, unsigned size, uint64_t *expected, uint
     *expected = found;
 }
 
-/* One compare-and-store of the host, or nobody else runs; a device has its lock. */
+/*
+ * One compare-and-store of the host, or nobody else runs. A device's register may have another
+ * value whenever it is read: what the instruction has loaded counts.
+ */
 static void exchange(struct mmu_context *m, const struct pieces *p, unsigned size,
                      uint64_t *expected, uint64_t desired)
 {
@@ -370,6 +373,10 @@ static void exchange(struct mmu_context *m, const struct pieces *p, unsigned siz
             guest_cas(host, size, expected, desired);
         else
             exchange_part(host, size, expected, desired);
+        return;
+    }
+    if (touches_device(p)) {
+        write_pieces(m, p, size, desired);
         return;
     }
     found = read_pieces(m, p, size);

@@ -308,7 +308,8 @@ enum mmu_status mmu_probe_read(struct mmu_context *m, gva_t address, unsigned si
 
 /* Compare-and-store on memory as LOCK asks for it; size 1, 2, 4, 8. *expected receives what was
  * found; returns MMU_OK whether or not it matched (compare to see). An operand that crosses words
- * of 8 bytes is accessed while all other vCPUs are held; of a device, by a load and a store. */
+ * of 8 bytes is accessed while all other vCPUs are held. A device is stored to and matches always:
+ * the caller has loaded from it, and a second time would find something else. */
 enum mmu_status mmu_compare_exchange(struct mmu_context *m, gva_t address, unsigned size,
                                      uint64_t *expected, uint64_t desired,
                                      struct mmu_fault *fault);

@@ -432,6 +432,12 @@ START_TEST(compare_exchange_works_on_devices_and_not_on_rom)
 
     ck_assert_int_eq(mmu_compare_exchange(m, gva(PAGE_DEVICE), 4, &expected, 7, &fault), MMU_OK);
     ck_assert_uint_eq(guest_load32(r.device), 7);
+    expected = 3; /* what it held when it was loaded */
+    ck_assert_int_eq(mmu_compare_exchange(m, gva(PAGE_DEVICE), 4, &expected, 9, &fault), MMU_OK);
+    ck_assert_uint_eq(expected, 3);
+    ck_assert_uint_eq(guest_load32(r.device), 9);
+    ck_assert_uint_eq(r.device_reads, 0);
+    ck_assert_uint_eq(r.device_writes, 2);
     expected = 0;
     ck_assert_int_eq(mmu_compare_exchange(m, gva(PAGE_ROM), 4, &expected, 7, &fault), MMU_OK);
     ck_assert_uint_eq(expected, 0);
