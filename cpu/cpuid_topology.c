@@ -139,9 +139,9 @@ static void describe_amd(const struct vcpu *cpu, uint32_t leaf, uint32_t subleaf
         break;
     case 0x8000001eu: /* each socket is a node */
         out[EAX] = cpu->apic_id;
-        out[EBX] = (MAX(t->threads, 1u) - 1) << 8 |
+        out[EBX] = (MIN(MAX(t->threads, 1u), 0x100u) - 1) << 8 |
                    ((cpu->apic_id >> cpu_topology_core_shift(t)) % core_ids(t) & 0xff);
-        out[ECX] = cpu->apic_id >> socket_shift;
+        out[ECX] = cpu->apic_id >> socket_shift & 0xff;
         break;
     }
 }

@@ -12,10 +12,10 @@
  * local APIC.
  *
  * Threads: interrupts travel without a lock. Any thread may call lapic_deliver, lapic_accepts,
- * lapic_takes_interrupts, lapic_arbitration_priority and lapic_intr; its own also lapic_try_*,
- * lapic_tpr, lapic_set_tpr and lapic_check_intr. For everything else the caller holds the
- * machine's device lock, and registers are changed by the processor's own thread, or while it does
- * not run. Callbacks come with or without the lock, as the caller has it; eoi always with it.
+ * lapic_takes_interrupts, lapic_arbitration_priority and lapic_intr; the processor's own also
+ * lapic_try_*, lapic_tpr, lapic_set_tpr and lapic_check_intr. For everything else the caller holds
+ * the machine's device lock, and registers are changed by the processor's own thread, or while it
+ * does not run. Callbacks come with or without the lock, as the caller has it; eoi always with it.
  *
  * Deviation: after RESET and INIT the boot processor's LINT0 entry is already ExtINT and open, as
  * firmware would leave it (virtual wire mode), so that kernels started without firmware work.

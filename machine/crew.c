@@ -52,7 +52,7 @@ static bool may_look(const struct machine_crew *crew)
 
 /* For the host to put a thread to sleep and to wake it again takes longer than many a guest needs
  * to answer an interrupt of another processor. Where others want the host's processor looks take
- * long: twice as many sleeps go without as the last time, half as many again after a success. */
+ * long: twice as many sleeps go without as the last time, half as many after a success. */
 static void look(struct machine_processor *p, uint64_t begin)
 {
     struct machine_crew *crew = &p->machine->crew;

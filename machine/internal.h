@@ -210,7 +210,8 @@ void machine_wake_locked(struct machine *m);
 /* Deterministic: calls machine_host.poll if it is time; gives the lock away meanwhile. */
 void machine_poll_locked(struct machine *m);
 
-/* Nobody runs: will a timer or input wake somebody who can be woken? */
+/* Nobody runs: will a timer or input wake somebody who can be woken? Who a debugger keeps from
+ * running counts as such. */
 bool machine_goes_on(const struct machine *m);
 
 /* For clock.deadline_moved. */

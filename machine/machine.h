@@ -55,7 +55,7 @@ struct machine_host {
      * Called when the guest is idle with nothing to skip to, or the machine is stopped. */
     void (*wait)(void *opaque, uint64_t ns);
     /* Could input still arrive and wake a guest that sleeps with no timer armed? Called with the
-     * device lock held. NULL: no. */
+     * device lock held, on any thread. NULL: no. */
     bool (*input_possible)(void *opaque);
     /* Called once after each machine_look, on the thread of machine_run, between two instructions
      * and without the device lock: the place to call machine_report. */

@@ -94,8 +94,8 @@ struct machine_memory {
      * that vCPU keeps nothing that would need patches. */
     struct patch_channel *channels[MACHINE_VCPU_MAX];
 
-    /* Held while the consumers of a frame, or its users of code, and the watch change together: a
-     * watch must not go when somebody who has just entered himself counts on it. */
+    /* Held while the consumers of a frame, its decoders, or who monitors it, and the watch change
+     * together: a watch must not go when somebody who has just entered himself counts on it. */
     pthread_mutex_t trace_lock;
 
     /* The frame that a device is storing to (DMA; device lock), or MEMORY_NO_FRAME: as a vCPU among
@@ -195,7 +195,7 @@ static inline void machine_memory_finish_write(struct machine_memory *m, unsigne
 {
     uint32_t watch;
 
-    /* The bytes are stored; now the watch, the mask. What a single vCPU reads of these it has
+    /* The bytes are stored; now the watch, the sets. What a single vCPU reads of these it has
      * written itself. */
     if (m->context_end > 1 || producer >= MACHINE_VCPU_MAX)
         atomic_thread_fence(memory_order_seq_cst);

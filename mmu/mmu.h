@@ -182,7 +182,7 @@ struct mmu_context {
     struct tlb *tlb;               /* tables of all views, created by mmu_init */
     struct mmu_safepoint *safepoint; /* what others ask for: mmu/safepoint.h */
     struct mmu_events *events;     /* NULL: nobody listens */
-    unsigned vcpu;                 /* number, for frame masks and events */
+    unsigned vcpu;                 /* number, for sets of vCPUs and events */
     struct log *log;
 
     /* Any thread: makes the vCPU call mmu_answer soon. NULL: nobody waits for it. */

@@ -9,12 +9,12 @@
  * entry is unknown, known to be absent, a table or a page.
  *
  * The pages belong to one vCPU, or to all vCPUs of a VM that share them (MMU_TABLES_SHARED; each 64
- * neighbours have pages of their own, SHADOW_SHARERS). Who
- * shares derives a table's words once for all, but traces it, takes patches and drops TLB slots
- * for itself: a page can be used by those only who have entered themselves as its frame's
- * consumers (`traced`), and a patch drops a vCPU's slots even if another vCPU has already brought
- * the word up to date. So words may be newer than a vCPU's last event; before it fills from them
- * it takes its own patches, so that all of them are of one instant.
+ * neighbours have pages of their own, SHADOW_SHARERS). Who shares derives a table's words once for
+ * all, but traces it, takes patches and drops TLB slots for itself: a page can be used by those
+ * only who have entered themselves as its frame's consumers (`traced`), and a patch drops a vCPU's
+ * slots even if another vCPU has already brought the word up to date. So words may be newer than a
+ * vCPU's last event; before it fills from them it takes its own patches, so that all of them are of
+ * one instant.
  *
  * All functions run on the vCPU's thread, or while it is parked. Pages of one vCPU are touched by
  * nobody else; those that are shared have a lock, which every function here takes. Words are atomic
@@ -66,6 +66,7 @@ unsigned shadow_shape(struct walk_role role, unsigned level);
 #define SHADOW_PRODUCER_SHIFT 9
 #define SHADOW_PRODUCERS      127u
 
+/* A producer as it is noted there: SHADOW_PRODUCERS from vCPU 124 on. */
 static inline unsigned shadow_producer(unsigned producer)
 {
     unsigned known = producer < PATCH_EVENT_LOOP ? producer + (PATCH_PRODUCERS - PATCH_EVENT_LOOP)

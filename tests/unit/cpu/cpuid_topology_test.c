@@ -221,28 +221,31 @@ END_TEST
 /* What does not fit a field is its largest number, and spoils none beside it. */
 START_TEST(counts_of_many_processors_stay_in_their_fields)
 {
-    static const struct cpu_topology many[] = {{1, 512, 1}, {1, 200, 2}, {2, 128, 2}};
+    static const struct cpu_topology many[] = {
+        {1, 512, 1}, {1, 200, 2}, {2, 128, 2}, {1, 1, 512}, {512, 1, 1}};
 
     for (unsigned i = 0; i < ARRAY_SIZE(many); i++) {
         const struct cpu_topology *t = &many[i];
         unsigned per_socket = t->cores * t->threads, last = t->sockets * per_socket - 1;
+        uint32_t ids = power_of_two_from(t->cores) * power_of_two_from(t->threads);
 
         select_model("gnomon");
         become(t, last);
         check_leaf_b(t, last);
-        ck_assert_uint_eq(cpuid(1, 0, EBX), (uint32_t)cpu->apic_id << 24 | 0xff << 16 | 8 << 8);
-        ck_assert_uint_eq(FIELD(cpuid(4, 3, EAX), 31, 26), 63);
+        ck_assert_uint_eq(cpuid(1, 0, EBX), cpu->apic_id << 24 | MIN(ids, 0xffu) << 16 | 8 << 8);
+        ck_assert_uint_eq(FIELD(cpuid(4, 3, EAX), 31, 26),
+                          MIN(power_of_two_from(t->cores), 64u) - 1);
         check_caches(4, t);
         select_model("EPYC");
         become(t, last);
         check_leaf_b(t, last);
-        ck_assert_uint_eq(FIELD(cpuid(1, 0, EBX), 23, 16), 0xff);
-        ck_assert_uint_eq(FIELD(cpuid(0x80000008u, 0, ECX), 7, 0), 0xff);
-        ck_assert_uint_eq(BIT(FIELD(cpuid(0x80000008u, 0, ECX), 15, 12)),
-                          power_of_two_from(t->cores) * power_of_two_from(t->threads));
+        ck_assert_uint_eq(FIELD(cpuid(1, 0, EBX), 23, 16), MIN(per_socket, 0xffu));
+        ck_assert_uint_eq(FIELD(cpuid(0x80000008u, 0, ECX), 7, 0), MIN(per_socket, 0x100u) - 1);
+        ck_assert_uint_eq(BIT(FIELD(cpuid(0x80000008u, 0, ECX), 15, 12)), ids);
         ck_assert_uint_eq(cpuid(0x8000001eu, 0, EAX), cpu->apic_id);
-        ck_assert_uint_eq(FIELD(cpuid(0x8000001eu, 0, EBX), 15, 8), t->threads - 1);
-        ck_assert_uint_eq(FIELD(cpuid(0x8000001eu, 0, EBX), 7, 0), (t->cores - 1) & 0xff);
+        ck_assert_uint_eq(cpuid(0x8000001eu, 0, EBX),
+                          (MIN(t->threads, 0x100u) - 1) << 8 | ((t->cores - 1) & 0xff));
+        ck_assert_uint_eq(cpuid(0x8000001eu, 0, ECX), (t->sockets - 1) & 0xff);
     }
 }
 END_TEST
